@@ -1,0 +1,104 @@
+"""Everything that can go wrong around a job, as one tree:
+
+TrainyardError
+├── JobNotFound          no such job in this project
+├── IllegalTransition    the job's state does not allow the request
+├── IdempotencyConflict  the key was used before with another body
+├── ArtifactNotFound     no such object
+├── NotFinished          artifacts were asked for before the end
+├── Fenced               this attempt no longer owns the job: stop, write nothing
+├── SpecRejected         the spec cannot train; carries every fault
+└── Unavailable          a part that we need does not answer
+    ├── StoreUnavailable     Redis or Valkey
+    ├── StorageUnavailable   S3
+    └── PreflightBusy        every checking child is taken
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service.spec.verdict import Fault
+
+
+class TrainyardError(Exception):
+    """The root: everything below is one of ours and safe to show to a user."""
+
+
+class JobNotFound(TrainyardError):
+    """No such job in this project."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r}.")
+        self.job_id = job_id
+
+
+class IllegalTransition(TrainyardError):
+    """The job's state does not allow the request."""
+
+    def __init__(self, job_id: str, *, state: str, wanted: str) -> None:
+        super().__init__(f"Job {job_id} is {state}; it cannot become {wanted}.")
+        self.job_id, self.state, self.wanted = job_id, state, wanted
+
+
+class IdempotencyConflict(TrainyardError):
+    """The Idempotency-Key was used before with another body."""
+
+    def __init__(self, key: str, *, job_id: str) -> None:
+        super().__init__(f"Idempotency-Key {key!r} was used before with another body, for job {job_id}.")
+        self.key, self.job_id = key, job_id
+
+
+class ArtifactNotFound(TrainyardError):
+    """No such object in storage."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is no artifact {path!r}.")
+        self.path = path
+
+
+class NotFinished(TrainyardError):
+    """Artifacts were asked for before the job ended."""
+
+    def __init__(self, job_id: str, *, state: str) -> None:
+        super().__init__(f"Job {job_id} is {state}; its artifacts are there once it has ended.")
+        self.job_id, self.state = job_id, state
+
+
+class Fenced(TrainyardError):
+    """This attempt no longer owns the job: kill the trainer and write nothing."""
+
+    def __init__(self, job_id: str, *, token: int) -> None:
+        super().__init__(f"Token {token} no longer owns job {job_id}.")
+        self.job_id, self.token = job_id, token
+
+
+class SpecRejected(TrainyardError):
+    """The spec cannot train; carries every fault found."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in faults))
+        self.faults = tuple(faults)
+
+
+class Unavailable(TrainyardError):
+    """A part that the service needs does not answer; trying again later helps."""
+
+    retry_after_seconds = 5
+
+
+class StoreUnavailable(Unavailable):
+    """Redis or Valkey does not answer, or is full."""
+
+
+class StorageUnavailable(Unavailable):
+    """The S3 server does not answer."""
+
+
+class PreflightBusy(Unavailable):
+    """Every checking child is taken."""
+
+    retry_after_seconds = 1

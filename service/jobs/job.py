@@ -1,0 +1,133 @@
+"""The job record. Frozen: a change is a new value, made by the method named for its outcome. No storage lives here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from service.jobs.errors import IllegalTransition
+from service.jobs.state import TERMINAL, TRANSITIONS, JobState, Phase, Reason
+from service.spec.verdict import Record, SpecWarning
+
+Device = Literal["cpu", "gpu"]
+
+
+class Transition(Record):
+    """One move of the job, with its time (UTC)."""
+
+    state: JobState
+    phase: Phase | None = None
+    at: datetime
+    reason: Reason | None = None
+
+
+class Progress(Record):
+    """How far training is. `epoch` counts completed epochs; `percent` is 0-100."""
+
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int = 0
+    percent: float = 0.0
+    eta_seconds: float | None = None
+
+
+class JobError(Record):
+    """Why a job failed: a code for programs, a sentence for people, and what would help."""
+
+    code: Reason
+    message: str
+    hint: str | None = None
+
+
+class CheckpointPointer(Record):
+    """The checkpoint that a next attempt starts from. Moves forward in (token, step) only."""
+
+    token: int
+    epoch: int
+    step: int
+    prefix: str
+    """S3 key prefix of the checkpoint's folder; its manifest.json, written last, names the files."""
+
+
+class Best(Record):
+    """The best epoch so far by `checkpoint.monitor`."""
+
+    monitor: str
+    value: float
+    epoch: int
+    step: int
+
+
+class Job(Record):
+    """One training job, whole. `token` is the fencing token of its newest attempt (0 before the first)."""
+
+    id: str
+    project: str = "default"
+    name: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    state: JobState = JobState.QUEUED
+    reason: Reason | None = None
+    phase: Phase | None = None
+    attempt: int = 0
+    retries: int = 0
+    max_retries: int = 2
+    retry_of: str | None = None
+    priority: int = 0
+    device: Device = "cpu"
+    warnings: tuple[SpecWarning, ...] = ()
+    dataset_digest: str | None = None
+    progress: Progress = Progress()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    best: Best | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    transitions: tuple[Transition, ...] = ()
+    error: JobError | None = None
+    spec: dict[str, Any]
+    resolved_spec: dict[str, Any] | None = None
+    token: int = 0
+    owner: str | None = None
+    cancel_requested: bool = False
+    pause_requested: bool = False
+    checkpoint: CheckpointPointer | None = None
+    version: int = 1
+    """Grows with every write; the ETag."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """True once nothing can move the job any more."""
+        return self.state in TERMINAL
+
+    def claimed(self, *, owner: str, token: int, at: datetime) -> Self:
+        """`queued -> running`: a worker took it; `token` is the new attempt's fencing token."""
+        return self._moved(
+            JobState.RUNNING, at=at, phase=Phase.PREPARING, owner=owner, token=token, attempt=self.attempt + 1, started_at=self.started_at or at
+        )
+
+    def succeeded(self, *, at: datetime) -> Self:
+        """`running -> succeeded`: the artifacts' manifest is in storage."""
+        return self._moved(JobState.SUCCEEDED, at=at, finished_at=at)
+
+    def failed(self, *, error: JobError, at: datetime) -> Self:
+        """`running -> failed`: `error` says why and what would help."""
+        return self._moved(JobState.FAILED, at=at, reason=error.code, error=error, finished_at=at)
+
+    def cancelled(self, *, at: datetime) -> Self:
+        """Any live state `-> cancelled`: the user said stop."""
+        return self._moved(JobState.CANCELLED, at=at, finished_at=at)
+
+    def requeued(self, *, reason: Reason, retries: int, at: datetime) -> Self:
+        """`running -> queued`: the infrastructure, not the user, ended the attempt; `retries` is the new count."""
+        return self._moved(JobState.QUEUED, at=at, reason=reason, retries=retries)
+
+    def _moved(self, state: JobState, *, at: datetime, reason: Reason | None = None, phase: Phase | None = None, **facts: Any) -> Self:
+        if state not in TRANSITIONS[self.state]:
+            raise IllegalTransition(self.id, state=self.state, wanted=state)
+        owner = facts.pop("owner", None)
+        step = Transition(state=state, phase=phase, at=at, reason=reason)
+        changes = {"state": state, "reason": reason, "phase": phase, "owner": owner, "version": self.version + 1, "transitions": (*self.transitions, step)}
+        return self.model_copy(update=changes | facts)

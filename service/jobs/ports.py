@@ -1,0 +1,220 @@
+"""The ports: what use cases and workers need from the outside, as small Protocols. Adapters live in `service/adapters`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from service.jobs.job import CheckpointPointer, Device, Job, JobError
+from service.jobs.state import JobState, Reason
+from service.spec.verdict import SpecWarning, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idempotency:
+    """A submitter's key and the SHA-256 (hex) of the parsed body that came with it."""
+
+    key: str
+    body_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """The job as it is now, and whether the key had been seen before."""
+
+    job: Job
+    replayed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Jobs, newest first, and the cursor of the next page (None at the end)."""
+
+    jobs: Sequence[Job]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One attempt's hold on a job."""
+
+    job: Job
+    token: int
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What the user asked of a running job."""
+
+    cancel: bool = False
+    pause: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended. `give_back` asks for another attempt (`counts` against max_retries, or not)."""
+
+    kind: Literal["succeeded", "failed", "give_back", "cancelled"]
+    error: JobError | None = None
+    reason: Reason | None = None
+    counts: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What an attempt learnt since the last report. Rows at or below the last recorded (epoch, step) are dropped by the store."""
+
+    phase: str | None = None
+    progress: Mapping[str, Any] | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Latest values, merged into the job's."""
+    row: Mapping[str, Any] | None = None
+    """One finished epoch: {epoch, step, train_seconds, samples_per_second, train_loss, ...}."""
+    events: Sequence[Mapping[str, Any]] = ()
+    """{type, message, data}; the store adds id and at."""
+    logs: Sequence[str] = ()
+    best: Mapping[str, Any] | None = None
+    resolved_spec: Mapping[str, Any] | None = None
+    """Set once by a worker that ran the check itself (no torch beside the API)."""
+    warnings: Sequence[SpecWarning] = ()
+
+
+class JobStore(Protocol):
+    """Jobs as users see them. Every method raises StoreUnavailable where the store does not answer."""
+
+    def submit(self, job: Job, *, idempotency: Idempotency | None) -> Submitted:
+        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict."""
+
+    def find(self, project: str, job_id: str) -> Job:
+        """The job as it is now. Raises JobNotFound."""
+
+    def list(
+        self, project: str, *, limit: int, cursor: str | None, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
+    ) -> Page:
+        """One page, newest first. Raises ValueError for a cursor that is not ours."""
+
+    def cancel(self, project: str, job_id: str) -> Job:
+        """End a waiting job, flag a running one; a cancelled one stays so. Raises JobNotFound, IllegalTransition."""
+
+
+class AttemptStore(Protocol):
+    """Jobs as a worker sees them. A write by anyone but the holder of the newest token raises Fenced."""
+
+    def claim(self, *, worker: str, device: Device) -> Claim | None:
+        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits."""
+
+    def renew(self, claim: Claim) -> Flags:
+        """Push the lease out and read the user's flags."""
+
+    def checkpoint(self, claim: Claim, pointer: CheckpointPointer) -> None:
+        """Make an uploaded checkpoint the one to start from; an older one than the current is ignored."""
+
+    def finish(self, claim: Claim, outcome: Outcome) -> JobState:
+        """End the attempt and say where the job went: a cancel flag wins, `give_back` obeys max_retries."""
+
+
+class FactLog(Protocol):
+    """The live tail of what attempts reported. After the end it is read from storage."""
+
+    def report(self, claim: Claim, report: Report) -> None:
+        """Record what an attempt learnt. Raises Fenced."""
+
+    def events(self, project: str, job_id: str, *, after: int, limit: int) -> Sequence[Mapping[str, Any]] | None:
+        """Events with id > after, oldest first: {id, type, at, message, data}; None once the live tail is gone."""
+
+    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
+        """One row per finished epoch, oldest first; None once the live tail is gone."""
+
+    def logs(self, project: str, job_id: str) -> Sequence[str] | None:
+        """Log lines, oldest first; None once the live tail is gone."""
+
+
+class Housekeeping(Protocol):
+    """What sweepers do. Harmless when many run at once."""
+
+    def expire(self) -> Sequence[str]:
+        """Give back (or end) every job whose lease has died; returns their ids. Does nothing right after a gap in sweeping."""
+
+    def pending(self) -> Mapping[Device, int]:
+        """How many jobs wait, per class."""
+
+    def unsaved(self, limit: int) -> Sequence[Job]:
+        """Jobs whose record in S3 is older than the one here."""
+
+    def saved(self, job: Job) -> None:
+        """The record was written; the live tail of a terminal job expires within the hour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerBeat:
+    """One worker process, as it last reported itself."""
+
+    name: str
+    device: Device
+    slots: int
+    busy: int
+    threads: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+    jobs: Sequence[str] = ()
+
+
+class WorkerRegistry(Protocol):
+    """Who works right now."""
+
+    def beat(self, beat: WorkerBeat) -> None:
+        """Say that this worker lives; forgotten after half a minute of silence."""
+
+    def leave(self, name: str) -> None:
+        """Say goodbye."""
+
+    def workers(self) -> Sequence[WorkerBeat]:
+        """All live workers, by name."""
+
+
+class Changes(Protocol):
+    """Waiting for a job to change, without polling the store."""
+
+    async def wait(self, job_id: str, *, seconds: float) -> bool:
+        """True as soon as anything about the job changes (it may be a false alarm), False when the time is up."""
+
+
+class Doorbell(Protocol):
+    """Wakes idle workers. Lost and doubled rings are harmless."""
+
+    def ring(self, device: Device, *, times: int) -> None:
+        """Wake up to `times` idle slots. Raises StoreUnavailable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """An object in storage: its size in bytes and its strong ETag."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class ArtifactStore(Protocol):
+    """Files by key. Every method raises StorageUnavailable where storage does not answer; a write is whole or not there."""
+
+    def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> None:
+        """Upload one file."""
+
+    def put_bytes(self, key: str, data: bytes, *, content_type: str = "application/json") -> None:
+        """Upload a small object."""
+
+    def open(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes start..end (inclusive; to the last where None), in chunks. Raises ArtifactNotFound before the first."""
+
+    def list(self, prefix: str) -> Sequence[Stored]:
+        """Every object under the prefix, by key."""
+
+
+class Preflight(Protocol):
+    """The check of a spec against real torch, in a child process."""
+
+    def check(self, spec: Mapping[str, Any]) -> Verdict:
+        """Every fault at once. Raises PreflightBusy, and Unavailable where torch is not installed beside the API."""

@@ -1,0 +1,118 @@
+"""What a trainer tells, as frozen facts, and their one-line JSON form on the pipe. No torch here: the supervisor reads these too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseStarted:
+    """The attempt is now busy with this phase."""
+
+    phase: Literal["preparing", "training", "evaluating", "exporting"]
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStarted:
+    """Sizes are known: steps in all, where this attempt starts, and the spec with everything filled in."""
+
+    epochs: int
+    steps: int
+    start_epoch: int
+    start_step: int
+    dataset_digest: str
+    first_step_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDone:
+    """`step` optimizer steps are done since the job's start, in the epoch after `epoch` completed ones. Sent a few times a second at most."""
+
+    epoch: int
+    step: int
+    samples_per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochDone:
+    """`epoch` epochs are complete. `metrics` holds train_loss, train_accuracy, val_loss, val_accuracy, lr; seconds exclude evaluation."""
+
+    epoch: int
+    step: int
+    train_seconds: float
+    samples_per_second: float
+    metrics: dict[str, float]
+    best: dict[str, Any] | None = None
+    """{monitor, value, epoch, step} once the job monitors something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointWritten:
+    """A whole checkpoint lies in `directory`; the supervisor uploads it, then removes the folder. `files` are {path, size, sha256}."""
+
+    epoch: int
+    step: int
+    directory: str
+    files: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """The test split was evaluated: test_loss, test_accuracy, ..."""
+
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """A line for the job's log."""
+
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Succeeded:
+    """Training, evaluation and export are done; `directory` holds every artifact but job.json, logs.txt, metrics.jsonl and manifest.json."""
+
+    directory: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """The trainer was told to stop; its last checkpoint was written before."""
+
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The attempt cannot go on. `code` is a value of service.jobs.state.Reason."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    faults: list[dict[str, Any]] = field(default_factory=list)
+
+
+Fact = PhaseStarted | TrainingStarted | StepDone | EpochDone | CheckpointWritten | Evaluated | LogLine | Succeeded | Stopped | Failed
+
+_BY_NAME: dict[str, type[Any]] = {kind.__name__: kind for kind in Fact.__args__}
+
+
+def to_line(fact: Fact) -> bytes:
+    """The fact as one JSON line, newline included."""
+    return json.dumps({"fact": type(fact).__name__, **asdict(fact)}, separators=(",", ":")).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Fact:
+    """The fact of one JSON line. Raises ValueError where the line is no fact."""
+    try:
+        body = json.loads(line)
+        return _BY_NAME[body.pop("fact")](**body)  # type: ignore[no-any-return]  # the table holds facts only
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a fact: {line[:200]!r}") from error
