@@ -80,6 +80,7 @@ class Report:
     resolved_spec: Mapping[str, Any] | None = None
     """Set once by a worker that ran the check itself (no torch beside the API)."""
     warnings: Sequence[SpecWarning] = ()
+    dataset_digest: str | None = None
 
 
 class JobStore(Protocol):
@@ -95,6 +96,9 @@ class JobStore(Protocol):
         self, project: str, *, limit: int, cursor: str | None, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
     ) -> Page:
         """One page, newest first. Raises ValueError for a cursor that is not ours."""
+
+    def position(self, job: Job) -> int | None:
+        """Where the job stands in its pending order, from 1; None once it waits no more."""
 
     def cancel(self, project: str, job_id: str) -> Job:
         """End a waiting job, flag a running one; a cancelled one stays so. Raises JobNotFound, IllegalTransition."""
@@ -174,11 +178,24 @@ class WorkerRegistry(Protocol):
         """All live workers, by name."""
 
 
-class Changes(Protocol):
-    """Waiting for a job to change, without polling the store."""
+class Watch(Protocol):
+    """One job under watch. Entered before the first read, it misses nothing."""
 
-    async def wait(self, job_id: str, *, seconds: float) -> bool:
-        """True as soon as anything about the job changes (it may be a false alarm), False when the time is up."""
+    def __enter__(self) -> Watch:
+        """Start watching."""
+
+    def __exit__(self, *_: object) -> None:
+        """Stop watching."""
+
+    async def wait(self, seconds: float) -> bool:
+        """True once the job changed since the last wait (it may be a false alarm), False when the time is up."""
+
+
+class Changes(Protocol):
+    """Waiting for jobs to change, without polling the store."""
+
+    def watch(self, job_id: str) -> Watch:
+        """A watch on one job."""
 
 
 class Doorbell(Protocol):

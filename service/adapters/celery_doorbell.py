@@ -1,0 +1,60 @@
+"""Celery as a doorbell: a message wakes an idle slot and carries no job. Losing or doubling one changes nothing."""
+
+from __future__ import annotations
+
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from service.jobs.errors import StoreUnavailable
+from service.jobs.job import Device
+
+ATTEMPT_TASK = "trainyard.attempt"
+RING_EXPIRES_SECONDS = 60
+"""A ring that nobody heard for this long is stale: the sweeper rings again."""
+
+
+def celery_app(redis_url: str) -> Celery:
+    """The Celery application both sides share; connects at the first message. Why each setting: research on Celery 5.7, ADR 2."""
+    app = Celery("trainyard", broker=redis_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        result_backend=None,
+        task_acks_late=False,
+        task_reject_on_worker_lost=False,
+        task_queues=(Queue("cpu"), Queue("gpu")),
+        task_create_missing_queues=False,
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "visibility_timeout": 3600,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "retry_on_timeout": True,
+            "socket_connect_timeout": 2,
+            "global_keyprefix": "ty-bell:",
+        },
+    )
+    return app
+
+
+class CeleryDoorbell:
+    """The Doorbell port."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def ring(self, device: Device, *, times: int) -> None:
+        """Wake up to `times` idle slots."""
+        try:
+            for _ in range(times):
+                self._app.send_task(ATTEMPT_TASK, queue=device, expires=RING_EXPIRES_SECONDS, retry=False)
+        except OperationalError as error:
+            raise StoreUnavailable(f"The broker does not answer (REDIS_URL): {error}") from error

@@ -1,0 +1,41 @@
+#!lua flags=allow-oom
+-- REPORT: record what an attempt learnt. A row at or below the last recorded (epoch, step), and the event of that epoch, is dropped.
+--   reads   ty:job:{id}
+--   writes  it, its metrics, transitions, events, rows and logs, ty:spec:{sha256}, ty:history
+--   args    now, id, token, report (JSON; parts that only Python reads are JSON text inside it), digest and blob of the resolved spec
+--   answers nil where FENCED | 1
+local now, id = clock(ARGV[1]), ARGV[2]
+if not holds(id, ARGV[3]) then return false end
+local report, job = cjson.decode(ARGV[4]), job_key(id)
+
+local phase = report.phase
+if phase and phase ~= field(id, 'phase') then step(id, now, 'running', phase, '') else touch(id) end
+if report.progress then redis.call('HSET', job, 'progress', report.progress) end
+if report.best then redis.call('HSET', job, 'best', report.best) end
+for name, value in pairs(report.metrics) do redis.call('HSET', part_key(id, 'metrics'), name, value) end
+
+local repeated = false
+if report.row then
+  local epoch, at = tonumber(field(id, 'row_epoch')), tonumber(field(id, 'row_step'))
+  repeated = report.epoch < epoch or (report.epoch == epoch and report.step <= at)
+  if not repeated then
+    redis.call('HSET', job, 'row_epoch', whole(report.epoch), 'row_step', whole(report.step))
+    redis.call('RPUSH', part_key(id, 'rows'), report.row)
+    redis.call('LTRIM', part_key(id, 'rows'), -ROWS_KEPT, -1)
+  end
+end
+for _, event in ipairs(report.events) do
+  if not (repeated and event.type == 'epoch') then emit(id, now, event.type, event.message, event.data) end
+end
+for _, line in ipairs(report.logs) do redis.call('RPUSH', part_key(id, 'logs'), line) end
+if #report.logs > 0 then redis.call('LTRIM', part_key(id, 'logs'), -LOGS_KEPT, -1) end
+
+for _, warning in ipairs(report.warnings) do
+  local known = field(id, 'warnings')
+  if not known:find(warning, 1, true) then redis.call('HSET', job, 'warnings', known == '' and warning or known .. '\n' .. warning) end
+end
+if ARGV[5] then
+  redis.call('SETNX', 'ty:spec:' .. ARGV[5], ARGV[6])
+  redis.call('HSET', job, 'resolved', ARGV[5])
+end
+return 1

@@ -1,0 +1,128 @@
+-- What every script shares; put in front of each. One Redis, no cluster. An empty string stands for "none". Every key there is:
+--   ty:job:{id}                    hash    the record
+--   ty:job:{id}:metrics            hash    latest value of each metric, as JSON text
+--   ty:job:{id}:transitions        list    state|phase|ms|reason, oldest first
+--   ty:job:{id}:events             stream  ids 1-0, 2-0, 3-0, ...; there from SUBMIT until the live tail expires
+--   ty:job:{id}:rows               list    one JSON row per finished epoch
+--   ty:job:{id}:logs               list    log lines
+--   ty:spec:{sha256}               string  a spec as compressed JSON, once per digest
+--   ty:jobs:{project}              zset    every job by its creation in ms
+--   ty:idempotency:{project}:{key} string  id|sha256 of the body, for a day
+--   ty:pending:{device}:{project}  zset    jobs that wait: -priority * 2^42 + submit ms
+--   ty:waiting:{device}            set     projects with jobs that wait
+--   ty:running:{project}           set     jobs that run
+--   ty:leases                      zset    jobs that run, by the end of their lease in ms
+--   ty:claim:{nonce}               string  the job that a CLAIM took, so that a repeated call gets the same answer
+--   ty:unsaved                     zset    jobs whose record in storage is old, by the ms of the change
+--   ty:last_sweep, ty:grace_until  string  ms
+--   ty:worker:{name}, ty:workers   string, zset  the last beat; names by its ms
+--   ty:history                     stream  every transition of every job, capped
+--   ty:changed                     channel the id of a job that changed
+
+local TERMINAL = { succeeded = true, failed = true, cancelled = true }
+local EVENTS_KEPT, ROWS_KEPT, LOGS_KEPT, HISTORY_KEPT, TRANSITIONS_KEPT = 10000, 100000, 10000, 100000, 1000
+local PRIORITY_STEP = 4398046511104 -- 2^42 ms: later than any submit time
+
+-- Now, in ms. Tests give their own.
+local function clock(given)
+  if given ~= '' then return tonumber(given) end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Lua's tostring would round a time in ms to 14 digits.
+local function whole(number) return string.format('%.0f', number) end
+
+local function job_key(id) return 'ty:job:' .. id end
+local function part_key(id, part) return 'ty:job:' .. id .. ':' .. part end
+
+local function field(id, name) return redis.call('HGET', job_key(id), name) or '' end
+
+local function emit(id, now, type, message, data)
+  local sequence = redis.call('HINCRBY', job_key(id), 'events', 1)
+  redis.call('XADD', part_key(id, 'events'), 'MAXLEN', '=', EVENTS_KEPT, whole(sequence) .. '-0',
+    'type', type, 'at', whole(now), 'message', message, 'data', data)
+end
+
+-- A write that users can see: the version (their ETag) grows, and who waits wakes up.
+local function touch(id)
+  redis.call('HINCRBY', job_key(id), 'version', 1)
+  redis.call('PUBLISH', 'ty:changed', id)
+end
+
+-- A step of the job, into its own transitions, its events and the history of all.
+local function step(id, now, state, phase, reason)
+  redis.call('HSET', job_key(id), 'state', state, 'phase', phase, 'reason', reason)
+  touch(id)
+  redis.call('RPUSH', part_key(id, 'transitions'), state .. '|' .. phase .. '|' .. whole(now) .. '|' .. reason)
+  redis.call('LTRIM', part_key(id, 'transitions'), -TRANSITIONS_KEPT, -1)
+  local data = { state = state, attempt = tonumber(field(id, 'attempt')) }
+  if phase ~= '' then data.phase = phase end
+  if reason ~= '' then data.reason = reason end
+  emit(id, now, 'state', '', cjson.encode(data))
+  redis.call('XADD', 'ty:history', 'MAXLEN', '~', HISTORY_KEPT, '*',
+    'id', id, 'at', whole(now), 'state', state, 'phase', phase, 'reason', reason, 'token', field(id, 'token'))
+end
+
+-- A change of state: a step after which the record in storage is old.
+local function move(id, now, state, phase, reason)
+  step(id, now, state, phase, reason)
+  redis.call('HSET', job_key(id), 'marked', field(id, 'version'))
+  redis.call('ZADD', 'ty:unsaved', whole(now), id)
+end
+
+local function enqueue(id)
+  local device, project = field(id, 'device'), field(id, 'project')
+  local score = -tonumber(field(id, 'priority')) * PRIORITY_STEP + tonumber(field(id, 'submitted'))
+  redis.call('ZADD', 'ty:pending:' .. device .. ':' .. project, whole(score), id)
+  redis.call('SADD', 'ty:waiting:' .. device, project)
+end
+
+local function dequeue(id, device, project)
+  local pending = 'ty:pending:' .. device .. ':' .. project
+  redis.call('ZREM', pending, id)
+  if redis.call('EXISTS', pending) == 0 then redis.call('SREM', 'ty:waiting:' .. device, project) end
+end
+
+-- The attempt holds the job no more.
+local function release(id)
+  redis.call('ZREM', 'ty:leases', id)
+  redis.call('SREM', 'ty:running:' .. field(id, 'project'), id)
+  redis.call('HSET', job_key(id), 'owner', '')
+end
+
+local function finish(id, now, state, reason, failure)
+  redis.call('HSET', job_key(id), 'finished', whole(now), 'error', failure)
+  move(id, now, state, '', reason)
+  return state
+end
+
+-- Another attempt, unless it counts and max_retries attempts have ended so since the last checkpoint.
+local function give_back(id, now, reason, counts, failure)
+  if counts then
+    if tonumber(field(id, 'retries_since_checkpoint')) >= tonumber(field(id, 'max_retries')) then
+      return finish(id, now, 'failed', reason, failure)
+    end
+    redis.call('HINCRBY', job_key(id), 'retries', 1)
+    redis.call('HINCRBY', job_key(id), 'retries_since_checkpoint', 1)
+  end
+  enqueue(id)
+  move(id, now, 'queued', '', reason)
+  return 'queued'
+end
+
+-- Does this token hold the job? Every write of an attempt asks first.
+local function holds(id, token) return field(id, 'state') == 'running' and field(id, 'token') == token end
+
+-- The whole record, or false: record, metrics, transitions, spec, resolved spec.
+local function read(id)
+  if redis.call('EXISTS', job_key(id)) == 0 then return false end
+  local resolved = field(id, 'resolved')
+  return {
+    redis.call('HGETALL', job_key(id)),
+    redis.call('HGETALL', part_key(id, 'metrics')),
+    redis.call('LRANGE', part_key(id, 'transitions'), 0, -1),
+    redis.call('GET', 'ty:spec:' .. field(id, 'spec')),
+    resolved ~= '' and redis.call('GET', 'ty:spec:' .. resolved),
+  }
+end

@@ -1,0 +1,62 @@
+"""Jobs in Redis as a worker sees them: every write but CLAIM names its fencing token."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from service.adapters.redis_records import job_of
+from service.adapters.redis_scripts import Scripts
+from service.adapters.stores import retries_used_up
+from service.jobs.errors import Fenced
+from service.jobs.job import CheckpointPointer, Device, JobError
+from service.jobs.ports import Claim, Flags, Outcome
+from service.jobs.state import JobState, Reason
+
+
+class RedisAttempts:
+    """The AttemptStore."""
+
+    def __init__(self, scripts: Scripts, *, lease_seconds: float) -> None:
+        self._scripts, self._lease_ms = scripts, int(lease_seconds * 1000)
+
+    def claim(self, *, worker: str, device: Device) -> Claim | None:
+        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits."""
+        answer = self._scripts.call("claim", worker, device, self._lease_ms, uuid4().hex)
+        if answer is None:
+            return None
+        job = job_of(answer)
+        return Claim(job=job, token=job.token, worker=worker)
+
+    def renew(self, claim: Claim) -> Flags:
+        """Push the lease out and read the user's flags. Raises Fenced."""
+        flags = self._scripts.call("renew", claim.job.id, claim.token, self._lease_ms)
+        if flags is None:
+            raise Fenced(claim.job.id, token=claim.token)
+        return Flags(cancel=flags[0] == b"1", pause=flags[1] == b"1")
+
+    def checkpoint(self, claim: Claim, pointer: CheckpointPointer) -> None:
+        """Make an uploaded checkpoint the one to start from; an older one than the current is ignored. Raises Fenced."""
+        moved = self._scripts.call("checkpoint", claim.job.id, claim.token, pointer.token, pointer.step, pointer.model_dump_json())
+        if moved is None:
+            raise Fenced(claim.job.id, token=claim.token)
+
+    def finish(self, claim: Claim, outcome: Outcome) -> JobState:
+        """End the attempt and say where the job went: a cancel flag wins, `give_back` obeys max_retries. Raises Fenced."""
+        error = failure(outcome)
+        reason = outcome.reason or (error.code if error else None)
+        args = (outcome.kind, reason or "", "1" if outcome.counts else "", error.model_dump_json() if error else "")
+        state = self._scripts.call("finish", claim.job.id, claim.token, *args)
+        if state is None:
+            raise Fenced(claim.job.id, token=claim.token)
+        return JobState(state.decode())
+
+
+def failure(outcome: Outcome) -> JobError | None:
+    """The error that the job carries, should this outcome fail it."""
+    match outcome.kind:
+        case "failed":
+            return outcome.error or JobError(code=outcome.reason or Reason.INTERNAL, message="The attempt failed and did not say why.")
+        case "give_back":
+            return outcome.error or retries_used_up(outcome.reason or Reason.INTERNAL)
+        case _:
+            return None

@@ -1,0 +1,88 @@
+"""The live tail of what attempts reported, in Redis: capped, and gone within the hour after it was saved to storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import redis
+
+from service.adapters.redis_records import pack
+from service.adapters.redis_scripts import Scripts, our_errors
+from service.adapters.stores import finite, from_ms, rfc3339
+from service.jobs.errors import Fenced, JobNotFound
+from service.jobs.ports import Claim, Report
+
+
+class RedisFacts:
+    """The FactLog."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._client: redis.Redis = scripts.client
+
+    def report(self, claim: Claim, report: Report) -> None:
+        """Record what an attempt learnt. Raises Fenced."""
+        resolved = pack(report.resolved_spec) if report.resolved_spec is not None else ()
+        answer = self._scripts.call("report", claim.job.id, claim.token, json.dumps(_for_lua(report)), *resolved)
+        if answer is None:
+            raise Fenced(claim.job.id, token=claim.token)
+
+    def events(self, project: str, job_id: str, *, after: int, limit: int) -> Sequence[Mapping[str, Any]] | None:
+        """Events with id > after, oldest first: {id, type, at, message, data}; None once the live tail is gone."""
+        key = f"ty:job:{job_id}:events"
+        entries = self._tail(project, job_id, lambda pipeline: pipeline.xrange(key, min=f"{after + 1}-0", count=limit))
+        return entries if entries is None else [_event(*entry) for entry in entries]
+
+    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
+        """One row per finished epoch, oldest first; None once the live tail is gone."""
+        rows = self._tail(project, job_id, lambda pipeline: pipeline.lrange(f"ty:job:{job_id}:rows", 0, -1))
+        return rows if rows is None else [json.loads(row) for row in rows]
+
+    def logs(self, project: str, job_id: str) -> Sequence[str] | None:
+        """Log lines, oldest first; None once the live tail is gone."""
+        lines = self._tail(project, job_id, lambda pipeline: pipeline.lrange(f"ty:job:{job_id}:logs", 0, -1))
+        return lines if lines is None else [line.decode() for line in lines]
+
+    def _tail(self, project: str, job_id: str, read: Any) -> Any:
+        with our_errors(), self._client.pipeline() as pipeline:
+            pipeline.hget(f"ty:job:{job_id}", "project")
+            pipeline.exists(f"ty:job:{job_id}:events")  # there from SUBMIT on: once it is gone, so is the whole tail
+            read(pipeline)
+            owner, alive, entries = pipeline.execute()
+        if owner is None or owner.decode() != project:
+            raise JobNotFound(job_id)
+        return entries if alive else None
+
+
+def _for_lua(report: Report) -> dict[str, Any]:
+    """The report as report.lua reads it: numbers of ours stay JSON text, because Lua would round them."""
+    told: dict[str, Any] = {
+        "metrics": {name: json.dumps(value) for name, value in finite(report.metrics).items()},
+        "events": [
+            {"type": event["type"], "message": event.get("message") or "", "data": json.dumps(event.get("data") or {})}
+            for event in report.events
+        ],
+        "logs": list(report.logs),
+        "warnings": [warning.model_dump_json() for warning in report.warnings],
+    }
+    if report.phase:
+        told["phase"] = report.phase
+    if report.progress is not None:
+        told["progress"] = json.dumps(report.progress)
+    if report.best is not None:
+        told["best"] = json.dumps(report.best)
+    if report.row is not None:
+        told |= {"row": json.dumps(finite(report.row)), "epoch": report.row["epoch"], "step": report.row["step"]}
+    return told
+
+
+def _event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> dict[str, Any]:
+    return {
+        "id": int(entry_id.partition(b"-")[0]),
+        "type": fields[b"type"].decode(),
+        "at": rfc3339(from_ms(int(fields[b"at"]))),
+        "message": fields[b"message"].decode(),
+        "data": json.loads(fields[b"data"]),
+    }

@@ -1,0 +1,81 @@
+"""What sweepers do in Redis, and who works right now. Every call here is harmless when many make it at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import redis
+
+from service.adapters.redis_records import job_of
+from service.adapters.redis_scripts import Scripts, our_errors
+from service.adapters.stores import SILENCE_SECONDS, TAIL_SECONDS, retries_used_up
+from service.jobs.job import Device, Job
+from service.jobs.ports import WorkerBeat
+from service.jobs.state import Reason
+
+DEVICES: tuple[Device, ...] = ("cpu", "gpu")
+
+
+class RedisHousekeeping:
+    """The Housekeeping port."""
+
+    def __init__(self, scripts: Scripts, *, lease_seconds: float, sweep_seconds: float) -> None:
+        self._scripts = scripts
+        self._client: redis.Redis = scripts.client
+        self._lease_ms, self._sweep_ms = int(lease_seconds * 1000), int(sweep_seconds * 1000)
+
+    def expire(self) -> Sequence[str]:
+        """Give back (or end) every job whose lease has died; returns their ids. Does nothing right after a gap in sweeping."""
+        exhausted = retries_used_up(Reason.WORKER_LOST).model_dump_json()
+        return [job_id.decode() for job_id in self._scripts.call("expire", self._sweep_ms, self._lease_ms, exhausted)]
+
+    def pending(self) -> Mapping[Device, int]:
+        """How many jobs wait, per class."""
+        return {device: self._pending(device) for device in DEVICES}
+
+    def unsaved(self, limit: int) -> Sequence[Job]:
+        """Jobs whose record in S3 is older than the one here, the longest waiting first."""
+        with our_errors():
+            ids: Any = self._client.zrange("ty:unsaved", 0, limit - 1)
+        return [job_of(job) for job in self._scripts.call("read", *ids) if job] if ids else []
+
+    def saved(self, job: Job) -> None:
+        """The record was written; the live tail of a terminal job expires within the hour."""
+        self._scripts.call("saved", job.id, job.version, TAIL_SECONDS)
+
+    def _pending(self, device: Device) -> int:
+        with our_errors():
+            projects: Any = self._client.smembers(f"ty:waiting:{device}")
+            pipeline = self._client.pipeline(transaction=False)
+            for project in projects:
+                pipeline.zcard(f"ty:pending:{device}:{project.decode()}")
+            return sum(pipeline.execute())
+
+
+class RedisWorkers:
+    """The WorkerRegistry."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._client: redis.Redis = scripts.client
+
+    def beat(self, beat: WorkerBeat) -> None:
+        """Say that this worker lives; forgotten after half a minute of silence."""
+        self._scripts.call("beat", beat.name, json.dumps(asdict(beat)), SILENCE_SECONDS)
+
+    def leave(self, name: str) -> None:
+        """Say goodbye."""
+        with our_errors(), self._client.pipeline() as pipeline:
+            pipeline.delete(f"ty:worker:{name}")
+            pipeline.zrem("ty:workers", name)
+            pipeline.execute()
+
+    def workers(self) -> Sequence[WorkerBeat]:
+        """All live workers, by name."""
+        with our_errors():
+            names: Any = self._client.zrange("ty:workers", 0, -1)
+            beats: Any = self._client.mget([f"ty:worker:{name.decode()}" for name in names]) if names else []
+        return sorted((WorkerBeat(**json.loads(beat)) for beat in beats if beat), key=lambda beat: beat.name)

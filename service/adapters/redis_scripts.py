@@ -1,0 +1,64 @@
+"""The Lua calls, and where Redis's errors become ours. What the calls mean is told in `lua/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.retry import Retry
+
+from service.jobs.errors import StoreUnavailable
+
+SOCKET_SECONDS = 5
+FOLDER = Path(__file__).with_name("lua")
+OUT_OF_SERVICE = ("MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "BUSY", "OOM")
+"""First words of replies that say Redis cannot do its work now; any other error reply is a defect of ours."""
+
+
+def open_client(url: str) -> redis.Redis:
+    """A client with time-outs and a few retries; it connects when first used."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+        health_check_interval=25,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
+    )
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Turn what Redis raises while it cannot work into StoreUnavailable."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, ReadOnlyError) as error:
+        raise StoreUnavailable(f"Redis does not answer: {error}") from error
+    except ResponseError as error:
+        if str(error).startswith(OUT_OF_SERVICE):
+            raise StoreUnavailable(f"Redis cannot work now: {error}") from error
+        raise
+
+
+class Scripts:
+    """Runs a Lua file by name, by its digest where Redis has it already. The first argument of each is the time: Redis's own, or a test's."""
+
+    def __init__(self, client: redis.Redis, *, now_ms: Callable[[], int] | None = None) -> None:
+        self.client, self._now_ms = client, now_ms
+        shared = (FOLDER / "shared.lua").read_text()
+        self._scripts = {path.stem: client.register_script(_whole(path, shared)) for path in FOLDER.glob("*.lua") if path.stem != "shared"}
+
+    def call(self, name: str, *args: str | bytes | float) -> Any:
+        """The script's answer. Raises StoreUnavailable."""
+        now = "" if self._now_ms is None else self._now_ms()
+        with our_errors():
+            return self._scripts[name](args=[now, *args])
+
+
+def _whole(path: Path, shared: str) -> str:
+    shebang, _, body = path.read_text().partition("\n")
+    return f"{shebang}\n{shared}\n{body}"

@@ -1,0 +1,122 @@
+"""The artifact store on any S3-compatible server. Needs no conditional write, no lifecycle rule, no server-side checksum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from service.jobs.errors import ArtifactNotFound, StorageUnavailable
+from service.jobs.ports import Stored
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+    from service.settings import StoreSettings
+
+CHUNK = 256 * 1024
+_TRANSFER = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=64 * 2**20, max_concurrency=4)
+
+
+class S3Artifacts:
+    """Files by key in one bucket: the ArtifactStore port."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._bucket = settings.s3_bucket
+        self._where = settings.s3_endpoint_url or "AWS"
+        checksums = cast("Literal['when_required', 'when_supported']", settings.s3_checksums)
+        self._client: S3Client = boto3.client(
+            "s3",
+            endpoint_url=settings.s3_endpoint_url,
+            region_name=settings.aws_region,
+            aws_access_key_id=settings.aws_access_key_id.get_secret_value() if settings.aws_access_key_id else None,
+            aws_secret_access_key=settings.aws_secret_access_key.get_secret_value() if settings.aws_secret_access_key else None,
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                request_checksum_calculation=checksums,
+                response_checksum_validation=checksums,
+                retries={"mode": "standard", "max_attempts": 3},
+                connect_timeout=3,
+                read_timeout=60,
+                max_pool_connections=16,
+            ),
+        )
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket where it is missing. Safe to call from many processes at once."""
+        with self._translated(self._bucket):
+            try:
+                self._client.head_bucket(Bucket=self._bucket)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                    raise
+                try:
+                    self._client.create_bucket(Bucket=self._bucket)
+                except (self._client.exceptions.BucketAlreadyOwnedByYou, self._client.exceptions.BucketAlreadyExists):
+                    pass  # another process was faster
+
+    def ping(self) -> None:
+        """Raises StorageUnavailable where the bucket cannot be reached."""
+        try:
+            with self._translated(self._bucket):
+                self._client.head_bucket(Bucket=self._bucket)
+        except ArtifactNotFound as error:
+            raise StorageUnavailable(f"The bucket {self._bucket!r} does not exist at {self._where} (S3_BUCKET).") from error
+
+    def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> None:
+        """Upload one file, in parts where it is large."""
+        with self._translated(key):
+            self._client.upload_file(str(path), self._bucket, key, ExtraArgs={"ContentType": content_type}, Config=_TRANSFER)
+
+    def put_bytes(self, key: str, data: bytes, *, content_type: str = "application/json") -> None:
+        """Upload a small object."""
+        with self._translated(key):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=content_type)
+
+    def open(self, key: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes start..end (inclusive; to the last where None), in chunks."""
+        extra: dict[str, Any] = {} if start == 0 and end is None else {"Range": f"bytes={start}-{'' if end is None else end}"}
+        with self._translated(key):
+            body = self._client.get_object(Bucket=self._bucket, Key=key, **extra)["Body"]
+        return self._chunks(key, body)
+
+    def _chunks(self, key: str, body: Any) -> Iterator[bytes]:
+        try:
+            with self._translated(key):
+                yield from body.iter_chunks(CHUNK)
+        finally:
+            body.close()
+
+    def list(self, prefix: str) -> Sequence[Stored]:
+        """Every object under the prefix, by key."""
+        with self._translated(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            return [
+                Stored(key=row["Key"], size=row["Size"], etag=row["ETag"].strip('"')) for page in pages for row in page.get("Contents", [])
+            ]
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; those already gone are fine."""
+        with self._translated("delete"):
+            for key in keys:
+                self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 404:
+                raise ArtifactNotFound(key) from error
+            cure = " Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY." if status == 403 else ""
+            raise StorageUnavailable(f"Storage at {self._where} (S3_ENDPOINT_URL) answered {status}.{cure}") from error
+        except (BotoCoreError, boto3.exceptions.Boto3Error) as error:
+            raise StorageUnavailable(f"Storage at {self._where} (S3_ENDPOINT_URL) does not answer: {error}") from error

@@ -1,0 +1,96 @@
+"""What every adapter of the stores shares: their bundle, the page cursor, the caps of live tails. No vendor and no storage here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from service.jobs.job import Job, JobError
+from service.jobs.ports import AttemptStore, Changes, FactLog, Housekeeping, JobStore, WorkerRegistry
+from service.jobs.state import Reason
+
+EVENTS_KEPT = 10_000
+ROWS_KEPT = 100_000
+LOGS_KEPT = 10_000
+IDEMPOTENCY_SECONDS = 24 * 3600
+TAIL_SECONDS = 3600
+"""How long events, rows and logs stay in the store after they were saved to storage."""
+SILENCE_SECONDS = 30
+"""A worker that says nothing for so long is forgotten."""
+SWEEP_SECONDS = 5.0
+"""How often sweepers call `expire`; twice as long without a call is a gap."""
+
+
+class JobsWithPositions(JobStore, Protocol):
+    """A job store that also knows the pending order."""
+
+    def position(self, job: Job) -> int | None:
+        """Where the job stands in its project's pending order, from 1; None unless it waits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """Every port that one store stands behind. `ping` raises StoreUnavailable."""
+
+    jobs: JobsWithPositions
+    attempts: AttemptStore
+    facts: FactLog
+    housekeeping: Housekeeping
+    workers: WorkerRegistry
+    changes: Changes
+    ping: Callable[[], None]
+    close: Callable[[], None]
+
+
+def retries_used_up(reason: Reason) -> JobError:
+    """Why a job failed that was given back more often than `max_retries` allows."""
+    return JobError(
+        code=reason,
+        message=f"The attempt ended ({reason.value}) and no retries are left.",
+        hint="Retries count since the last checkpoint: raise resources.max_retries, or checkpoint more often.",
+    )
+
+
+def rfc3339(at: datetime) -> str:
+    """The time as events carry it: UTC, milliseconds, Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_ms(ms: float) -> datetime:
+    """The time of so many milliseconds since 1970."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def to_ms(at: datetime) -> int:
+    """Milliseconds since 1970, rounded down."""
+    return math.floor(at.timestamp() * 1000)
+
+
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values without NaN and infinity, which JSON has no word for."""
+    return {name: value for name, value in values.items() if not (isinstance(value, float) and not math.isfinite(value))}
+
+
+@dataclass(frozen=True, order=True)
+class Cursor:
+    """A place in a list of jobs, newest first: a job's creation in ms, and its id."""
+
+    created_ms: int
+    job_id: str
+
+    def __str__(self) -> str:
+        return base64.urlsafe_b64encode(f"{self.created_ms}:{self.job_id}".encode()).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """The place that `str` wrote. Raises ValueError."""
+        try:
+            created, _, job_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().partition(":")
+            return cls(int(created), job_id)
+        except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+            raise ValueError(f"{text!r} is not a cursor of this list") from error

@@ -1,0 +1,75 @@
+"""What a process is told by its environment, typed. `.env` is read; a secret may come as NAME_FILE naming a file that holds it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsFault(ValueError):
+    """The environment cannot be used; the text names the variable and the cure."""
+
+
+class StoreSettings(BaseSettings):
+    """Where the record and the files live."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL"))
+    s3_endpoint_url: str | None = Field(default=None, validation_alias=AliasChoices("S3_ENDPOINT_URL"))
+    s3_bucket: str = Field(default="trainyard", validation_alias=AliasChoices("S3_BUCKET"))
+    s3_checksums: str = Field(default="when_required", pattern="^(when_required|when_supported)$", validation_alias=AliasChoices("S3_CHECKSUMS"))
+    aws_access_key_id: SecretStr | None = Field(default=None, validation_alias=AliasChoices("AWS_ACCESS_KEY_ID"))
+    aws_secret_access_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY"))
+    aws_region: str = Field(default="us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
+    lease_seconds: float = Field(default=60, gt=0, validation_alias=AliasChoices("TRAINYARD_LEASE_SECONDS"))
+    sweep_seconds: float = Field(default=5, gt=0, validation_alias=AliasChoices("TRAINYARD_SWEEP_SECONDS"))
+    threads: int = Field(default=os.cpu_count() or 1, ge=1, validation_alias=AliasChoices("TRAINYARD_THREADS"))
+    """Intra-op threads of a job that names none: part of its numbers, so stored with it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_files(cls, values: Any) -> Any:
+        return _with_secret_files(values, os.environ)
+
+    @classmethod
+    def read(cls) -> Self:
+        """The settings of this process. Raises SettingsFault naming every bad variable."""
+        try:
+            return cls()
+        except ValidationError as error:
+            lines = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
+            raise SettingsFault("; ".join(lines)) from error
+
+
+class ApiSettings(StoreSettings):
+    """What the API process needs besides."""
+
+    host: str = Field(default="127.0.0.1", validation_alias=AliasChoices("TRAINYARD_HOST"))
+    port: int = Field(default=8000, ge=0, le=65535, validation_alias=AliasChoices("TRAINYARD_PORT"))
+    api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_API_KEY"))
+    require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
+
+    @model_validator(mode="after")
+    def _keyed(self) -> Self:
+        if self.require_api_key and self.api_key is None:
+            raise ValueError("TRAINYARD_REQUIRE_API_KEY is set: give TRAINYARD_API_KEY, or TRAINYARD_API_KEY_FILE naming a file that holds one")
+        return self
+
+
+def _with_secret_files(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TRAINYARD_API_KEY"):
+        path = environment.get(f"{name}_FILE")
+        if path and name not in environment:
+            try:
+                values[name] = Path(path).read_text().strip()
+            except OSError as error:
+                raise ValueError(f"{name}_FILE names {path}, which cannot be read ({error.strerror})") from error
+            if not values[name]:
+                raise ValueError(f"{name}_FILE names {path}, which is empty")
+    return values

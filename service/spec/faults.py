@@ -1,0 +1,117 @@
+"""Turns pydantic's errors into faults: pointers into the body as sent, plain sentences, close matches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from service.spec.catalog import suggest
+from service.spec.verdict import Fault
+
+
+def faults_of(error: ValidationError, body: Any) -> list[Fault]:
+    """Every fault, each once, in the order of the body. Members of a plain union fold into one fault."""
+    found: dict[tuple[str, str], list[Fault]] = {}
+    for problem in error.errors(include_url=False):
+        fault = _fault(problem, body)
+        found.setdefault((fault.pointer, fault.detail if fault.code == "missing" else ""), []).append(fault)
+    return [_folded(faults) for faults in found.values()]
+
+
+def pointer(parts: Sequence[str | int]) -> str:
+    """The JSON Pointer (RFC 6901) of a path."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _folded(faults: list[Fault]) -> Fault:
+    if len(faults) == 1 or len({fault.detail for fault in faults}) == 1:
+        return faults[0]
+    return faults[0].model_copy(update={"detail": " Or: ".join(dict.fromkeys(fault.detail for fault in faults))})
+
+
+def _walk(location: Sequence[str | int], body: Any) -> tuple[list[str | int], Any]:
+    """The part of pydantic's location that exists in the body, and the node there; union tags and member names are dropped."""
+    path: list[str | int] = []
+    node = body
+    for part in location:
+        if isinstance(node, Mapping) and part in node:
+            path.append(part)
+            node = node[part]
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            path.append(part)
+            node = node[part]
+    return path, node
+
+
+def _fault(problem: Any, body: Any) -> Fault:
+    kind, location, context = problem["type"], problem["loc"], problem.get("ctx", {})
+    path, node = _walk(location, body)
+    where = pointer(path)
+    match kind:
+        case "missing":
+            return Fault(pointer=where, code="missing", detail=f"`{location[-1]}` is required here.", suggestion=_example(str(location[-1])))
+        case "extra_forbidden":
+            known = _known_keys(location, body)
+            close = suggest(str(location[-1]), known)
+            more = f"Did you mean `{close}`?" if close else f"Known here: {', '.join(sorted(known))}."
+            return Fault(pointer=where, code="unknown_key", detail=f"`{location[-1]}` is not known here.", suggestion=more)
+        case "union_tag_invalid":
+            tag, known = context["tag"], [name.strip().strip("'") for name in context["expected_tags"].split(",")]
+            close = suggest(tag, known)
+            at = where if isinstance(node, str) else f"{where}/type"
+            more = f"Did you mean `{close}`?" if close else f"Known: {', '.join(known)}."
+            return Fault(pointer=at, code="unknown_type", detail=f"There is no `{tag}` here.", suggestion=more)
+        case "union_tag_not_found":
+            return Fault(pointer=where, code="missing", detail="`type` is required here.", suggestion="Give the class's name, for example type: ReLU.")
+    return Fault(pointer=where, code=kind, detail=_sentence(problem), suggestion=None)
+
+
+def _sentence(problem: Any) -> str:
+    message = str(problem["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    value = problem.get("input")
+    shown = repr(value) if isinstance(value, str | int | float | bool) or value is None else type(value).__name__
+    if str(problem["msg"]).startswith("Input should be "):
+        return f"This should be {message}; got {shown}."
+    return f"{message} (got {shown})."
+
+
+def _example(name: str) -> str | None:
+    return {
+        "dataset": "For example dataset: MNIST.",
+        "model": "For example model: {type: Sequential, layers: [Flatten, {type: Linear, out_features: 10}]}.",
+        "loss": "For example loss: CrossEntropyLoss.",
+        "optimizer": "For example optimizer: {type: SGD, lr: 0.01}.",
+        "epochs": "For example epochs: 5.",
+    }.get(name)
+
+
+def _known_keys(location: Sequence[str | int], body: Any) -> list[str]:
+    """The keys that the record at a location knows, found by walking the models beside the body."""
+    from service.spec.job import JobSpec
+
+    model: type[BaseModel] = JobSpec
+    annotation: Any = model
+    node = body
+    for part in location[:-1]:
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+            annotation = model.model_fields[str(part)].annotation if part in model.model_fields else model
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        candidates = _models(annotation)
+        tag = node.get("type") if isinstance(node, Mapping) else None
+        model = next((each for each in candidates if _tag(each) == tag), candidates[0] if candidates else model)
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    field = model.model_fields.get("type")
+    return get_args(field.annotation)[0] if field is not None and get_origin(field.annotation) is Literal else None
