@@ -114,8 +114,8 @@ OVERLAY: dict[str, dict[str, dict[str, Any]]] = {
         "GELU": {"help": "x times the normal distribution's share below it.", "approximate": {"type": "choice", "choices": ["none", "tanh"], "help": "Exact, or by tanh."}},
         "Tanh": {"help": "Hyperbolic tangent: -1 to 1."},
         "Sigmoid": {"help": "1 / (1 + exp(-x)): 0 to 1."},
-        "Softmax": {"help": "Exponentials that sum to one.", "dim": {**INT, "nullable": True, "default": 1, "help": "Along which dimension; 1 if left out."}},
-        "LogSoftmax": {"help": "Logarithm of Softmax.", "dim": {**INT, "nullable": True, "default": 1, "help": "Along which dimension; 1 if left out."}},
+        "Softmax": {"help": "Exponentials that sum to one.", "dim": {**INT, "nullable": True, "default": 1, "ours": True, "help": "Along which dimension; 1 if left out."}},
+        "LogSoftmax": {"help": "Logarithm of Softmax.", "dim": {**INT, "nullable": True, "default": 1, "ours": True, "help": "Along which dimension; 1 if left out."}},
     },
     "losses": {
         "CrossEntropyLoss": {

@@ -33,14 +33,28 @@ class Declared(Closed):
 
     def chosen(self) -> dict[str, Any]:
         """The arguments that differ from the class's defaults: what a person would write."""
-        fields = type(self).model_fields
-        return {name: value for name, value in self.arguments().items() if fields[name].is_required() or value != fields[name].default}
+        defaults = load_defaults().get(self.type, {})
+        return {name: value for name, value in self.arguments().items() if name not in defaults or value != defaults[name]}
 
 
 @cache
 def load() -> dict[str, Any]:
     """The whole catalog: {layers, losses, optimizers, transforms, datasets}, each {name: {help, args}}."""
     return dict(json.loads(_FILE.read_text()))
+
+
+@cache
+def load_defaults() -> dict[str, dict[str, Any]]:
+    """The class's own defaults by class and argument; an argument whose default is ours is not among them."""
+    return {
+        name: {
+            argument: tuple(says["default"]) if isinstance(says["default"], list) else says["default"]
+            for argument, says in entry["args"].items()
+            if "default" in says and not says.get("ours") and not says.get("infer")
+        }
+        for group in ("layers", "losses", "optimizers", "transforms", "datasets")
+        for name, entry in load()[group].items()
+    }
 
 
 def names(group: str) -> list[str]:

@@ -1,0 +1,205 @@
+"""The child process of one attempt: reads a job from its command pipe, writes facts to the other, files to its directory. Holds no credentials."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from service.spec.job import JobSpec
+from worker.training.build import build_loss, build_model, build_optimizer
+from worker.training.checkpoint import Snapshot, restore, snapshot, write
+from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
+from worker.training.evaluate import evaluate
+from worker.training.export import export
+from worker.training.facts import (
+    CheckpointWritten,
+    EpochDone,
+    Evaluated,
+    Fact,
+    Failed,
+    LogLine,
+    PhaseStarted,
+    StepDone,
+    Stopped,
+    Succeeded,
+    TrainingStarted,
+    to_line,
+)
+from worker.training.loop import NanLoss, Position, Run, train
+
+REPORT_SECONDS = 0.5
+"""Steps are told at most this often."""
+
+
+def serve(commands: BinaryIO, facts: BinaryIO) -> None:
+    """Run the one attempt that the first command describes. Ends the process when the command pipe closes."""
+    first = commands.readline()
+    if not first:
+        return
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(commands, stop), daemon=True, name="commands").start()
+    lock = threading.Lock()
+
+    def tell(fact: Fact) -> None:
+        with lock:
+            facts.write(to_line(fact))
+            facts.flush()
+
+    try:
+        _attempt(json.loads(first), tell=tell, stopping=stop.is_set)
+    except BrokenPipeError:
+        os._exit(1)  # nobody listens any more
+    except BaseException as error:  # the last line of a process: whatever it was becomes one fact
+        tell(LogLine(text=traceback.format_exc(), level="error"))
+        tell(_failure(error))
+
+
+def _listen(commands: BinaryIO, stop: threading.Event) -> None:
+    for line in commands:
+        if json.loads(line)["command"] == "stop":
+            stop.set()
+    os._exit(1)  # the supervisor is gone: whatever goes on here is worthless
+
+
+def _failure(error: BaseException) -> Failed:
+    match error:
+        case DataMissing():
+            return Failed(code="bad_data", message=str(error))
+        case NanLoss():
+            return Failed(code="nan_loss", message=str(error), hint="A smaller learning rate, or training.clip_grad_norm, usually helps.")
+        case MemoryError() | torch.OutOfMemoryError():
+            return Failed(code="out_of_memory", message="Memory ran out.", hint="Use a smaller batch_size or model.")
+        case OSError() if error.errno == errno.ENOSPC:
+            return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
+    return Failed(code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the log has its trace.")
+
+
+def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
+    spec, directory = JobSpec.model_validate(job["spec"]), Path(job["directory"])
+    tell(PhaseStarted(phase="preparing"))
+    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"])
+    steps = -(-len(_groups(run)) // spec.training.gradient_accumulation_steps) * spec.epochs
+    where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
+    tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
+    tell(PhaseStarted(phase="training"))
+    with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
+        if not _train(run, checkpoints, tell=tell, stopping=stopping):
+            checkpoints.finish()
+            tell(Stopped(epoch=run.position.epoch, step=run.position.step))
+            return
+    tell(PhaseStarted(phase="evaluating"))
+    if run.position.best_weights is not None:
+        run.model.load_state_dict(run.position.best_weights)
+    groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
+    test = evaluate(
+        run.model, run.loss_fn, Batches(run.splits.test, spec, device=run.device).over(groups), num_classes=spec.dataset.facts.num_classes
+    )
+    tell(Evaluated(metrics={"test_loss": test.loss, "test_accuracy": test.accuracy}))
+    tell(PhaseStarted(phase="exporting"))
+    export(run, test, directory / "artifacts", threads=torch.get_num_threads())
+    tell(Succeeded(directory=str(directory / "artifacts")))
+
+
+def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None) -> Run:
+    """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given."""
+    torch.set_num_threads(spec.resources.threads or 1)
+    device = torch.device("cuda" if spec.resources.device == "gpu" else "cpu")
+    splits = load_splits(spec, datasets_dir=datasets_dir)
+    torch.manual_seed(spec.seed)
+    model = build_model(spec).to(device)
+    run = Run(
+        spec=spec,
+        model=model,
+        loss_fn=build_loss(spec.loss).to(device),
+        optimizer=build_optimizer(spec.optimizer, model.parameters()),
+        splits=splits,
+        device=device,
+        position=Position(),
+        order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle),
+    )
+    if resume is not None:
+        restore(run, Path(resume["directory"]))
+    return run
+
+
+def _groups(run: Run) -> list[torch.Tensor]:
+    loader = run.spec.dataloader
+    return grouped(torch.arange(len(run.splits.train)), size=loader.batch_size, drop_last=loader.drop_last)
+
+
+def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
+    """Train on; False where it was told to stop, with a checkpoint of the last step taken."""
+    every = run.spec.checkpoint
+    told = time.monotonic()
+    for fact in train(run):
+        if isinstance(fact, EpochDone):
+            tell(fact)
+            if fact.epoch % every.every_n_epochs == 0 and fact.epoch < run.spec.epochs:
+                checkpoints.save(snapshot(run))
+        elif time.monotonic() - told >= REPORT_SECONDS:
+            told = time.monotonic()
+            tell(fact)
+        if isinstance(fact, StepDone) and every.every_n_steps and fact.step % every.every_n_steps == 0:
+            checkpoints.save(snapshot(run))
+        if stopping():
+            checkpoints.save(snapshot(run))
+            return False
+    return True
+
+
+class CheckpointWriter:
+    """Writes snapshots in a thread beside training. Each is written; training waits only when one more than one behind."""
+
+    def __init__(self, folder: Path, *, tell: Callable[[Fact], None]) -> None:
+        self._folder, self._tell = folder, tell
+        self._queue: queue.Queue[Snapshot | None] = queue.Queue(maxsize=1)
+        self._fault: OSError | None = None
+        self._written: set[int] = set()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+
+    def __enter__(self) -> CheckpointWriter:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def save(self, taken: Snapshot) -> None:
+        """Have it written. Raises the OSError of an earlier one that could not be."""
+        if self._fault is not None:
+            raise self._fault
+        self._queue.put(taken)
+
+    def finish(self) -> None:
+        """Wait until every snapshot is written. Raises the OSError of one that could not be."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def _run(self) -> None:
+        while (taken := self._queue.get()) is not None:
+            # a stop right after an epoch's checkpoint asks for the same step twice
+            if taken.step in self._written or self._fault is not None:
+                continue
+            folder = self._folder / str(taken.step)
+            try:
+                files = write(taken, folder)
+            except OSError as error:
+                self._fault = error
+                continue
+            self._written.add(taken.step)
+            with suppress(BrokenPipeError):
+                self._tell(CheckpointWritten(epoch=taken.epoch, step=taken.step, directory=str(folder), files=files))

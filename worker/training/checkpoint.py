@@ -1,0 +1,85 @@
+"""A training's whole state in a folder: weights as safetensors, the rest loadable with `weights_only=True`, a JSON head. Never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from worker.training.loop import Run
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of the state at a step boundary; training may go on while it is written."""
+
+    epoch: int
+    step: int
+    weights: dict[str, torch.Tensor]
+    best_weights: dict[str, torch.Tensor] | None
+    state: dict[str, Any]
+
+
+def snapshot(run: Run) -> Snapshot:
+    """Copy everything that going on to the same bits needs: optimizer, position, data order, random state."""
+    position = asdict(run.position)
+    best = position.pop("best_weights")
+    # an epoch that is over left its draws in the generator; one under way is drawn again from its start
+    position["loader_state"] = run.order.generator.get_state() if run.position.batch == 0 else run.position.loader_state
+    state = {"position": position, "optimizer": run.optimizer.state_dict(), "rng": torch.get_rng_state()}
+    if run.device.type == "cuda":
+        state["cuda_rng"] = torch.cuda.get_rng_state(run.device)
+    return Snapshot(
+        epoch=run.position.epoch, step=run.position.step, weights=_copied(run.model.state_dict()), best_weights=best, state=_copied(state)
+    )
+
+
+def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
+    """Write a snapshot; returns its files as {path, size, sha256}."""
+    folder.mkdir(parents=True)
+    save_file(taken.weights, folder / "model.safetensors")
+    if taken.best_weights is not None:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in taken.best_weights.items()}, folder / "best.safetensors")
+    torch.save(taken.state, folder / "state.pt")
+    (folder / "checkpoint.json").write_text(json.dumps({"epoch": taken.epoch, "step": taken.step, "torch": torch.__version__}))
+    return [described(path, folder) for path in sorted(folder.iterdir())]
+
+
+def described(path: Path, root: Path) -> dict[str, Any]:
+    """One file as {path, size, sha256}, its path relative to `root`."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": path.relative_to(root).as_posix(), "size": path.stat().st_size, "sha256": digest}
+
+
+def restore(run: Run, folder: Path) -> None:
+    """Put a checkpoint's state back into a freshly built run; the next step gives the bits that an undisturbed run gives."""
+    run.model.load_state_dict(load_file(folder / "model.safetensors"))
+    state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
+    run.optimizer.load_state_dict(state["optimizer"])
+    for name, value in state["position"].items():
+        setattr(run.position, name, value)
+    best = folder / "best.safetensors"
+    run.position.best_weights = load_file(best) if best.exists() else None
+    run.order.generator.set_state(state["position"]["loader_state"])
+    torch.set_rng_state(state["rng"])
+    if "cuda_rng" in state:
+        torch.cuda.set_rng_state(state["cuda_rng"], run.device)
+
+
+
+
+def _copied(value: Any) -> Any:
+    match value:
+        case torch.Tensor():
+            return value.detach().cpu().clone()
+        case dict():
+            return {name: _copied(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_copied(each) for each in value]
+    return value

@@ -1,0 +1,39 @@
+"""What the user takes home, written into a folder: weights, the program, the spec, the environment, the evaluation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from worker.training.environment import environment
+from worker.training.evaluate import Evaluation
+from worker.training.loop import Run
+from worker.training.script import render
+
+
+def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int) -> None:
+    """Write every artifact that needs the model. `run.model` holds the weights that are the job's."""
+    (folder / "evaluation").mkdir(parents=True)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}, folder / "model.safetensors")
+    about = environment(threads=threads, device=run.device)
+    (folder / "train.py").write_text(render(run.spec, about))
+    _write_json(folder / "resolved_spec.json", run.spec.model_dump(mode="json"))
+    _write_json(folder / "environment.json", about)
+    _write_json(folder / "evaluation" / "metrics.json", {"test_loss": evaluation.loss, "test_accuracy": evaluation.accuracy})
+    _write_confusion(folder / "evaluation" / "confusion_matrix.csv", evaluation.confusion)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def _write_confusion(path: Path, confusion: torch.Tensor) -> None:
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["true\\predicted", *range(len(confusion))])
+        for label, counts in enumerate(confusion.tolist()):
+            table.writerow([label, *counts])

@@ -1,0 +1,153 @@
+"""The training loop: a generator of facts. It knows no path, no printer, no checkpoint format; whoever iterates saves, reports and stops."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from service.spec.job import JobSpec
+from worker.training.data import Batches, EpochOrder, Splits, grouped
+from worker.training.evaluate import evaluate, summed
+from worker.training.facts import EpochDone, StepDone
+
+
+class NanLoss(Exception):
+    """The training loss is no longer a number."""
+
+
+@dataclass
+class Position:
+    """Where training stands, besides weights and optimizer: everything a checkpoint needs to go on to the same bits.
+
+    `loader_state` is the loader generator's state at the epoch's start; `batch` counts batches done in the running epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    batch: int = 0
+    loader_state: torch.Tensor | None = None
+    loss_sum: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    correct: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    samples: int = 0
+    seconds: float = 0.0
+    best: dict[str, Any] | None = None
+    best_weights: dict[str, torch.Tensor] | None = None
+    watched: float | None = None
+    stale_epochs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything one training consists of."""
+
+    spec: JobSpec
+    model: nn.Module
+    loss_fn: nn.Module
+    optimizer: torch.optim.Optimizer
+    splits: Splits
+    device: torch.device
+    position: Position
+    order: EpochOrder
+
+
+def train(run: Run) -> Iterator[StepDone | EpochDone]:
+    """Train to the last epoch or early stop. Yields StepDone after every optimizer step (a safe place to save `run.position`) and EpochDone
+    after every epoch's validation. Raises NanLoss at the end of an epoch whose loss is not finite."""
+    run.position.loss_sum, run.position.correct = run.position.loss_sum.to(run.device), run.position.correct.to(run.device)
+    while run.position.epoch < run.spec.epochs:
+        yield from _steps(run)
+        done = _end_epoch(run)
+        yield done
+        if _stopped_early(run, done.metrics):
+            return
+
+
+def _steps(run: Run) -> Iterator[StepDone]:
+    spec, position, model, loss_fn, optimizer = run.spec, run.position, run.model, run.loss_fn, run.optimizer
+    if position.batch == 0:
+        position.loader_state = run.order.generator.get_state()
+    groups = grouped(run.order.start(), size=spec.dataloader.batch_size, drop_last=spec.dataloader.drop_last)
+    batches = Batches(run.splits.train, spec, device=run.device).over(groups[position.batch :])
+    accumulate = spec.training.gradient_accumulation_steps
+    model.train()
+    started = time.perf_counter()
+    for inputs, targets in batches:
+        # 1 the batch is here; 2 forward
+        logits = model(inputs)
+        # 3 loss
+        loss = loss_fn(logits, targets)
+        # 4 backward; a last, smaller group of micro-batches steps with its own mean
+        first = position.batch - position.batch % accumulate
+        members = min(accumulate, len(groups) - first)
+        (loss / members if members > 1 else loss).backward()
+        # keep the numbers on the device: reading one here would wait for it
+        position.loss_sum += summed(loss, len(targets), loss_fn)
+        position.correct += (logits.detach().argmax(1) == targets).sum()
+        position.samples += len(targets)
+        position.batch += 1
+        if position.batch - first < members:
+            continue
+        if spec.training.clip_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), spec.training.clip_grad_norm)
+        # 5 update
+        optimizer.step()
+        # 6 reset the gradients
+        optimizer.zero_grad(set_to_none=True)
+        position.step += 1
+        now = time.perf_counter()
+        position.seconds, started = position.seconds + now - started, now
+        yield StepDone(epoch=position.epoch, step=position.step)
+        started = time.perf_counter()  # what the reader of facts does is not training
+    run.order.end()
+
+
+def _end_epoch(run: Run) -> EpochDone:
+    position, spec = run.position, run.spec
+    samples, seconds = max(1, position.samples), max(position.seconds, 1e-9)
+    metrics = {"train_loss": position.loss_sum.item() / samples, "train_accuracy": position.correct.item() / samples}
+    if not math.isfinite(metrics["train_loss"]):
+        raise NanLoss(f"The training loss is {metrics['train_loss']} after epoch {position.epoch + 1}, step {position.step}.")
+    if len(run.splits.validation):
+        held_out = torch.arange(len(run.splits.validation)).split(spec.dataloader.eval_batch_size)
+        batches = Batches(run.splits.validation, spec, device=run.device).over(list(held_out))
+        result = evaluate(run.model, run.loss_fn, batches, num_classes=spec.dataset.facts.num_classes)
+        metrics |= {"val_loss": result.loss, "val_accuracy": result.accuracy}
+    metrics["lr"] = float(run.optimizer.param_groups[0]["lr"])
+    position.epoch, position.batch = position.epoch + 1, 0
+    _keep_best(run, metrics)
+    done = EpochDone(
+        epoch=position.epoch, step=position.step, train_seconds=seconds, samples_per_second=samples / seconds, metrics=metrics, best=position.best
+    )
+    position.loss_sum.zero_()
+    position.correct.zero_()
+    position.samples, position.seconds = 0, 0.0
+    return done
+
+
+def _keep_best(run: Run, metrics: dict[str, float]) -> None:
+    """Best is the first strict improvement."""
+    monitor, mode = run.spec.checkpoint.monitor, run.spec.checkpoint.mode
+    if monitor is None:
+        return
+    value, best = metrics[monitor], run.position.best
+    if best is None or (value > best["value"] if mode == "max" else value < best["value"]):
+        run.position.best = {"monitor": monitor, "value": value, "epoch": run.position.epoch, "step": run.position.step}
+        run.position.best_weights = {name: tensor.detach().clone() for name, tensor in run.model.state_dict().items()}
+
+
+def _stopped_early(run: Run, metrics: dict[str, float]) -> bool:
+    rule, position = run.spec.training.early_stopping, run.position
+    if rule is None:
+        return False
+    value, watched = metrics[rule.monitor], position.watched
+    if watched is None or (value > watched + rule.min_delta if rule.mode == "max" else value < watched - rule.min_delta):
+        position.watched, position.stale_epochs = value, 0
+    else:
+        position.stale_epochs += 1
+    return position.stale_epochs >= rule.patience
