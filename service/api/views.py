@@ -1,0 +1,95 @@
+"""What leaves over HTTP: the shapes of the answers. A Job never leaves undressed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.jobs.job import Best, Device, Job, JobError, Progress, Transition
+from service.jobs.state import JobState, Phase, Reason
+from service.spec.verdict import SpecWarning
+
+
+class JobView(BaseModel):
+    """A job as users see it."""
+
+    id: str
+    name: str | None
+    labels: dict[str, str]
+    state: JobState
+    reason: Reason | None
+    phase: Phase | None
+    attempt: int
+    retries: int
+    retry_of: str | None
+    priority: int
+    device: Device
+    warnings: list[SpecWarning]
+    dataset_digest: str | None
+    queue_position: int | None
+    progress: Progress
+    metrics: dict[str, float]
+    best: Best | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    transitions: list[Transition]
+    error: JobError | None
+    spec: dict[str, Any]
+    resolved_spec: dict[str, Any] | None
+    links: dict[str, str]
+
+
+class JobPage(BaseModel):
+    """One page of jobs, newest first."""
+
+    data: list[JobView]
+    next_cursor: str | None
+
+
+class EventView(BaseModel):
+    """One thing that happened to a job. `id` is the cursor, and the SSE id."""
+
+    id: int
+    type: str
+    at: datetime
+    message: str
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """Events, oldest first."""
+
+    data: list[EventView]
+
+
+class MetricRows(BaseModel):
+    """A row per finished epoch; throughput excludes evaluation."""
+
+    data: list[dict[str, float | int]]
+
+
+class ArtifactView(BaseModel):
+    """One file of a job's manifest."""
+
+    path: str
+    size: int
+    sha256: str
+    content_type: str
+    url: str
+
+
+class ArtifactPage(BaseModel):
+    """The manifest of an ended job."""
+
+    data: list[ArtifactView]
+
+
+def job_view(job: Job, *, position: int | None) -> JobView:
+    """The job, dressed."""
+    here = f"/v1/jobs/{job.id}"
+    links = {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "artifacts")} | {"self": here, "cancel": f"{here}/cancel"}
+    own = set(JobView.model_fields) - {"queue_position", "links"}
+    return JobView(queue_position=position, links=links, **{name: getattr(job, name) for name in own})

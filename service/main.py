@@ -1,0 +1,108 @@
+"""The API process: `python -m service.main`. The one place where the API's parts meet. It never imports torch."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
+from service.adapters.preflight_child import PreflightChild
+from service.adapters.redis_jobs import Stores, connect
+from service.adapters.s3_artifacts import S3Artifacts
+from service.api.app import create_app
+from service.background import Repeating
+from service.jobs.errors import Unavailable
+from service.settings import ApiSettings, SettingsFault
+from service.startup import NotReady, await_parts
+from service.sweeping import ring, sweep
+from service.use_cases import Services
+
+
+@dataclass(frozen=True)
+class Api:
+    """The application and what runs beside it."""
+
+    app: FastAPI
+    stores: Stores
+    artifacts: S3Artifacts
+    preflight: PreflightChild
+    repeating: tuple[Repeating, ...]
+
+    def start(self) -> None:
+        """Start ringer, sweeper and the checking child."""
+        for each in self.repeating:
+            each.start()
+
+    def stop(self) -> None:
+        """End them."""
+        for each in self.repeating:
+            each.stop()
+        self.preflight.close()
+        self.stores.close()
+
+
+def build(settings: ApiSettings) -> Api:
+    """The API's parts, joined; nothing connects before its first use."""
+    stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
+    artifacts = S3Artifacts(settings)
+    preflight = PreflightChild(threads=settings.threads)
+    doorbell = CeleryDoorbell(celery_app(settings.redis_url))
+
+    def ring_now() -> None:
+        ring(housekeeping=stores.housekeeping, doorbell=doorbell, workers=stores.workers)
+
+    def sweep_now() -> None:
+        sweep(housekeeping=stores.housekeeping, facts=stores.facts, artifacts=artifacts, doorbell=doorbell, workers=stores.workers)
+
+    def torch_beside() -> None:
+        if not preflight.available():
+            raise Unavailable("torch is not installed beside the API; jobs are accepted with a warning and checked by the worker")
+
+    # the ringer runs when a submit wakes it; its own turn is only a safety net
+    ringer = Repeating("ringer", 30, ring_now)
+    warmer = Repeating("preflight", 60, lambda: preflight.warm() if preflight.available() else None)
+    services = Services(
+        jobs=stores.jobs,
+        facts=stores.facts,
+        artifacts=artifacts,
+        preflight=preflight,
+        workers=stores.workers,
+        ring=ringer.wake,
+        now=lambda: datetime.now(tz=UTC),
+    )
+    app = create_app(
+        services=services,
+        changes=stores.changes,
+        checks={"store": stores.ping, "storage": artifacts.ping, "preflight": torch_beside},
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        closing=stores.changes.close,
+    )
+    return Api(app, stores, artifacts, preflight, (ringer, Repeating("sweeper", settings.sweep_seconds, sweep_now), warmer))
+
+
+def main() -> int:
+    """Serve until told to stop. Exit code 1 where a part is missing at the start, with one line that says which."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        settings = ApiSettings.read()
+        api = build(settings)
+        await_parts({"REDIS_URL": api.stores.ping, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket})
+    except (SettingsFault, NotReady) as error:
+        print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    api.start()
+    try:
+        # long polls and event streams must not hold up the end
+        uvicorn.run(api.app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=2)
+    finally:
+        api.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The doorbell: Celery messages on a real Valkey that wake, and carry nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from kombu import Connection
+
+from service.adapters.celery_doorbell import ATTEMPT_TASK, CeleryDoorbell, celery_app
+from service.jobs.errors import StoreUnavailable
+from tests.servers import running_valkey
+
+
+def rung(app: Celery, device: str) -> list[dict[str, object]]:
+    """The messages that wait in a class's queue, taken out."""
+    found = []
+    with Connection(app.conf.broker_url, transport_options=app.conf.broker_transport_options) as connection:
+        channel = connection.default_channel
+        while (message := channel.basic_get(device, no_ack=True)) is not None:
+            found.append({"task": message.headers["task"], "type": message.content_type, "body": json.loads(message.body)})
+    return found
+
+
+def test_a_ring_puts_so_many_messages_in_the_classs_queue(redis_url: str) -> None:
+    """Three rings are three messages of the task, in JSON, without a job, for this class only."""
+    app = celery_app(redis_url)
+
+    CeleryDoorbell(app).ring("cpu", times=3)
+
+    messages = rung(app, "cpu")
+    assert [(message["task"], message["type"]) for message in messages] == [(ATTEMPT_TASK, "application/json")] * 3
+    assert all(message["body"][:2] == [[], {}] for message in messages)  # type: ignore[index]  # args and kwargs
+    assert rung(app, "gpu") == []
+    app.close()
+
+
+def test_a_broker_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+    """A ring that cannot be heard raises StoreUnavailable, soon."""
+    with running_valkey(tmp_path) as url:
+        app = celery_app(url)
+        CeleryDoorbell(app).ring("gpu", times=1)
+
+    with pytest.raises(StoreUnavailable, match="REDIS_URL"):
+        CeleryDoorbell(app).ring("gpu", times=1)
+    app.close()

@@ -1,0 +1,99 @@
+"""Turns facts into reports for the store, a few a second; what the store cannot take now waits, in order."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from service.jobs.errors import StoreUnavailable
+from service.jobs.ports import Claim, FactLog, Report
+from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, TrainingStarted
+
+REPORT_SECONDS = 0.5
+LINES_AT_ONCE = 500
+WAITING_AT_MOST = 10_000
+
+
+class Reporter:
+    """One attempt's reports. Raises Fenced from `flush`, never StoreUnavailable."""
+
+    def __init__(self, facts: FactLog, claim: Claim) -> None:
+        self._facts, self._claim = facts, claim
+        self._waiting: deque[Report] = deque(maxlen=WAITING_AT_MOST)
+        self._lines: list[str] = []
+        self._progress: dict[str, Any] = {}
+        self._flushed = self._started = time.monotonic()
+        self._first_step = 0
+
+    def tell(self, fact: Fact) -> None:
+        """Take a fact in; urgent ones (a phase, an epoch, a result) go out at once."""
+        match fact:
+            case PhaseStarted():
+                self._add(Report(phase=fact.phase), line=fact.phase)
+            case TrainingStarted():
+                self._started, self._first_step = time.monotonic(), fact.start_step
+                self._progress = {"epochs": fact.epochs, "steps": fact.steps}
+                resumed = f", resuming after step {fact.start_step}" if fact.start_step else ""
+                report = Report(progress=self._at(fact.start_epoch, fact.start_step), dataset_digest=fact.dataset_digest)
+                self._add(report, line=f"{fact.epochs} epochs, {fact.steps} steps{resumed}")
+            case StepDone():
+                self._waiting.append(Report(progress=self._at(fact.epoch, fact.step)))
+            case EpochDone():
+                row = {"epoch": fact.epoch, "step": fact.step, "train_seconds": fact.train_seconds, "samples_per_second": fact.samples_per_second}
+                latest = {**fact.metrics, "samples_per_second": fact.samples_per_second}
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
+                report = Report(progress=self._at(fact.epoch, fact.step), metrics=latest, row={**row, **fact.metrics}, best=fact.best)
+                self._add(report, line=f"epoch {fact.epoch}: {shown}")
+            case Evaluated():
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
+                self._add(Report(metrics=fact.metrics, events=[event("metrics", "test", fact.metrics)]), line=shown)
+            case LogLine():
+                self.log(fact.text)
+
+    def log(self, text: str) -> None:
+        """Lines for the job's log."""
+        self._lines += text.splitlines()
+
+    def say(self, type: str, message: str, data: Mapping[str, Any] | None = None) -> None:
+        """An event, and a log line with it."""
+        self._add(Report(events=[event(type, message, data or {})]), line=message)
+
+    def put(self, report: Report) -> None:
+        """A report as it is."""
+        self._add(report)
+
+    def flush(self, *, force: bool = False) -> None:
+        """Send what waits, if it is time. Raises Fenced."""
+        if not force and time.monotonic() - self._flushed < REPORT_SECONDS:
+            return
+        self._flushed = time.monotonic()
+        while self._lines:
+            batch, self._lines = self._lines[:LINES_AT_ONCE], self._lines[LINES_AT_ONCE:]
+            self._waiting.append(Report(logs=batch))
+        try:
+            while self._waiting:
+                self._facts.report(self._claim, self._waiting[0])
+                self._waiting.popleft()
+        except StoreUnavailable:
+            return  # training goes on; the next flush tries again
+
+    def _add(self, report: Report, *, line: str | None = None) -> None:
+        self._waiting.append(replace(report, logs=[*self._lines, *([line] if line else [])]))
+        self._lines = []
+        self.flush(force=True)
+
+    def _at(self, epoch: int, step: int) -> dict[str, Any]:
+        steps = self._progress["steps"]
+        done, elapsed = step - self._first_step, time.monotonic() - self._started
+        eta = round(elapsed / done * (steps - step), 1) if done > 0 else None
+        return {**self._progress, "epoch": epoch, "step": step, "percent": round(100 * step / steps, 2) if steps else 0.0, "eta_seconds": eta}
+
+
+def event(type: str, message: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """An event as the store takes it."""
+    json.dumps(data)  # an event that is no JSON is a fault here, not in the store
+    return {"type": type, "message": message, "data": dict(data)}

@@ -1,0 +1,23 @@
+"""What a worker process is told by its environment."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+
+from service.settings import StoreSettings
+
+
+class WorkerSettings(StoreSettings):
+    """The stores' settings and a worker's own."""
+
+    work_dir: Path = Field(default=Path(tempfile.gettempdir()) / "trainyard-work", validation_alias=AliasChoices("TRAINYARD_WORK_DIR"))
+    """Attempts' folders and fetched data sets; safe to delete while no worker runs."""
+    datasets_dir: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_DATASETS_DIR"))
+    """Data sets in torchvision's layout, looked at first and never written to."""
+    stall_seconds: float = Field(default=600, gt=0, validation_alias=AliasChoices("TRAINYARD_STALL_SECONDS"))
+    storage_patience_seconds: float = Field(default=3600, gt=0, validation_alias=AliasChoices("TRAINYARD_STORAGE_PATIENCE_SECONDS"))
+    """How long uploads wait for storage to come back before the attempt is given back."""
+    zygote_log: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_ZYGOTE_LOG"))

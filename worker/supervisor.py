@@ -1,0 +1,295 @@
+"""One attempt, from the claim to the end: start a trainer, relay its facts, renew the lease, upload, finish. Computes nothing itself."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from service.jobs.errors import Fenced, StorageUnavailable, StoreUnavailable
+from service.jobs.job import CheckpointPointer, Job, JobError
+from service.jobs.ports import ArtifactStore, AttemptStore, Claim, FactLog, Flags, JobStore, Outcome, Preflight, Report
+from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
+from service.sweeping import json_lines
+from worker.datasets import DatasetMissing, DatasetShelf
+from worker.reports import Reporter
+from worker.training.facts import CheckpointWritten, Fact, Failed, PhaseStarted, Stopped, Succeeded, from_line
+from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint
+from worker.zygote import Trainer, ZygoteGone
+
+FLAG_SECONDS = 1.0
+EXIT_SECONDS = 10.0
+
+
+class Spawner(Protocol):
+    """What makes trainers."""
+
+    def spawn(self) -> Trainer:
+        """A new trainer. Raises ZygoteGone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Everything an attempt needs from its worker."""
+
+    jobs: JobStore
+    attempts: AttemptStore
+    facts: FactLog
+    artifacts: ArtifactStore
+    preflight: Preflight
+    shelf: DatasetShelf
+    spawner: Spawner
+    draining: threading.Event
+    work_dir: Path
+    stall_seconds: float
+    storage_patience_seconds: float
+
+
+class _Given(Exception):
+    """The attempt ends with this outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.kind)
+        self.outcome = outcome
+
+
+def supervise(claim: Claim, around: Surroundings) -> JobState | None:
+    """Run one attempt to its end; the job's new state, or None where the attempt was fenced off (nothing was written then)."""
+    folder = around.work_dir / "attempts" / f"{claim.job.id}-{claim.token}"
+    folder.mkdir(parents=True)
+    try:
+        return _Attempt(claim, around, folder).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Attempt:
+    """The state of one attempt while it runs. Every thread of it talks to the main one through `inbox`."""
+
+    def __init__(self, claim: Claim, around: Surroundings, folder: Path) -> None:
+        self.claim, self.around, self.folder = claim, around, folder
+        self.inbox: queue.Queue[Fact | Flags | Exception | None] = queue.Queue()
+        self.over = threading.Event()
+        self.reporter = Reporter(around.facts, claim)
+        self.uploader = Uploader(around.artifacts, patience_seconds=around.storage_patience_seconds, abandon=self.over)
+        self.uploads: queue.Queue[CheckpointWritten | None] = queue.Queue()
+        self.threads: list[threading.Thread] = []
+
+    def run(self) -> JobState | None:
+        self._thread("lease", self._hold_lease)
+        uploading = self._thread("uploads", self._upload_checkpoints)
+        try:
+            outcome = self._outcome(uploading)
+            self.reporter.flush(force=True)
+            return self._finish(outcome)
+        except Fenced:
+            return None
+        finally:
+            self.over.set()
+            self.uploads.put(None)
+            for thread in self.threads:
+                thread.join()
+
+    def _outcome(self, uploading: threading.Thread) -> Outcome:
+        try:
+            with self._trainer() as trainer:
+                ended = self._relay(trainer)
+            # every checkpoint that was written is committed before the attempt ends
+            self.uploads.put(None)
+            uploading.join()
+            self._raise_what_arrived()
+            if isinstance(ended, Stopped):
+                return Outcome(kind="give_back", reason=Reason.DRAINED, counts=False)
+            self._take_home(Path(ended.directory))
+            return Outcome(kind="succeeded")
+        except _Given as given:
+            return given.outcome
+        except DatasetMissing as error:
+            return _failed(Reason.BAD_DATA, str(error))
+        except (StorageUnavailable, StorageGivenUp) as error:
+            return Outcome(kind="give_back", reason=Reason.STORAGE, error=JobError(code=Reason.STORAGE, message=str(error)))
+        except ZygoteGone as error:
+            return Outcome(kind="give_back", reason=Reason.TRAINER_LOST, error=JobError(code=Reason.TRAINER_LOST, message=str(error)))
+
+    # --- before the first step
+
+    @contextlib.contextmanager
+    def _trainer(self) -> Iterator[Trainer]:
+        """A trainer with its job in hand; killed with everything that it started when the block is left."""
+        spec = self._checked_spec()
+        datasets_dir = self.around.shelf.find(spec["dataset"]["type"])
+        resume, fault = fetch_checkpoint(self.around.artifacts, self.claim.job, self.folder / "resume")
+        if fault:
+            self.reporter.say("warning", fault)
+        trainer = self.around.spawner.spawn()
+        try:
+            job = {"job_id": self.claim.job.id, "spec": spec, "directory": str(self.folder), "datasets_dir": str(datasets_dir), "resume": resume}
+            trainer.send(job)
+            self._thread("facts", lambda: self._read_facts(trainer))
+            yield trainer
+        finally:
+            trainer.kill()
+            trainer.wait(EXIT_SECONDS)
+            trainer.close()
+
+    def _checked_spec(self) -> dict[str, object]:
+        """The resolved spec; where there was no torch beside the API, the check is this attempt's first phase."""
+        job = self.claim.job
+        spec = job.resolved_spec
+        if spec is None:
+            verdict = self.around.preflight.check(job.spec)
+            if verdict.resolved_spec is None:
+                faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in verdict.errors)
+                raise _Given(_failed(Reason.BAD_SPEC, faults, hint="Correct the spec and submit again."))
+            spec = verdict.resolved_spec
+            self.reporter.put(Report(resolved_spec=spec, warnings=(*job.warnings, *verdict.warnings)))
+        spec["resources"]["device"] = job.device
+        return spec
+
+    # --- while it runs
+
+    def _relay(self, trainer: Trainer) -> Succeeded | Stopped:
+        """Pass facts on until the trainer is done. Raises _Given for every other end."""
+        job = self.claim.job
+        deadline = time.monotonic() + job.spec.get("resources", {}).get("timeout_seconds", 86_400) - _seconds_run(job)
+        heard, told_to_stop = time.monotonic(), False
+        while True:
+            if self.around.draining.is_set() and not told_to_stop:
+                told_to_stop = True
+                trainer.send({"command": "stop"})
+            try:
+                item = self.inbox.get(timeout=0.2)
+            except queue.Empty:
+                if time.monotonic() > deadline:
+                    raise _Given(_failed(Reason.TIMED_OUT, "The job ran for longer than resources.timeout_seconds.")) from None
+                if time.monotonic() - heard > self.around.stall_seconds:
+                    raise _Given(Outcome(kind="give_back", reason=Reason.STALLED)) from None
+                self.reporter.flush()
+                continue
+            heard = time.monotonic()
+            match item:
+                case Flags():
+                    self._obey(item)
+                case Exception():
+                    raise item
+                case Succeeded() | Stopped():
+                    return item
+                case Failed():
+                    raise _Given(_outcome_of(item))
+                case CheckpointWritten():
+                    self.uploads.put(item)
+                case None:
+                    status = trainer.wait(EXIT_SECONDS)
+                    self.reporter.say("warning", f"the trainer process ended without a word (exit status {status})")
+                    raise _Given(Outcome(kind="give_back", reason=Reason.TRAINER_LOST))
+                case fact:
+                    self.reporter.tell(fact)
+                    self.reporter.flush()
+
+    def _obey(self, flags: Flags) -> None:
+        if flags.cancel:
+            raise _Given(Outcome(kind="cancelled"))
+
+    def _raise_what_arrived(self) -> None:
+        while not self.inbox.empty():
+            item = self.inbox.get()
+            if isinstance(item, Exception):
+                raise item
+            if isinstance(item, Flags):
+                self._obey(item)
+
+    def _read_facts(self, trainer: Trainer) -> None:
+        for line in trainer.facts:
+            self.inbox.put(from_line(line))
+        self.inbox.put(None)
+
+    def _hold_lease(self) -> None:
+        """Renew and read the flags every second, whatever the trainer does; training goes on while the store is away."""
+        while not self.over.wait(FLAG_SECONDS):
+            try:
+                flags = self.around.attempts.renew(self.claim)
+            except Fenced as error:
+                self.inbox.put(error)
+                return
+            except StoreUnavailable:
+                continue
+            if flags.cancel:
+                self.inbox.put(flags)
+
+    def _upload_checkpoints(self) -> None:
+        committed: deque[CheckpointPointer] = deque()
+        if self.claim.job.checkpoint:
+            committed.append(self.claim.job.checkpoint)
+        keep = max(1, (self.claim.job.resolved_spec or {}).get("checkpoint", {}).get("keep_last", 2))
+        while (written := self.uploads.get()) is not None:
+            try:
+                pointer = self.uploader.checkpoint(self.claim, written)
+                self._commit(pointer)
+            except (Fenced, StorageGivenUp) as error:
+                self.inbox.put(error)
+                return
+            committed.append(pointer)
+            while len(committed) > keep:
+                self.uploader.drop([committed.popleft()])
+
+    def _commit(self, pointer: CheckpointPointer) -> None:
+        while True:
+            try:
+                return self.around.attempts.checkpoint(self.claim, pointer)
+            except StoreUnavailable as error:
+                if self.over.wait(FLAG_SECONDS):
+                    raise StorageGivenUp("The attempt ended.") from error
+
+    # --- the end
+
+    def _take_home(self, folder: Path) -> None:
+        """Add what only the supervisor knows to the artifacts, and upload them."""
+        job = self.claim.job
+        self.reporter.tell(PhaseStarted(phase="exporting"))
+        self.reporter.put(Report(phase=Phase.UPLOADING, logs=["uploading"]))
+        self.reporter.flush(force=True)
+        metrics = self.around.facts.metrics(job.project, job.id) or ()
+        logs = self.around.facts.logs(job.project, job.id) or ()
+        (folder / "metrics.jsonl").write_bytes(json_lines(metrics))
+        (folder / "logs.txt").write_text("".join(f"{line}\n" for line in logs))
+        (folder / "job.json").write_text(self.around.jobs.find(job.project, job.id).model_dump_json(indent=2) + "\n")
+        self.uploader.artifacts(self.claim, folder)
+
+    def _finish(self, outcome: Outcome) -> JobState:
+        while True:
+            try:
+                return self.around.attempts.finish(self.claim, outcome)
+            except StoreUnavailable:
+                self.over.wait(FLAG_SECONDS)
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=work, name=f"{name}-{self.claim.job.id}", daemon=True)
+        self.threads.append(thread)
+        thread.start()
+        return thread
+
+
+def _failed(code: Reason, message: str, *, hint: str | None = None) -> Outcome:
+    return Outcome(kind="failed", error=JobError(code=code, message=message, hint=hint))
+
+
+def _outcome_of(fact: Failed) -> Outcome:
+    reason = Reason(fact.code)
+    error = JobError(code=reason, message=fact.message, hint=fact.hint)
+    return Outcome(kind="give_back" if reason in INFRASTRUCTURE else "failed", reason=reason, error=error)
+
+
+def _seconds_run(job: Job) -> float:
+    """How long earlier attempts ran."""
+    moves = [step for at, step in enumerate(job.transitions) if at == 0 or step.state != job.transitions[at - 1].state]
+    pairs = zip(moves, moves[1:], strict=False)
+    return sum((after.at - before.at).total_seconds() for before, after in pairs if before.state is JobState.RUNNING)
+
+

@@ -1,0 +1,128 @@
+"""Puts an attempt's files into storage: files first, a manifest last. What has no manifest does not count."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mimetypes
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from service.jobs.errors import ArtifactNotFound, StorageUnavailable
+from service.jobs.job import CheckpointPointer, Job
+from service.jobs.layout import artifacts_prefix, checkpoint_prefix
+from service.jobs.ports import ArtifactStore, Claim
+from worker.training.facts import CheckpointWritten
+
+_TYPES = {".safetensors": "application/octet-stream", ".jsonl": "application/jsonl", ".py": "text/x-python", ".pt": "application/octet-stream"}
+
+
+class StorageGivenUp(Exception):
+    """Storage stayed away for longer than the attempt is willing to wait."""
+
+
+class Uploader:
+    """One attempt's uploads, tried again until storage answers, the patience is used up, or `abandon` is set."""
+
+    def __init__(self, artifacts: ArtifactStore, *, patience_seconds: float, abandon: threading.Event) -> None:
+        self._artifacts, self._patience, self._abandon = artifacts, patience_seconds, abandon
+
+    def checkpoint(self, claim: Claim, written: CheckpointWritten) -> CheckpointPointer:
+        """Upload a checkpoint and remove its folder; the pointer still has to be committed."""
+        prefix = checkpoint_prefix(claim.job.project, claim.job.id, claim.token, written.step)
+        folder = Path(written.directory)
+        for file in written.files:
+            self._file(prefix + file["path"], folder / file["path"])
+        manifest = {"epoch": written.epoch, "step": written.step, "token": claim.token, "files": written.files}
+        self._bytes(prefix + "manifest.json", json.dumps(manifest).encode(), "application/json")
+        shutil.rmtree(folder)
+        return CheckpointPointer(token=claim.token, epoch=written.epoch, step=written.step, prefix=prefix)
+
+    def artifacts(self, claim: Claim, folder: Path) -> None:
+        """Upload every file of the folder, then the manifest that makes them count."""
+        prefix = artifacts_prefix(claim.job.project, claim.job.id, claim.token)
+        files = []
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder).as_posix()
+            self._file(prefix + name, path)
+            files.append({"path": name, "size": path.stat().st_size, "sha256": sha256(path), "content_type": content_type(name)})
+        manifest = {"job_id": claim.job.id, "token": claim.token, "files": files}
+        self._bytes(prefix + "manifest.json", json.dumps(manifest, indent=2).encode(), "application/json")
+
+    def drop(self, pointers: Sequence[CheckpointPointer]) -> None:
+        """Remove checkpoints that newer commits have replaced; what cannot be removed now is left to a janitor."""
+        for pointer in pointers:
+            try:
+                self._artifacts.delete([stored.key for stored in self._artifacts.list(pointer.prefix)])
+            except StorageUnavailable:
+                return
+
+    def _file(self, key: str, path: Path) -> None:
+        self._persist(lambda: self._artifacts.put_file(key, path, content_type=content_type(key)))
+
+    def _bytes(self, key: str, data: bytes, kind: str) -> None:
+        self._persist(lambda: self._artifacts.put_bytes(key, data, content_type=kind))
+
+    def _persist(self, put: Callable[[], None]) -> None:
+        deadline, pause = time.monotonic() + self._patience, 0.5
+        while True:
+            try:
+                return put()
+            except StorageUnavailable as error:
+                if time.monotonic() > deadline:
+                    raise StorageGivenUp(str(error)) from error
+                if self._abandon.wait(pause):
+                    raise StorageGivenUp("The attempt ended.") from error
+                pause = min(30.0, pause * 2)
+
+
+def fetch_checkpoint(artifacts: ArtifactStore, job: Job, folder: Path) -> tuple[dict[str, Any] | None, str | None]:
+    """The newest whole checkpoint, downloaded and verified, as {directory, epoch, step}; and why an older one (or none) was taken."""
+    if job.checkpoint is None:
+        return None, None
+    fault = None
+    older = sorted(_committed(artifacts, job), key=lambda prefix: prefix != job.checkpoint.prefix if job.checkpoint else False)
+    for prefix in older or [job.checkpoint.prefix]:
+        try:
+            return _download(artifacts, prefix, folder), fault
+        except (ArtifactNotFound, ValueError) as error:
+            fault = f"checkpoint {prefix} cannot be used: {error}"
+            shutil.rmtree(folder, ignore_errors=True)
+    return None, fault
+
+
+def _committed(artifacts: ArtifactStore, job: Job) -> list[str]:
+    """Every checkpoint with a manifest, newest (token, step) first."""
+    found = []
+    for stored in artifacts.list(f"projects/{job.project}/jobs/{job.id}/attempts/"):
+        parts = stored.key.split("/")
+        if parts[-1] == "manifest.json" and parts[-3] == "checkpoints":
+            found.append(((int(parts[-4]), int(parts[-2])), stored.key.removesuffix("manifest.json")))
+    return [prefix for _, prefix in sorted(found, reverse=True)]
+
+
+def _download(artifacts: ArtifactStore, prefix: str, folder: Path) -> dict[str, Any]:
+    manifest: Mapping[str, Any] = json.loads(b"".join(artifacts.open(prefix + "manifest.json")))
+    folder.mkdir(parents=True)
+    for file in manifest["files"]:
+        path = folder / file["path"]
+        with path.open("wb") as out:
+            out.writelines(artifacts.open(prefix + file["path"]))
+        if sha256(path) != file["sha256"]:
+            raise ValueError(f"{file['path']} does not have the SHA-256 of its manifest")
+    return {"directory": str(folder), "epoch": manifest["epoch"], "step": manifest["step"]}
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_type(name: str) -> str:
+    """What a file is, by its name."""
+    return _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
