@@ -12,8 +12,9 @@ from fastapi import FastAPI
 
 from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
 from service.adapters.preflight_child import PreflightChild
-from service.adapters.redis_jobs import Stores, connect
+from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
+from service.adapters.stores import Stores
 from service.api.app import create_app
 from service.background import Repeating
 from service.jobs.errors import Unavailable
@@ -80,7 +81,7 @@ def build(settings: ApiSettings) -> Api:
         changes=stores.changes,
         checks={"store": stores.ping, "storage": artifacts.ping, "preflight": torch_beside},
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-        closing=stores.changes.close,
+        closing=stores.changes.aclose,
     )
     return Api(app, stores, artifacts, preflight, (ringer, Repeating("sweeper", settings.sweep_seconds, sweep_now), warmer))
 

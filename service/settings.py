@@ -23,7 +23,9 @@ class StoreSettings(BaseSettings):
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL"))
     s3_endpoint_url: str | None = Field(default=None, validation_alias=AliasChoices("S3_ENDPOINT_URL"))
     s3_bucket: str = Field(default="trainyard", validation_alias=AliasChoices("S3_BUCKET"))
-    s3_checksums: str = Field(default="when_required", pattern="^(when_required|when_supported)$", validation_alias=AliasChoices("S3_CHECKSUMS"))
+    s3_checksums: str = Field(
+        default="when_required", pattern="^(when_required|when_supported)$", validation_alias=AliasChoices("S3_CHECKSUMS")
+    )
     aws_access_key_id: SecretStr | None = Field(default=None, validation_alias=AliasChoices("AWS_ACCESS_KEY_ID"))
     aws_secret_access_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY"))
     aws_region: str = Field(default="us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
@@ -43,7 +45,7 @@ class StoreSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            lines = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
+            lines = [": ".join((*map(str, problem["loc"]), problem["msg"])) for problem in error.errors()]
             raise SettingsFault("; ".join(lines)) from error
 
 
@@ -58,7 +60,9 @@ class ApiSettings(StoreSettings):
     @model_validator(mode="after")
     def _keyed(self) -> Self:
         if self.require_api_key and self.api_key is None:
-            raise ValueError("TRAINYARD_REQUIRE_API_KEY is set: give TRAINYARD_API_KEY, or TRAINYARD_API_KEY_FILE naming a file that holds one")
+            raise ValueError(
+                "TRAINYARD_REQUIRE_API_KEY is set: give TRAINYARD_API_KEY, or TRAINYARD_API_KEY_FILE naming a file that holds one"
+            )
         return self
 
 

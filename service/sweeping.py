@@ -45,7 +45,9 @@ def _save_tail(job: Job, *, facts: FactLog, artifacts: ArtifactStore) -> None:
     events = facts.events(job.project, job.id, after=0, limit=100_000)
     if events is not None:  # else it was saved before, and the tail has expired since
         artifacts.put_bytes(events_key(job.project, job.id), json_lines(events), content_type="application/jsonl")
-        artifacts.put_bytes(metrics_key(job.project, job.id), json_lines(facts.metrics(job.project, job.id) or ()), content_type="application/jsonl")
+        artifacts.put_bytes(
+            metrics_key(job.project, job.id), json_lines(facts.metrics(job.project, job.id) or ()), content_type="application/jsonl"
+        )
         logs = "".join(f"{line}\n" for line in facts.logs(job.project, job.id) or ())
         artifacts.put_bytes(logs_key(job.project, job.id), logs.encode(), content_type="text/plain; charset=utf-8")
 

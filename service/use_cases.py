@@ -90,7 +90,9 @@ def _placed(wanted: str, *, workers: WorkerRegistry) -> tuple[Device, list[SpecW
     if device in live:
         return device, []
     detail = f"No {device} worker is running now; the job waits for one."
-    return device, [SpecWarning(pointer="/resources/device", code="no_capable_worker", detail=detail, suggestion=f"trainyard worker --device {device}")]
+    return device, [
+        SpecWarning(pointer="/resources/device", code="no_capable_worker", detail=detail, suggestion=f"trainyard worker --device {device}")
+    ]
 
 
 def cancel(project: str, job_id: str, *, jobs: JobStore) -> Job:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 import worker.training.vision  # noqa: F401  # before torchvision
+
 from torchvision.transforms import v2  # isort: skip
 
 CATALOG = Path(__file__).parent.parent / "service" / "spec" / "catalog.json"
@@ -40,7 +41,13 @@ _POOL_PADDING = _pair(0, help="Zeros (or -inf) added on both sides; at most half
 _BATCH_NORM: dict[str, Any] = {
     "num_features": {**_INFERRED, "help": "Channels of the input. Inferred."},
     "eps": {**FLOAT, "minimum": 0, "help": "Added to the variance."},
-    "momentum": {**FLOAT, "minimum": 0, "maximum": 1, "nullable": True, "help": "Of the running statistics; null averages over all batches."},
+    "momentum": {
+        **FLOAT,
+        "minimum": 0,
+        "maximum": 1,
+        "nullable": True,
+        "help": "Of the running statistics; null averages over all batches.",
+    },
     "affine": {**BOOL, "help": "Learn a scale and a shift."},
     "bias": {**BOOL, "help": "Learn the shift, where `affine`."},
     "track_running_stats": {**BOOL, "help": "Keep running statistics for evaluation."},
@@ -99,23 +106,47 @@ OVERLAY: dict[str, dict[str, dict[str, Any]]] = {
             "count_include_pad": {**BOOL, "help": "Let padding count in the mean."},
             "divisor_override": _at_least(1, nullable=True, help="Divide by this instead of the window's size."),
         },
-        "AdaptiveAvgPool2d": {"help": "The mean over as many windows as give the wanted size.", "output_size": _pair(1, help="Wanted height and width.")},
+        "AdaptiveAvgPool2d": {
+            "help": "The mean over as many windows as give the wanted size.",
+            "output_size": _pair(1, help="Wanted height and width."),
+        },
         "Flatten": {
             "help": "Join dimensions into one; by default all but the batch.",
             "start_dim": {**INT, "help": "First dimension to join."},
             "end_dim": {**INT, "help": "Last dimension to join."},
         },
-        "Dropout": {"help": "Zero elements at random in training.", "p": {**_PROBABILITY, "help": "Share that is zeroed."}, "inplace": _INPLACE},
-        "Dropout2d": {"help": "Zero whole channels at random in training.", "p": {**_PROBABILITY, "help": "Share that is zeroed."}, "inplace": _INPLACE},
+        "Dropout": {
+            "help": "Zero elements at random in training.",
+            "p": {**_PROBABILITY, "help": "Share that is zeroed."},
+            "inplace": _INPLACE,
+        },
+        "Dropout2d": {
+            "help": "Zero whole channels at random in training.",
+            "p": {**_PROBABILITY, "help": "Share that is zeroed."},
+            "inplace": _INPLACE,
+        },
         "BatchNorm1d": {"help": "Normalise each feature over the batch.", **_BATCH_NORM},
         "BatchNorm2d": {"help": "Normalise each channel over batch and space.", **_BATCH_NORM},
         "ReLU": {"help": "max(0, x).", "inplace": _INPLACE},
-        "LeakyReLU": {"help": "x where positive, else a little of it.", "negative_slope": {**FLOAT, "help": "How much."}, "inplace": _INPLACE},
-        "GELU": {"help": "x times the normal distribution's share below it.", "approximate": {"type": "choice", "choices": ["none", "tanh"], "help": "Exact, or by tanh."}},
+        "LeakyReLU": {
+            "help": "x where positive, else a little of it.",
+            "negative_slope": {**FLOAT, "help": "How much."},
+            "inplace": _INPLACE,
+        },
+        "GELU": {
+            "help": "x times the normal distribution's share below it.",
+            "approximate": {"type": "choice", "choices": ["none", "tanh"], "help": "Exact, or by tanh."},
+        },
         "Tanh": {"help": "Hyperbolic tangent: -1 to 1."},
         "Sigmoid": {"help": "1 / (1 + exp(-x)): 0 to 1."},
-        "Softmax": {"help": "Exponentials that sum to one.", "dim": {**INT, "nullable": True, "default": 1, "ours": True, "help": "Along which dimension; 1 if left out."}},
-        "LogSoftmax": {"help": "Logarithm of Softmax.", "dim": {**INT, "nullable": True, "default": 1, "ours": True, "help": "Along which dimension; 1 if left out."}},
+        "Softmax": {
+            "help": "Exponentials that sum to one.",
+            "dim": {**INT, "nullable": True, "default": 1, "ours": True, "help": "Along which dimension; 1 if left out."},
+        },
+        "LogSoftmax": {
+            "help": "Logarithm of Softmax.",
+            "dim": {**INT, "nullable": True, "default": 1, "ours": True, "help": "Along which dimension; 1 if left out."},
+        },
     },
     "losses": {
         "CrossEntropyLoss": {
@@ -158,21 +189,51 @@ OVERLAY: dict[str, dict[str, dict[str, Any]]] = {
 
 DATASETS: dict[str, dict[str, Any]] = {
     "MNIST": {"help": "Handwritten digits.", "args": {}, "facts": {"shape": [1, 28, 28], "num_classes": 10, "train": 60000, "test": 10000}},
-    "FashionMNIST": {"help": "Clothes, in MNIST's form.", "args": {}, "facts": {"shape": [1, 28, 28], "num_classes": 10, "train": 60000, "test": 10000}},
-    "CIFAR10": {"help": "Small colour photographs of ten kinds.", "args": {}, "facts": {"shape": [3, 32, 32], "num_classes": 10, "train": 50000, "test": 10000}},
-    "Digits": {"help": "scikit-learn's 8x8 digits; needs no download.", "args": {}, "facts": {"shape": [1, 8, 8], "num_classes": 10, "train": 1437, "test": 360}},
+    "FashionMNIST": {
+        "help": "Clothes, in MNIST's form.",
+        "args": {},
+        "facts": {"shape": [1, 28, 28], "num_classes": 10, "train": 60000, "test": 10000},
+    },
+    "CIFAR10": {
+        "help": "Small colour photographs of ten kinds.",
+        "args": {},
+        "facts": {"shape": [3, 32, 32], "num_classes": 10, "train": 50000, "test": 10000},
+    },
+    "Digits": {
+        "help": "scikit-learn's 8x8 digits; needs no download.",
+        "args": {},
+        "facts": {"shape": [1, 8, 8], "num_classes": 10, "train": 1437, "test": 360},
+    },
     "FakeData": {
         "help": "Random images and labels; the test split is a fifth as large, drawn after the training images.",
         "args": {
             "size": {"type": "int", "minimum": 1, "maximum": 1_000_000, "default": 1000, "help": "Training images."},
-            "image_size": {"type": "ints", "length": 3, "minimum": 1, "default": [3, 224, 224], "help": "Channels (1 or 3), height, width."},
+            "image_size": {
+                "type": "ints",
+                "length": 3,
+                "minimum": 1,
+                "default": [3, 224, 224],
+                "help": "Channels (1 or 3), height, width.",
+            },
             "num_classes": {"type": "int", "minimum": 1, "default": 10, "help": "Labels are drawn from 0 to one less."},
             "random_offset": {"type": "int", "minimum": 0, "default": 0, "help": "Added to an image's index to seed it."},
         },
     },
 }
 
-_LEFT_OUT = {"self", "params", "device", "dtype", "size_average", "reduce", "return_indices", "foreach", "fused", "capturable", "differentiable"}
+_LEFT_OUT = {
+    "self",
+    "params",
+    "device",
+    "dtype",
+    "size_average",
+    "reduce",
+    "return_indices",
+    "foreach",
+    "fused",
+    "capturable",
+    "differentiable",
+}
 """Arguments that are ours to set, deprecated in torch, or change what a layer returns."""
 
 

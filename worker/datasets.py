@@ -14,7 +14,11 @@ from service.jobs.ports import ArtifactStore
 
 _IDX = tuple(f"raw/{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
 _CIFAR = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
-FILES: dict[str, tuple[str, tuple[str, ...]]] = {"MNIST": ("MNIST", _IDX), "FashionMNIST": ("FashionMNIST", _IDX), "CIFAR10": ("cifar-10-batches-py", _CIFAR)}
+FILES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "MNIST": ("MNIST", _IDX),
+    "FashionMNIST": ("FashionMNIST", _IDX),
+    "CIFAR10": ("cifar-10-batches-py", _CIFAR),
+}
 """Folder and files in torchvision's layout; any other data set of the catalog is made on the spot."""
 
 DOWNLOAD_SECONDS = 1800
@@ -39,7 +43,9 @@ class DatasetShelf:
                 return place
         if self._from_store(name) or self._downloaded(name):
             return self._fetched
-        looked = ", ".join(str(place) for place in (self._operators, "the store's datasets/", "torchvision's download") if place is not None)
+        looked = ", ".join(
+            str(place) for place in (self._operators, "the store's datasets/", "torchvision's download") if place is not None
+        )
         raise DatasetMissing(
             f"{name} is nowhere to be had (looked at: {looked}). Set TRAINYARD_DATASETS_DIR to a folder in torchvision's layout that holds it, for example "
             f"{FILES[name][0]}/{FILES[name][1][0]}.gz."
@@ -83,8 +89,9 @@ def _whole(place: Path, name: str) -> bool:
 
 def main(name: str, folder: str) -> None:
     """Let torchvision download a data set. Runs in the child."""
-    import worker.training.vision  # noqa: F401  # before torchvision
     from torchvision import datasets
+
+    import worker.training.vision  # noqa: F401  # before torchvision
 
     getattr(datasets, name)(folder, download=True)
 

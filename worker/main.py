@@ -16,8 +16,9 @@ from celery import signals
 
 from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
 from service.adapters.preflight_child import PreflightChild
-from service.adapters.redis_jobs import Stores, connect
+from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
+from service.adapters.stores import Stores
 from service.background import Repeating
 from service.jobs.ports import WorkerBeat
 from service.settings import SettingsFault

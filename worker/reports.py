@@ -43,14 +43,25 @@ class Reporter:
             case StepDone():
                 self._waiting.append(Report(progress=self._at(fact.epoch, fact.step)))
             case EpochDone():
-                row = {"epoch": fact.epoch, "step": fact.step, "train_seconds": fact.train_seconds, "samples_per_second": fact.samples_per_second}
+                row = {
+                    "epoch": fact.epoch,
+                    "step": fact.step,
+                    "train_seconds": fact.train_seconds,
+                    "samples_per_second": fact.samples_per_second,
+                }
                 latest = {**fact.metrics, "samples_per_second": fact.samples_per_second}
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
-                report = Report(progress=self._at(fact.epoch, fact.step), metrics=latest, row={**row, **fact.metrics}, best=fact.best)
+                report = Report(
+                    progress=self._at(fact.epoch, fact.step),
+                    metrics=latest,
+                    row={**row, **fact.metrics},
+                    best=fact.best,
+                    events=[event("epoch", f"epoch {fact.epoch}: {shown}", latest)],
+                )
                 self._add(report, line=f"epoch {fact.epoch}: {shown}")
             case Evaluated():
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
-                self._add(Report(metrics=fact.metrics, events=[event("metrics", "test", fact.metrics)]), line=shown)
+                self._add(Report(metrics=fact.metrics, events=[event("metrics", shown, fact.metrics)]), line=shown)
             case LogLine():
                 self.log(fact.text)
 
@@ -90,7 +101,13 @@ class Reporter:
         steps = self._progress["steps"]
         done, elapsed = step - self._first_step, time.monotonic() - self._started
         eta = round(elapsed / done * (steps - step), 1) if done > 0 else None
-        return {**self._progress, "epoch": epoch, "step": step, "percent": round(100 * step / steps, 2) if steps else 0.0, "eta_seconds": eta}
+        return {
+            **self._progress,
+            "epoch": epoch,
+            "step": step,
+            "percent": round(100 * step / steps, 2) if steps else 0.0,
+            "eta_seconds": eta,
+        }
 
 
 def event(type: str, message: str, data: Mapping[str, Any]) -> dict[str, Any]:

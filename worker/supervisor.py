@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import queue
 import shutil
 import threading
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from service.jobs.errors import Fenced, StorageUnavailable, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job, JobError
@@ -20,7 +21,7 @@ from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
 from service.sweeping import json_lines
 from worker.datasets import DatasetMissing, DatasetShelf
 from worker.reports import Reporter
-from worker.training.facts import CheckpointWritten, Fact, Failed, PhaseStarted, Stopped, Succeeded, from_line
+from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
 from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint
 from worker.zygote import Trainer, ZygoteGone
 
@@ -130,7 +131,13 @@ class _Attempt:
             self.reporter.say("warning", fault)
         trainer = self.around.spawner.spawn()
         try:
-            job = {"job_id": self.claim.job.id, "spec": spec, "directory": str(self.folder), "datasets_dir": str(datasets_dir), "resume": resume}
+            job = {
+                "job_id": self.claim.job.id,
+                "spec": spec,
+                "directory": str(self.folder),
+                "datasets_dir": str(datasets_dir),
+                "resume": resume,
+            }
             trainer.send(job)
             self._thread("facts", lambda: self._read_facts(trainer))
             yield trainer
@@ -139,7 +146,7 @@ class _Attempt:
             trainer.wait(EXIT_SECONDS)
             trainer.close()
 
-    def _checked_spec(self) -> dict[str, object]:
+    def _checked_spec(self) -> dict[str, Any]:
         """The resolved spec; where there was no torch beside the API, the check is this attempt's first phase."""
         job = self.claim.job
         spec = job.resolved_spec
@@ -159,18 +166,14 @@ class _Attempt:
         """Pass facts on until the trainer is done. Raises _Given for every other end."""
         job = self.claim.job
         deadline = time.monotonic() + job.spec.get("resources", {}).get("timeout_seconds", 86_400) - _seconds_run(job)
-        heard, told_to_stop = time.monotonic(), False
+        heard = time.monotonic()
         while True:
-            if self.around.draining.is_set() and not told_to_stop:
-                told_to_stop = True
-                trainer.send({"command": "stop"})
+            if self.around.draining.is_set():
+                trainer.send({"command": "stop"})  # said again is harmless
             try:
                 item = self.inbox.get(timeout=0.2)
             except queue.Empty:
-                if time.monotonic() > deadline:
-                    raise _Given(_failed(Reason.TIMED_OUT, "The job ran for longer than resources.timeout_seconds.")) from None
-                if time.monotonic() - heard > self.around.stall_seconds:
-                    raise _Given(Outcome(kind="give_back", reason=Reason.STALLED)) from None
+                self._check_time(deadline=deadline, heard=heard)
                 self.reporter.flush()
                 continue
             heard = time.monotonic()
@@ -192,6 +195,13 @@ class _Attempt:
                 case fact:
                     self.reporter.tell(fact)
                     self.reporter.flush()
+
+    def _check_time(self, *, deadline: float, heard: float) -> None:
+        now = time.monotonic()
+        if now > deadline:
+            raise _Given(_failed(Reason.TIMED_OUT, "The job ran for longer than resources.timeout_seconds."))
+        if now - heard > self.around.stall_seconds:
+            raise _Given(Outcome(kind="give_back", reason=Reason.STALLED))
 
     def _obey(self, flags: Flags) -> None:
         if flags.cancel:
@@ -252,7 +262,6 @@ class _Attempt:
     def _take_home(self, folder: Path) -> None:
         """Add what only the supervisor knows to the artifacts, and upload them."""
         job = self.claim.job
-        self.reporter.tell(PhaseStarted(phase="exporting"))
         self.reporter.put(Report(phase=Phase.UPLOADING, logs=["uploading"]))
         self.reporter.flush(force=True)
         metrics = self.around.facts.metrics(job.project, job.id) or ()
@@ -289,7 +298,4 @@ def _outcome_of(fact: Failed) -> Outcome:
 def _seconds_run(job: Job) -> float:
     """How long earlier attempts ran."""
     moves = [step for at, step in enumerate(job.transitions) if at == 0 or step.state != job.transitions[at - 1].state]
-    pairs = zip(moves, moves[1:], strict=False)
-    return sum((after.at - before.at).total_seconds() for before, after in pairs if before.state is JobState.RUNNING)
-
-
+    return sum((after.at - before.at).total_seconds() for before, after in itertools.pairwise(moves) if before.state is JobState.RUNNING)

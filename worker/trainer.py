@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import torch
 
@@ -82,7 +82,9 @@ def _failure(error: BaseException) -> Failed:
             return Failed(code="out_of_memory", message="Memory ran out.", hint="Use a smaller batch_size or model.")
         case OSError() if error.errno == errno.ENOSPC:
             return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
-    return Failed(code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the log has its trace.")
+    return Failed(
+        code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the log has its trace."
+    )
 
 
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
@@ -168,7 +170,7 @@ class CheckpointWriter:
         self._written: set[int] = set()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
 
-    def __enter__(self) -> CheckpointWriter:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -18,7 +18,12 @@ from service.jobs.layout import artifacts_prefix, checkpoint_prefix
 from service.jobs.ports import ArtifactStore, Claim
 from worker.training.facts import CheckpointWritten
 
-_TYPES = {".safetensors": "application/octet-stream", ".jsonl": "application/jsonl", ".py": "text/x-python", ".pt": "application/octet-stream"}
+_TYPES = {
+    ".safetensors": "application/octet-stream",
+    ".jsonl": "application/jsonl",
+    ".py": "text/x-python",
+    ".pt": "application/octet-stream",
+}
 
 
 class StorageGivenUp(Exception):

@@ -22,7 +22,19 @@ from typing import Any, BinaryIO
 
 START_SECONDS = 120
 SPAWN_SECONDS = 30
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "VIRTUAL_ENV", "PYTHONPATH")
+_KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+)
 _KEPT_PREFIXES = ("OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
 
 
@@ -88,7 +100,9 @@ class Zygote:
         environment = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
         command = [sys.executable, "-c", "import worker.zygote as zygote; zygote.main()", str(theirs.fileno())]
         with theirs, open(log_path or os.devnull, "ab") as log:  # noqa: PTH123  # either a path or the null device
-            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
         zygote = cls(process, ours)
         try:
             if zygote._spawned.get(timeout=START_SECONDS) != 0:
@@ -168,7 +182,8 @@ def main() -> None:
     """The zygote itself: import, say so, fork on request, report what ended."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the group; the worker decides
-    import torch._dynamo  # making the first optimizer would import it: seconds
+
+    import torch._dynamo  # noqa: F401  # making the first optimizer would import it: seconds
 
     import worker.trainer
 
@@ -179,11 +194,11 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     say(channel, {"spawned": 0})
     while True:
-        ready, _, _ = select.select([channel, wake_read], [], [])
+        ready, _, _ = select.select([channel.fileno(), wake_read], [], [])
         if wake_read in ready:
             os.read(wake_read, 4096)
             _reap(channel)
-        if channel in ready:
+        if channel.fileno() in ready:
             message, descriptors, _, _ = socket.recv_fds(channel, 64, 2)
             if not message:
                 return

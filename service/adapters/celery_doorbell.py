@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from service.jobs.errors import StoreUnavailable
@@ -24,7 +24,7 @@ def celery_app(redis_url: str) -> Celery:
         result_backend=None,
         task_acks_late=False,
         task_reject_on_worker_lost=False,
-        task_queues=(Queue("cpu"), Queue("gpu")),
+        task_queues=(Queue("cpu"), Queue("gpu")),  # type: ignore[no-untyped-call]  # kombu types half of itself
         task_create_missing_queues=False,
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,

@@ -47,7 +47,9 @@ class PreflightChild:
         except _Gone as gone:
             self._drop()
             detail = f"Checking this spec {gone}, so it would not train here either."
-            return Verdict(valid=False, errors=(Fault(pointer="", code="check_exhausted", detail=detail, suggestion="Make the model smaller."),))
+            return Verdict(
+                valid=False, errors=(Fault(pointer="", code="check_exhausted", detail=detail, suggestion="Make the model smaller."),)
+            )
         finally:
             self._turn.release()
         return Verdict.model_validate(answer["verdict"])

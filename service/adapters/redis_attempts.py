@@ -6,11 +6,11 @@ from uuid import uuid4
 
 from service.adapters.redis_records import job_of
 from service.adapters.redis_scripts import Scripts
-from service.adapters.stores import retries_used_up
+from service.adapters.stores import failure
 from service.jobs.errors import Fenced
-from service.jobs.job import CheckpointPointer, Device, JobError
+from service.jobs.job import CheckpointPointer, Device
 from service.jobs.ports import Claim, Flags, Outcome
-from service.jobs.state import JobState, Reason
+from service.jobs.state import JobState
 
 
 class RedisAttempts:
@@ -49,14 +49,3 @@ class RedisAttempts:
         if state is None:
             raise Fenced(claim.job.id, token=claim.token)
         return JobState(state.decode())
-
-
-def failure(outcome: Outcome) -> JobError | None:
-    """The error that the job carries, should this outcome fail it."""
-    match outcome.kind:
-        case "failed":
-            return outcome.error or JobError(code=outcome.reason or Reason.INTERNAL, message="The attempt failed and did not say why.")
-        case "give_back":
-            return outcome.error or retries_used_up(outcome.reason or Reason.INTERNAL)
-        case _:
-            return None

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import redis
 from redis.asyncio import Redis
 
-from service.adapters.waiting import Waiters
+from service.adapters.waiting import JobWatch, Waiters
 
 CHANNEL = "ty:changed"
 QUIET_SECONDS = 10.0
@@ -26,13 +26,13 @@ class RedisChanges:
         self._waiters = Waiters()
         self._listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
-    async def wait(self, job_id: str, *, seconds: float) -> bool:
-        """True as soon as anything about the job changes (it may be a false alarm), False when the time is up."""
+    def watch(self, job_id: str) -> JobWatch:
+        """A watch on one job; the first in an event loop starts its subscription."""
         loop = asyncio.get_running_loop()
         listener = self._listeners.get(loop)
         if listener is None or listener.done():
             self._listeners[loop] = loop.create_task(self._listen(), name="trainyard-changes")
-        return await self._waiters.wait(job_id, seconds=seconds)
+        return JobWatch(job_id, self._waiters)
 
     async def aclose(self) -> None:
         """End this loop's subscription."""

@@ -71,6 +71,8 @@ def _for_lua(report: Report) -> dict[str, Any]:
         told["phase"] = report.phase
     if report.progress is not None:
         told["progress"] = json.dumps(report.progress)
+    if report.dataset_digest:
+        told["dataset_digest"] = report.dataset_digest
     if report.best is not None:
         told["best"] = json.dumps(report.best)
     if report.row is not None:

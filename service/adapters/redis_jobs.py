@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 import redis
 
@@ -19,9 +19,6 @@ from service.jobs.errors import IdempotencyConflict, IllegalTransition, JobNotFo
 from service.jobs.job import Job
 from service.jobs.ports import Idempotency, Page, Submitted
 from service.jobs.state import JobState
-
-if TYPE_CHECKING:
-    from typing import Any
 
 SCAN_BATCH = 200
 
@@ -138,6 +135,7 @@ class RedisJobs:
         def matches(state: bytes | None, its_name: bytes, its_labels: bytes) -> bool:
             if state is None or (states and state.decode() not in states) or (name is not None and its_name.decode() != name):
                 return False
-            return labels.items() <= json.loads(its_labels).items()
+            its: dict[str, str] = json.loads(its_labels)
+            return labels.items() <= its.items()
 
         return [place for place, row in zip(places, rows, strict=True) if matches(*row)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -57,10 +57,9 @@ class S3Artifacts:
             except ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
                     raise
-                try:
+                faster = (self._client.exceptions.BucketAlreadyOwnedByYou, self._client.exceptions.BucketAlreadyExists)
+                with suppress(*faster):  # another process was
                     self._client.create_bucket(Bucket=self._bucket)
-                except (self._client.exceptions.BucketAlreadyOwnedByYou, self._client.exceptions.BucketAlreadyExists):
-                    pass  # another process was faster
 
     def ping(self) -> None:
         """Raises StorageUnavailable where the bucket cannot be reached."""

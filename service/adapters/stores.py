@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-from service.jobs.job import Job, JobError
-from service.jobs.ports import AttemptStore, Changes, FactLog, Housekeeping, JobStore, WorkerRegistry
+from service.jobs.job import JobError
+from service.jobs.ports import AttemptStore, Changes, FactLog, Housekeeping, JobStore, Outcome, WorkerRegistry
 from service.jobs.state import Reason
 
 EVENTS_KEPT = 10_000
@@ -26,18 +26,11 @@ SWEEP_SECONDS = 5.0
 """How often sweepers call `expire`; twice as long without a call is a gap."""
 
 
-class JobsWithPositions(JobStore, Protocol):
-    """A job store that also knows the pending order."""
-
-    def position(self, job: Job) -> int | None:
-        """Where the job stands in its project's pending order, from 1; None unless it waits."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Stores:
     """Every port that one store stands behind. `ping` raises StoreUnavailable."""
 
-    jobs: JobsWithPositions
+    jobs: JobStore
     attempts: AttemptStore
     facts: FactLog
     housekeeping: Housekeeping
@@ -54,6 +47,18 @@ def retries_used_up(reason: Reason) -> JobError:
         message=f"The attempt ended ({reason.value}) and no retries are left.",
         hint="Retries count since the last checkpoint: raise resources.max_retries, or checkpoint more often.",
     )
+
+
+def failure(outcome: Outcome) -> JobError | None:
+    """The error that the job carries, should this outcome fail it."""
+    match outcome.kind:
+        case "failed":
+            return outcome.error or JobError(code=outcome.reason or Reason.INTERNAL, message="The attempt failed and did not say why.")
+        case "give_back":
+            error = outcome.error or retries_used_up(outcome.reason or Reason.INTERNAL)
+            return error.model_copy(update={"code": outcome.reason or error.code})
+        case _:
+            return None
 
 
 def rfc3339(at: datetime) -> str:
@@ -90,7 +95,7 @@ class Cursor:
     def parse(cls, text: str) -> Cursor:
         """The place that `str` wrote. Raises ValueError."""
         try:
-            created, _, job_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().partition(":")
+            created, job_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(":", 1)
             return cls(int(created), job_id)
         except (binascii.Error, UnicodeDecodeError, ValueError) as error:
             raise ValueError(f"{text!r} is not a cursor of this list") from error

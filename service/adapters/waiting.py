@@ -1,41 +1,65 @@
-"""Coroutines that wait for a job to change, woken from any thread. Where the news comes from is the adapters' matter."""
+"""Coroutines that watch jobs for changes, woken from any thread. Where the news comes from is the adapters' matter."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import defaultdict
+from typing import Self
 
 
 class Waiters:
-    """Who waits for which job, in any number of event loops."""
+    """Who watches which job, in any number of event loops."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        self._loops: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._watches: defaultdict[str, set[JobWatch]] = defaultdict(set)
 
-    async def wait(self, job_id: str, *, seconds: float) -> bool:
-        """True as soon as `wake` names the job, False when the time is up."""
-        woken = asyncio.Event()
+    def add(self, watch: JobWatch) -> None:
+        """From now on `wake` reaches this watch."""
         with self._lock:
-            self._waiting[job_id].add(woken)
-            self._loops[woken] = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(seconds):
-                return await woken.wait()
-        except TimeoutError:
-            return False
-        finally:
-            with self._lock:
-                self._waiting[job_id].discard(woken)
-                if not self._waiting[job_id]:
-                    del self._waiting[job_id]
-                del self._loops[woken]
+            self._watches[watch.job_id].add(watch)
+
+    def discard(self, watch: JobWatch) -> None:
+        """The watch is over."""
+        with self._lock:
+            self._watches[watch.job_id].discard(watch)
+            if not self._watches[watch.job_id]:
+                del self._watches[watch.job_id]
 
     def wake(self, job_id: str | None = None) -> None:
-        """Wake who waits for this job; everybody where None."""
+        """Tell who watches this job; everybody where None."""
         with self._lock:
-            woken = list(self._loops) if job_id is None else list(self._waiting.get(job_id, ()))
-            for event in woken:
-                self._loops[event].call_soon_threadsafe(event.set)
+            watches = [watch for each in self._watches.values() for watch in each] if job_id is None else self._watches.get(job_id, ())
+            for watch in watches:
+                watch.tell()
+
+
+class JobWatch:
+    """The Watch port: made and entered in the event loop that waits."""
+
+    def __init__(self, job_id: str, waiters: Waiters) -> None:
+        self.job_id, self._waiters = job_id, waiters
+        self._changed, self._loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def __enter__(self) -> Self:
+        self._waiters.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiters.discard(self)
+
+    def tell(self) -> None:
+        """The job changed; callable from any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def wait(self, seconds: float) -> bool:
+        """True once the job changed since the last wait (it may be a false alarm), False when the time is up."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        self._changed.clear()
+        return True

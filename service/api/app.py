@@ -34,7 +34,9 @@ def create_app(
             await closing()
 
     # the stock documentation pages load scripts from another host; ours are not vendored yet
-    app = FastAPI(title="Trainyard", version=version("trainyard"), description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="Trainyard", version=version("trainyard"), description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
     app.state.services, app.state.changes, app.state.api_key = services, changes, api_key
     problems.install(app)
     app.include_router(routes.router)
@@ -77,7 +79,9 @@ def _add_problem_schema(app: FastAPI) -> None:
 
     def with_problem() -> dict[str, object]:
         schema = generate()
-        schema["components"]["schemas"].setdefault("Problem", problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
+        schema["components"]["schemas"].setdefault(
+            "Problem", problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        )
         return schema
 
     app.openapi = with_problem  # type: ignore[method-assign]  # FastAPI's own way to add to the schema

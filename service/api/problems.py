@@ -57,7 +57,12 @@ def problem(
 ) -> JSONResponse:
     """The answer itself."""
     body = Problem(
-        type=f"/problems/{slug}", title=HTTPStatus(status).phrase, status=status, detail=detail, instance=request.url.path, errors=list(faults)
+        type=f"/problems/{slug}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=request.url.path,
+        errors=list(faults),
     )
     return JSONResponse(body.model_dump(mode="json"), status_code=status, headers=headers, media_type="application/problem+json")
 
@@ -76,7 +81,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(SpecFaults)
     def unreadable(request: Request, error: SpecFaults) -> JSONResponse:
         large = any(fault.code == "too_large" for fault in error.faults)
-        return problem(request, 413 if large else 422, "too-large" if large else "spec-rejected", "The body cannot be read.", faults=error.faults)
+        return problem(
+            request, 413 if large else 422, "too-large" if large else "spec-rejected", "The body cannot be read.", faults=error.faults
+        )
 
     @app.exception_handler(Refused)
     def refused(request: Request, error: Refused) -> JSONResponse:
@@ -84,7 +91,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = [Fault(pointer=pointer(each["loc"][1:]), code=each["type"], detail=f"{each['loc'][-1]}: {each['msg']}.") for each in error.errors()]
+        faults = [
+            Fault(pointer=pointer(each["loc"][1:]), code=each["type"], detail=f"{each['loc'][-1]}: {each['msg']}.")
+            for each in error.errors()
+        ]
         return problem(request, 422, "bad-request", "The request cannot be understood.", faults=faults)
 
     @app.exception_handler(HTTPException)

@@ -29,7 +29,8 @@ from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import Verdict
 from service.use_cases import Services
 
-router = APIRouter(prefix="/v1", responses=responses(401, 503))
+# every route asks for the key, also those that do not care whose it is
+router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
 
 Project = Annotated[str, Depends(project_of)]
 
@@ -80,7 +81,11 @@ SPEC_BODY = {
 
 @router.post("/jobs", status_code=202, response_model=JobView, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
 def submit_job(
-    body: Body, project: Project, services: Used, response: Response, idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None
+    body: Body,
+    project: Project,
+    services: Used,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> JobView:
     """Check a job spec whole, and queue it. The same Idempotency-Key with the same body gives the same job."""
     key = Idempotency(key=idempotency_key, body_sha256=_sha256(body)) if idempotency_key else None
@@ -93,7 +98,7 @@ def submit_job(
 
 
 @router.post("/jobs/validate", response_model=Verdict, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
-def validate_job(body: Body, project: Project, services: Used) -> Verdict:
+def validate_job(body: Body, services: Used) -> Verdict:
     """Check a job spec without queueing it: faults, warnings, the layer table, the spec with everything filled in."""
     return use_cases.validate(body, preflight=services.preflight)
 
@@ -199,7 +204,9 @@ def get_artifacts_zip(job_id: str, project: Project, services: Used) -> Streamin
     return StreamingResponse(zipped(opened), media_type="application/zip", headers=_named(f"{job.id}.zip"))
 
 
-@router.get("/jobs/{job_id}/artifacts/{path:path}", response_class=StreamingResponse, responses=responses(404, 409, 416), tags=["artifacts"])
+@router.get(
+    "/jobs/{job_id}/artifacts/{path:path}", response_class=StreamingResponse, responses=responses(404, 409, 416), tags=["artifacts"]
+)
 def get_artifact(
     job_id: str,
     path: str,
@@ -228,25 +235,25 @@ def get_artifact(
 
 
 @router.get("/catalog", tags=["what can be said"])
-def get_catalog(project: Project) -> dict[str, Any]:
+def get_catalog() -> dict[str, Any]:
     """Everything that a spec can declare: arguments, types, defaults, help."""
     return catalog.load()
 
 
 @router.get("/examples", tags=["what can be said"])
-def get_examples(project: Project) -> dict[str, Any]:
+def get_examples() -> dict[str, Any]:
     """Specs that run as they are."""
     return examples()
 
 
 @router.get("/schema/job.json", tags=["what can be said"])
-def get_schema(project: Project) -> JSONResponse:
+def get_schema() -> JSONResponse:
     """The JSON Schema of a job spec."""
     return JSONResponse(JobSpec.model_json_schema(), media_type="application/schema+json")
 
 
 @router.get("/workers", tags=["who works"])
-def get_workers(project: Project, services: Used) -> dict[str, Any]:
+def get_workers(services: Used) -> dict[str, Any]:
     """Live workers, and what they are busy with."""
     own = [{**worker.__dict__, "versions": dict(worker.versions), "jobs": list(worker.jobs)} for worker in services.workers.workers()]
     return {"data": own}

@@ -34,11 +34,11 @@ async def event_stream(job: Job, *, after: int, services: Services, changes: Cha
     """The job's events as server-sent events, from after `after` to the terminal one."""
     with changes.watch(job.id) as watch:
         while True:
-            found = await run_in_threadpool(lambda: events(job, after=after, limit=500, services=services))
+            found = await run_in_threadpool(events, job, after=after, limit=500, services=services)
             for event in found:
                 after = event["id"]
                 yield f"id: {after}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
-                if event["type"] == "state" and event["message"] in TERMINAL:
+                if event["type"] == "state" and event["data"]["state"] in TERMINAL:
                     return
             if not found:
                 if (await run_in_threadpool(services.jobs.find, job.project, job.id)).is_terminal:
@@ -69,7 +69,7 @@ class _Pipe:
 def zipped(files: Iterable[tuple[Mapping[str, Any], Iterator[bytes]]]) -> Iterator[bytes]:
     """A zip of (manifest entry, chunks), stored, never whole in memory or on disk."""
     pipe = _Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[arg-type]  # an unseekable writer is enough
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # an unseekable writer is enough
         for file, chunks in files:
             entry = zipfile.ZipInfo(file["path"], date_time=(1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16

@@ -105,7 +105,13 @@ class Job(Record):
     def claimed(self, *, owner: str, token: int, at: datetime) -> Self:
         """`queued -> running`: a worker took it; `token` is the new attempt's fencing token."""
         return self._moved(
-            JobState.RUNNING, at=at, phase=Phase.PREPARING, owner=owner, token=token, attempt=self.attempt + 1, started_at=self.started_at or at
+            JobState.RUNNING,
+            at=at,
+            phase=Phase.PREPARING,
+            owner=owner,
+            token=token,
+            attempt=self.attempt + 1,
+            started_at=self.started_at or at,
         )
 
     def succeeded(self, *, at: datetime) -> Self:
@@ -129,5 +135,12 @@ class Job(Record):
             raise IllegalTransition(self.id, state=self.state, wanted=state)
         owner = facts.pop("owner", None)
         step = Transition(state=state, phase=phase, at=at, reason=reason)
-        changes = {"state": state, "reason": reason, "phase": phase, "owner": owner, "version": self.version + 1, "transitions": (*self.transitions, step)}
+        changes = {
+            "state": state,
+            "reason": reason,
+            "phase": phase,
+            "owner": owner,
+            "version": self.version + 1,
+            "transitions": (*self.transitions, step),
+        }
         return self.model_copy(update=changes | facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from service.jobs.job import CheckpointPointer, Device, Job, JobError
 from service.jobs.state import JobState, Reason
@@ -181,7 +181,7 @@ class WorkerRegistry(Protocol):
 class Watch(Protocol):
     """One job under watch. Entered before the first read, it misses nothing."""
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         """Start watching."""
 
     def __exit__(self, *_: object) -> None:
@@ -195,7 +195,10 @@ class Changes(Protocol):
     """Waiting for jobs to change, without polling the store."""
 
     def watch(self, job_id: str) -> Watch:
-        """A watch on one job."""
+        """A watch on one job, made in the event loop that waits."""
+
+    async def aclose(self) -> None:
+        """Let every connection go."""
 
 
 class Doorbell(Protocol):
@@ -228,6 +231,9 @@ class ArtifactStore(Protocol):
 
     def list(self, prefix: str) -> Sequence[Stored]:
         """Every object under the prefix, by key."""
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; those already gone are fine."""
 
 
 class Preflight(Protocol):

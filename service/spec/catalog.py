@@ -65,7 +65,14 @@ def names(group: str) -> list[str]:
 def suggest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, or None."""
     known = list(known)
-    aliases = {"learning_rate": "lr", "units": "out_features", "filters": "out_channels", "dropout": "p", "rate": "p", "batchsize": "batch_size"}
+    aliases = {
+        "learning_rate": "lr",
+        "units": "out_features",
+        "filters": "out_channels",
+        "dropout": "p",
+        "rate": "p",
+        "batchsize": "batch_size",
+    }
     if aliases.get(name.lower()) in known:
         return aliases[name.lower()]
     folded = {candidate.lower().replace("_", ""): candidate for candidate in known}
@@ -79,8 +86,8 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
 def union(group: str, *, base: type[Declared] = Declared) -> Any:
     """The closed union of a group, as an annotation; a bare string is shorthand for {type: string}."""
     members = tuple(_record(name, entry, base) for name, entry in load()[group].items())
-    one_of = Annotated[Union[members], Field(discriminator="type")]  # noqa: UP007  # built at run time
-    return Annotated[one_of, BeforeValidator(expanded)]
+    one_of: Any = Union.__getitem__(members)  # a union of classes made at run time
+    return Annotated[one_of, Field(discriminator="type"), BeforeValidator(expanded)]
 
 
 def expanded(value: Any) -> Any:
@@ -92,12 +99,15 @@ def _record(name: str, entry: Mapping[str, Any], base: type[Declared]) -> type[D
     fields: dict[str, Any] = {"type": (Literal[name], Field(description=entry["help"]))}
     for argument, says in entry["args"].items():
         default = says.get("default", ...)
-        fields[argument] = (_annotation(says), Field(default=tuple(default) if isinstance(default, list) else default, description=says["help"]))
+        fields[argument] = (
+            _annotation(says),
+            Field(default=tuple(default) if isinstance(default, list) else default, description=says["help"]),
+        )
     return create_model(name, __base__=base, __doc__=entry["help"], **fields)
 
 
 def _annotation(says: Mapping[str, Any]) -> Any:
-    limits = {"ge": says.get("minimum"), "le": says.get("maximum"), "gt": says.get("above"), "lt": says.get("below")}
+    limits: dict[str, Any] = {"ge": says.get("minimum"), "le": says.get("maximum"), "gt": says.get("above"), "lt": says.get("below")}
     match says["type"]:
         case "int":
             kind: Any = Annotated[int, Field(strict=True, **limits)]
@@ -108,9 +118,9 @@ def _annotation(says: Mapping[str, Any]) -> Any:
         case "choice":
             kind = Literal[tuple(says["choices"])]
         case "ints" | "floats":
-            one = _annotation({**says, "type": says["type"][:-1], "nullable": False})
+            one: Any = _annotation({**says, "type": says["type"][:-1], "nullable": False})
             length = says.get("length")
-            kind = Annotated[tuple[one, ...], Field(min_length=length or 1, max_length=length)]
+            kind = Annotated[tuple.__class_getitem__((one, ...)), Field(min_length=length or 1, max_length=length)]
         case other:
             raise LookupError(f"the catalog has an argument of unknown type {other!r}")
     if "pair" in says:

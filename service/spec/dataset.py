@@ -21,9 +21,12 @@ class Dataset(Declared):
     own_keys: ClassVar[frozenset[str]] = frozenset({"validation_split", "limit", "transforms", "train_transforms"})
 
     validation_split: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
-        default=0.0, description="Share of the training samples set aside for validation, drawn with the seed; the test split stays untouched."
+        default=0.0,
+        description="Share of the training samples set aside for validation, drawn with the seed; the test split stays untouched.",
     )
-    limit: Annotated[int, Field(strict=True, ge=1)] | None = Field(default=None, description="Only the first N training samples, before the split.")
+    limit: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+        default=None, description="Only the first N training samples, before the split."
+    )
     transforms: tuple[Transform, ...] = Field(
         default=({"type": "ToImage"}, {"type": "ToDtype", "dtype": "float32", "scale": True}),
         validate_default=True,

@@ -36,12 +36,9 @@ def _walk(location: Sequence[str | int], body: Any) -> tuple[list[str | int], An
     path: list[str | int] = []
     node = body
     for part in location:
-        if isinstance(node, Mapping) and part in node:
+        if (isinstance(node, Mapping) and part in node) or (isinstance(node, list) and isinstance(part, int) and part < len(node)):
             path.append(part)
-            node = node[part]
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            path.append(part)
-            node = node[part]
+            node = node[part]  # type: ignore[index]  # _holds looked
     return path, node
 
 
@@ -51,7 +48,9 @@ def _fault(problem: Any, body: Any) -> Fault:
     where = pointer(path)
     match kind:
         case "missing":
-            return Fault(pointer=where, code="missing", detail=f"`{location[-1]}` is required here.", suggestion=_example(str(location[-1])))
+            return Fault(
+                pointer=where, code="missing", detail=f"`{location[-1]}` is required here.", suggestion=_example(str(location[-1]))
+            )
         case "extra_forbidden":
             known = _known_keys(location, body)
             close = suggest(str(location[-1]), known)
@@ -64,7 +63,12 @@ def _fault(problem: Any, body: Any) -> Fault:
             more = f"Did you mean `{close}`?" if close else f"Known: {', '.join(known)}."
             return Fault(pointer=at, code="unknown_type", detail=f"There is no `{tag}` here.", suggestion=more)
         case "union_tag_not_found":
-            return Fault(pointer=where, code="missing", detail="`type` is required here.", suggestion="Give the class's name, for example type: ReLU.")
+            return Fault(
+                pointer=where,
+                code="missing",
+                detail="`type` is required here.",
+                suggestion="Give the class's name, for example type: ReLU.",
+            )
     return Fault(pointer=where, code=kind, detail=_sentence(problem), suggestion=None)
 
 

@@ -98,7 +98,7 @@ class JobSpec(Closed):
 
     spec_version: Literal[1] = 1
     name: Text | None = None
-    labels: Annotated[dict[Text, Text], Field(max_length=32)] = {}
+    labels: Annotated[dict[Text, Text], Field(max_length=32, default_factory=dict)]
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     dataset: AnyDataset
     dataloader: DataLoader = DataLoader()
@@ -127,7 +127,9 @@ def read_spec(body: Mapping[str, Any]) -> JobSpec:
 def _across_parts(spec: JobSpec) -> list[Fault]:
     faults = []
     if not 1 <= len(spec.model.layers) <= 1000:
-        faults.append(Fault(pointer="/model/layers", code="layers", detail=f"A model has 1 to 1000 layers; this has {len(spec.model.layers)}."))
+        faults.append(
+            Fault(pointer="/model/layers", code="layers", detail=f"A model has 1 to 1000 layers; this has {len(spec.model.layers)}.")
+        )
     training, validation = spec.dataset.split_sizes
     monitors = {"/checkpoint/monitor": spec.checkpoint.monitor}
     if spec.training.early_stopping:

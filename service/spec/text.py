@@ -23,7 +23,15 @@ def parse_body(data: bytes, content_type: str = "application/json") -> dict[str,
         raise SpecFaults([Fault(pointer="", code="too_large", detail=f"The body has {len(data)} bytes; {MAX_BYTES} are allowed.")])
     body = _yaml(data) if "yaml" in content_type else _json(data)
     if not isinstance(body, dict):
-        raise SpecFaults([Fault(pointer="", code="not_an_object", detail="A job spec is an object with the keys dataset, model, loss, optimizer, epochs.")])
+        raise SpecFaults(
+            [
+                Fault(
+                    pointer="",
+                    code="not_an_object",
+                    detail="A job spec is an object with the keys dataset, model, loss, optimizer, epochs.",
+                )
+            ]
+        )
     _check_tree(body, 0)
     return body
 

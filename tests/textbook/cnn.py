@@ -65,7 +65,6 @@ val_loader = DataLoader(val_data, batch_size=512, generator=torch.Generator())
 test_loader = DataLoader(test_data, batch_size=512, generator=torch.Generator())
 
 
-
 def accuracy(loader: DataLoader, size: int) -> float:
     model.eval()
     right = 0

@@ -11,6 +11,7 @@ from torch import nn
 import worker.training.vision  # noqa: F401  # before torchvision
 from service.spec.catalog import Declared
 from service.spec.job import JobSpec
+
 from torchvision.transforms import v2  # isort: skip
 
 Transform = Callable[[Any], Any]
@@ -52,4 +53,7 @@ def _transform(declared: Declared) -> Transform:
 
 
 def _plain(declared: Declared) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) and declared.type == "Normalize" else value for name, value in declared.chosen().items()}
+    return {
+        name: list(value) if isinstance(value, tuple) and declared.type == "Normalize" else value
+        for name, value in declared.chosen().items()
+    }

@@ -72,8 +72,6 @@ def restore(run: Run, folder: Path) -> None:
         torch.cuda.set_rng_state(state["cuda_rng"], run.device)
 
 
-
-
 def _copied(value: Any) -> Any:
     match value:
         case torch.Tensor():

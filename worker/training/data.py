@@ -17,6 +17,7 @@ import worker.training.vision  # noqa: F401  # before torchvision
 from service.spec.dataset import Dataset as DatasetSpec
 from service.spec.job import JobSpec
 from worker.training.build import Transform, build_transforms
+
 from torchvision import datasets  # isort: skip
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -137,7 +138,7 @@ def applied(transforms: Sequence[Transform], images: torch.Tensor) -> torch.Tens
 
 def grouped(order: torch.Tensor, *, size: int, drop_last: bool = False) -> list[torch.Tensor]:
     """An order of indices as batches."""
-    groups = list(order.split(size)) if len(order) else []
+    groups = list(torch.split(order, size)) if len(order) else []
     return groups[:-1] if drop_last and groups and len(groups[-1]) < size else groups
 
 
@@ -169,7 +170,8 @@ def read_idx(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def _mnist_like(dataset: DatasetSpec, datasets_dir: Path) -> tuple[Packed, Packed]:
     folder = datasets_dir / dataset.type / "raw"
     train, test = (
-        _packed(read_idx(folder, f"{part}-images-idx3-ubyte"), read_idx(folder, f"{part}-labels-idx1-ubyte").copy()) for part in ("train", "t10k")
+        _packed(read_idx(folder, f"{part}-images-idx3-ubyte"), read_idx(folder, f"{part}-labels-idx1-ubyte").copy())
+        for part in ("train", "t10k")
     )
     return train, test
 

@@ -21,7 +21,9 @@ def _last_layer(spec: JobSpec) -> list[SpecWarning]:
         return [SpecWarning(pointer=at, code="softmax_before_cross_entropy", detail=detail, suggestion=f"Remove {last}.")]
     if spec.loss.type == "NLLLoss" and last != "LogSoftmax":
         detail = "NLLLoss wants log-probabilities; without LogSoftmax its values mean nothing."
-        return [SpecWarning(pointer=at, code="nll_without_log_softmax", detail=detail, suggestion="Add LogSoftmax, or use CrossEntropyLoss.")]
+        return [
+            SpecWarning(pointer=at, code="nll_without_log_softmax", detail=detail, suggestion="Add LogSoftmax, or use CrossEntropyLoss.")
+        ]
     if last in _ACTIVATIONS or last.startswith("Dropout"):
         detail = f"{last} as the last layer bends or drops the logits."
         return [SpecWarning(pointer=at, code="activation_last", detail=detail, suggestion=f"Remove {last}.")]
@@ -41,4 +43,8 @@ def _batch_size(spec: JobSpec) -> list[SpecWarning]:
     if spec.dataloader.batch_size <= training:
         return []
     detail = f"batch_size {spec.dataloader.batch_size} is larger than the {training} training samples: every epoch is one step."
-    return [SpecWarning(pointer="/dataloader/batch_size", code="batch_larger_than_dataset", detail=detail, suggestion="Use a smaller batch_size.")]
+    return [
+        SpecWarning(
+            pointer="/dataloader/batch_size", code="batch_larger_than_dataset", detail=detail, suggestion="Use a smaller batch_size."
+        )
+    ]

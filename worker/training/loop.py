@@ -57,8 +57,11 @@ class Run:
 
 
 def train(run: Run) -> Iterator[StepDone | EpochDone]:
-    """Train to the last epoch or early stop. Yields StepDone after every optimizer step (a safe place to save `run.position`) and EpochDone
-    after every epoch's validation. Raises NanLoss at the end of an epoch whose loss is not finite."""
+    """Train to the last epoch or early stop.
+
+    Yields StepDone after every optimizer step (a safe place to save `run.position`) and EpochDone after every epoch's validation.
+    Raises NanLoss at the end of an epoch whose loss is not finite.
+    """
     run.position.loss_sum, run.position.correct = run.position.loss_sum.to(run.device), run.position.correct.to(run.device)
     while run.position.epoch < run.spec.epochs:
         yield from _steps(run)
@@ -114,15 +117,20 @@ def _end_epoch(run: Run) -> EpochDone:
     if not math.isfinite(metrics["train_loss"]):
         raise NanLoss(f"The training loss is {metrics['train_loss']} after epoch {position.epoch + 1}, step {position.step}.")
     if len(run.splits.validation):
-        held_out = torch.arange(len(run.splits.validation)).split(spec.dataloader.eval_batch_size)
-        batches = Batches(run.splits.validation, spec, device=run.device).over(list(held_out))
+        held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
+        batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
         result = evaluate(run.model, run.loss_fn, batches, num_classes=spec.dataset.facts.num_classes)
         metrics |= {"val_loss": result.loss, "val_accuracy": result.accuracy}
     metrics["lr"] = float(run.optimizer.param_groups[0]["lr"])
     position.epoch, position.batch = position.epoch + 1, 0
     _keep_best(run, metrics)
     done = EpochDone(
-        epoch=position.epoch, step=position.step, train_seconds=seconds, samples_per_second=samples / seconds, metrics=metrics, best=position.best
+        epoch=position.epoch,
+        step=position.step,
+        train_seconds=seconds,
+        samples_per_second=samples / seconds,
+        metrics=metrics,
+        best=position.best,
     )
     position.loss_sum.zero_()
     position.correct.zero_()

@@ -58,10 +58,19 @@ def _transforms(dataset: Dataset) -> list[Fault]:
     kinds = [transform.type for transform in dataset.transforms]
     if kinds[:1] != ["ToImage"]:
         detail = "The samples are images: the first transform has to be ToImage."
-        faults.append(Fault(pointer="/dataset/transforms", code="not_a_tensor", detail=detail, suggestion="Start with ToImage, then ToDtype."))
+        faults.append(
+            Fault(pointer="/dataset/transforms", code="not_a_tensor", detail=detail, suggestion="Start with ToImage, then ToDtype.")
+        )
     if "ToDtype" not in kinds:
         detail = "Without ToDtype the samples stay bytes, which no layer takes."
-        faults.append(Fault(pointer="/dataset/transforms", code="not_floating", detail=detail, suggestion="Add {type: ToDtype, dtype: float32, scale: true}."))
+        faults.append(
+            Fault(
+                pointer="/dataset/transforms",
+                code="not_floating",
+                detail=detail,
+                suggestion="Add {type: ToDtype, dtype: float32, scale: true}.",
+            )
+        )
     channels = dataset.facts.shape[0]
     for at, transform in enumerate(dataset.transforms):
         pointer = f"/dataset/transforms/{at}"
@@ -82,13 +91,22 @@ def _output(spec: JobSpec, found: Walk) -> list[Fault]:
     last = len(spec.model.layers) - 1
     faults = []
     if len(shape) != 1:
-        detail = f"{spec.loss.type} with class labels wants one number per class, [{classes}]; the model's output per sample is {list(shape)}."
+        detail = (
+            f"{spec.loss.type} with class labels wants one number per class, [{classes}]; the model's output per sample is {list(shape)}."
+        )
         suggestion = "Put a Flatten before the first Linear layer."
         faults.append(Fault(pointer=f"/model/layers/{last}", code="wrong_output", detail=detail, suggestion=suggestion))
     elif shape[0] != classes:
         detail = f"{spec.dataset.type} has {classes} classes, but the model's output has {shape[0]} numbers."
         at = max((index for index, layer in enumerate(spec.model.layers) if layer.type == "Linear"), default=last)
-        faults.append(Fault(pointer=f"/model/layers/{at}", code="wrong_output", detail=detail, suggestion=f"Give the last Linear out_features: {classes}."))
+        faults.append(
+            Fault(
+                pointer=f"/model/layers/{at}",
+                code="wrong_output",
+                detail=detail,
+                suggestion=f"Give the last Linear out_features: {classes}.",
+            )
+        )
     weight = spec.loss.arguments()["weight"]
     if weight is not None and len(weight) != classes:
         detail = f"weight has {len(weight)} numbers; {spec.dataset.type} has {classes} classes."

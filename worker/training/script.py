@@ -231,7 +231,9 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         transforms="\n".join(f"        v2.{call(transform)}," for transform in spec.dataset.transforms),
         data=_data(spec),
         times_targets=times,
-        limit="" if spec.dataset.limit is None else f"    train_data = Subset(train_data, range(min({spec.dataset.limit}, len(train_data))))\n",
+        limit=""
+        if spec.dataset.limit is None
+        else f"    train_data = Subset(train_data, range(min({spec.dataset.limit}, len(train_data))))\n",
         split=_split(spec) if held_out else "",
         loss=_loss(spec.loss),
         optimizer=call(spec.optimizer, "model.parameters()"),
@@ -240,7 +242,9 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         shuffle=spec.dataloader.shuffle,
         num_workers=spec.dataloader.num_workers,
         drop_last=spec.dataloader.drop_last,
-        val_loader=f"    val_loader = DataLoader(val_data, batch_size={spec.dataloader.eval_batch_size}, generator=torch.Generator())\n" if held_out else "",
+        val_loader=f"    val_loader = DataLoader(val_data, batch_size={spec.dataloader.eval_batch_size}, generator=torch.Generator())\n"
+        if held_out
+        else "",
         before_epochs=_before_epochs(spec),
         steps=_steps(spec, times).rstrip("\n"),
         after_epoch=_after_epoch(spec, held_out=bool(held_out)),
@@ -258,7 +262,10 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
 
 def call(declared: Declared, *first: str) -> str:
     """The constructor call a person would write: what differs from torch's defaults."""
-    arguments = [*first, *(f"{name}={_value(name, value)}" for name, value in declared.chosen().items() if value is not None or name != "stride")]
+    arguments = [
+        *first,
+        *(f"{name}={_value(name, value)}" for name, value in declared.chosen().items() if value is not None or name != "stride"),
+    ]
     return f"{declared.type}({', '.join(arguments)})"
 
 
@@ -281,7 +288,12 @@ def _data(spec: JobSpec) -> str:
         case "FakeData":
             offset = dataset.arguments()["random_offset"]
             return _FAKE.format(
-                image_size=facts.shape, num_classes=facts.num_classes, train=facts.train, test=facts.test, offset=offset, test_offset=offset + facts.train
+                image_size=facts.shape,
+                num_classes=facts.num_classes,
+                train=facts.train,
+                test=facts.test,
+                offset=offset,
+                test_offset=offset + facts.train,
             )
     return _TORCHVISION.format(name=dataset.type)
 

@@ -47,7 +47,9 @@ def walk(layers: tuple[Declared, ...], *, sample_shape: tuple[int, ...]) -> Walk
             return found
         if 0 in batch.shape:
             shown = list(batch.shape[1:])
-            found.faults.append(Fault(pointer=pointer, code="empty_output", detail=f"{layer.type} leaves nothing: its output per sample is {shown}."))
+            found.faults.append(
+                Fault(pointer=pointer, code="empty_output", detail=f"{layer.type} leaves nothing: its output per sample is {shown}.")
+            )
             found.complete = False
             return found
         found.layers.append(sized)

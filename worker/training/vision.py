@@ -20,7 +20,7 @@ def _extension_loads() -> bool:
     libraries = [path for path in Path(spec.origin).parent.glob("_C*") if path.name.endswith(tuple(suffix))]
     try:
         for library in libraries:
-            torch.ops.load_library(library)
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]  # torch ships it untyped
     except OSError:
         return False
     return bool(libraries)

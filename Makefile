@@ -1,0 +1,58 @@
+# Every verb of the project; `make help` lists them. Hooks and CI call the same ones.
+PYTHON ?= python3.11
+PORT ?= 8000
+DATA_DIR ?= trainyard-data
+WORKERS ?= 1
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help install demo up test test-all test-containers check format catalog openapi clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
+
+install: $(STAMP) ## make .venv with everything, where it is missing or stale
+
+$(STAMP): requirements.lock requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
+	@echo "Installing into .venv (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-dev.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(BIN)/python -c 'import torch, fastapi, celery, service, worker'
+	@touch $(STAMP)
+
+demo: install ## train an example from start to finish, and stop everything
+	@$(BIN)/trainyard demo
+
+up: install ## serve on this machine (PORT=8000 DATA_DIR=trainyard-data WORKERS=1)
+	@exec $(BIN)/trainyard up --port $(PORT) --data-dir $(DATA_DIR) --workers $(WORKERS)
+
+test: install ## unit, integration and e2e tests
+	@$(BIN)/python -m pytest tests/unit tests/integration tests/e2e -n 2 --dist loadfile -q
+
+test-all: install ## everything but containers, the long runs too
+	@TRAINYARD_LONG_TESTS=1 $(BIN)/python -m pytest tests/unit tests/integration tests/e2e -n 2 --dist loadfile -q
+
+test-containers: install ## build and run the containers on a real engine
+	@$(BIN)/python -m pytest tests/containers -q
+
+check: install ## lint, types, import contracts, generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m worker.catalog_generator --check
+	@$(BIN)/python -m service.openapi --check
+
+format: install ## rewrite the code as `make check` wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+catalog: install ## write service/spec/catalog.json from the installed torch
+	@$(BIN)/python -m worker.catalog_generator
+
+openapi: install ## write docs/openapi.json
+	@$(BIN)/python -m service.openapi
+
+clean: ## remove what the verbs made, but no data
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache trainyard-demo
