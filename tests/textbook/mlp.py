@@ -48,7 +48,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 train_loader = DataLoader(train_data, batch_size=64, shuffle=True, generator=torch.Generator().manual_seed(0))
 test_loader = DataLoader(test_data, batch_size=512, generator=torch.Generator())
 
-for epoch in range(args.epochs):
+for _ in range(args.epochs):
     model.train()
     for x, y in train_loader:
         prediction = model(x)

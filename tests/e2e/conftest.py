@@ -1,0 +1,54 @@
+"""One running service per test file, torn down by pid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.stack import Stack, running_stack
+from tests.servers import S3Server
+
+
+@pytest.fixture
+def stack(redis_url: str, s3: S3Server, tmp_path: Path) -> Iterator[Stack]:
+    """An API without workers; each test starts its own."""
+    with running_stack(tmp_path, redis_url=redis_url, s3=s3.environment()) as running:
+        yield running
+
+
+@pytest.fixture
+def small() -> dict[str, object]:
+    """A job of a fraction of a second."""
+    layers = ["Flatten", {"type": "Linear", "out_features": 16}, "ReLU", {"type": "Linear", "out_features": 10}]
+    return {
+        "dataset": {"type": "Digits", "limit": 200},
+        "model": {"type": "Sequential", "layers": layers},
+        "loss": "CrossEntropyLoss",
+        "optimizer": {"type": "SGD", "lr": 0.1},
+        "epochs": 1,
+    }
+
+
+@pytest.fixture
+def long() -> dict[str, object]:
+    """A job of ten seconds or so, with Dropout, a validation split and a checkpoint every epoch."""
+    layers = [
+        {"type": "Conv2d", "out_channels": 16, "kernel_size": 3, "padding": 1},
+        "BatchNorm2d",
+        "ReLU",
+        "Flatten",
+        {"type": "Dropout", "p": 0.3},
+        {"type": "Linear", "out_features": 10},
+    ]
+    return {
+        "seed": 3,
+        "dataset": {"type": "Digits", "validation_split": 0.1},
+        "dataloader": {"batch_size": 8},
+        "model": {"type": "Sequential", "layers": layers},
+        "loss": "CrossEntropyLoss",
+        "optimizer": {"type": "Adam", "lr": 0.001},
+        "epochs": 40,
+        "resources": {"max_retries": 3},
+    }

@@ -1,0 +1,105 @@
+"""Real processes for e2e tests: an API and workers of their own, on shared servers, each test in a Redis database of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from time import monotonic
+
+from service.client.sdk import Client
+from service.local import free_port, wait_for_port
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass
+class Stack:
+    """A running API and its workers."""
+
+    folder: Path
+    environment: dict[str, str]
+    client: Client
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start_worker(self, *, slots: int = 1) -> subprocess.Popen[bytes]:
+        """A worker in a session of its own; returns once it is registered."""
+        number = len(self.workers) + 1
+        before = int(self.client.ready()["parts"]["workers"])
+        command = [sys.executable, "-m", "worker.main", "--device", "cpu", "--slots", str(slots), "--name", f"w{number}"]
+        environment = self.environment | {"TRAINYARD_ZYGOTE_LOG": str(self.folder / f"zygote-{number}.log")}
+        with (self.folder / f"worker-{number}.log").open("wb") as log:
+            worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+        self.workers.append(worker)
+        until(lambda: int(self.client.ready()["parts"]["workers"]) > before, seconds=60)
+        return worker
+
+    def tree(self, worker: subprocess.Popen[bytes]) -> list[int]:
+        """The pids of a worker, its zygote and its trainers."""
+        found, waiting = [], [worker.pid]
+        while waiting:
+            pid = waiting.pop()
+            found.append(pid)
+            waiting += children(pid)
+        return found
+
+    def until_event(self, job_id: str, type: str) -> dict[str, object]:
+        """The first event of a type."""
+        return next(event for event in self.client.events(job_id) if event["type"] == type)
+
+
+def children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def until(true, *, seconds: float) -> None:
+    """Wait for something that announces itself nowhere else."""
+    deadline, pause = monotonic() + seconds, Event()
+    while not true():
+        assert monotonic() < deadline, "it did not come about in time"
+        pause.wait(0.05)
+
+
+@contextmanager
+def running_stack(folder: Path, *, redis_url: str, s3: dict[str, str], **settings: str) -> Iterator[Stack]:
+    port = free_port()
+    environment = {
+        **os.environ,
+        "REDIS_URL": redis_url,
+        **s3,
+        "TRAINYARD_PORT": str(port),
+        "TRAINYARD_THREADS": "1",
+        "TRAINYARD_SWEEP_SECONDS": "0.5",
+        "TRAINYARD_LEASE_SECONDS": "3",
+        "TRAINYARD_WORK_DIR": str(folder / "work"),
+        **settings,
+    }
+    with ExitStack() as stack, (folder / "api.log").open("wb") as log:
+        api = subprocess.Popen([sys.executable, "-m", "service.main"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        stack.callback(end, api)
+        wait_for_port(port, seconds=60, alive=lambda: api.poll() is None)
+        client = stack.enter_context(Client(f"http://127.0.0.1:{port}", settings.get("TRAINYARD_API_KEY")))
+        running = Stack(folder=folder, environment=environment, client=client)
+        stack.callback(lambda: [end(worker) for worker in running.workers])
+        yield running
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """TERM, and KILL for who does not listen."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
