@@ -20,7 +20,7 @@ from service.jobs.ports import ArtifactStore, AttemptStore, Claim, FactLog, Flag
 from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
 from service.sweeping import json_lines
 from worker.datasets import DatasetMissing, DatasetShelf
-from worker.reports import Reporter
+from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
 from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint
 from worker.zygote import Trainer, ZygoteGone
@@ -76,7 +76,7 @@ class _Attempt:
 
     def __init__(self, claim: Claim, around: Surroundings, folder: Path) -> None:
         self.claim, self.around, self.folder = claim, around, folder
-        self.inbox: queue.Queue[Fact | Flags | Exception | None] = queue.Queue()
+        self.inbox: queue.Queue[Fact | Flags | CheckpointPointer | Exception | None] = queue.Queue()
         self.over = threading.Event()
         self.reporter = Reporter(around.facts, claim)
         self.uploader = Uploader(around.artifacts, patience_seconds=around.storage_patience_seconds, abandon=self.over)
@@ -188,6 +188,8 @@ class _Attempt:
                     raise _Given(_outcome_of(item))
                 case CheckpointWritten():
                     self.uploads.put(item)
+                case CheckpointPointer():
+                    self._tell_committed(item)
                 case None:
                     status = trainer.wait(EXIT_SECONDS)
                     self.reporter.say("warning", f"the trainer process ended without a word (exit status {status})")
@@ -214,6 +216,12 @@ class _Attempt:
                 raise item
             if isinstance(item, Flags):
                 self._obey(item)
+            if isinstance(item, CheckpointPointer):
+                self._tell_committed(item)
+
+    def _tell_committed(self, pointer: CheckpointPointer) -> None:
+        told = event("checkpoint", f"checkpoint at step {pointer.step}", pointer.model_dump())
+        self.reporter.put(Report(events=[told]))
 
     def _read_facts(self, trainer: Trainer) -> None:
         for line in trainer.facts:
@@ -245,6 +253,7 @@ class _Attempt:
             except (Fenced, StorageGivenUp) as error:
                 self.inbox.put(error)
                 return
+            self.inbox.put(pointer)
             committed.append(pointer)
             while len(committed) > keep:
                 self.uploader.drop([committed.popleft()])

@@ -155,7 +155,7 @@ class MemoryJobs:
                 until = shelf.now() + timedelta(seconds=IDEMPOTENCY_SECONDS)
                 shelf.keys[job.project, idempotency.key] = (job.id, idempotency.body_sha256, until)
             shelf.submitted[job.id] = shelf.now()
-            first = Transition(state=JobState.QUEUED, at=shelf.now())
+            first = Transition(state=JobState.QUEUED, at=shelf.now(), reason=job.reason)
             return Submitted(job=shelf.move(job.model_copy(update={"transitions": (first,), "version": 1})), replayed=False)
 
     def find(self, project: str, job_id: str) -> Job:

@@ -43,6 +43,7 @@ def fresh_fields(job: Job, *, spec: str, resolved: str) -> dict[str, str]:
         "priority": str(job.priority),
         "device": job.device,
         "warnings": lines(job.warnings),
+        "reason": job.reason or "",
         "dataset_digest": job.dataset_digest or "",
         "progress": job.progress.model_dump_json(),
         "created": job.created_at.isoformat(),

@@ -109,9 +109,10 @@ def test_twenty_jobs_on_two_workers_run_once_each_two_at_a_time(stack: Stack, sm
     ended = [stack.client.wait(job, timeout=120) for job in jobs]
 
     assert {(job["state"], job["attempt"]) for job in ended} == {("succeeded", 1)}
-    running, most = 0, 0
+    running: set[str] = set()
+    most = 0
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for _, move in client.xrange("ty:history"):
-            running += (move["to"] == "running" != move["from"]) - (move["from"] == "running" != move["to"])
-            most = max(most, running)
+            (running.add if move["state"] == "running" else running.discard)(move["id"])
+            most = max(most, len(running))
     assert most == 2

@@ -20,9 +20,10 @@ if ARGV[6] ~= '' then
 end
 
 for digest = 8, #ARGV, 2 do redis.call('SETNX', 'ty:spec:' .. ARGV[digest], ARGV[digest + 1]) end
-for name, value in pairs(cjson.decode(ARGV[4])) do redis.call('HSET', job_key(id), name, value) end
+local record = cjson.decode(ARGV[4])
+for name, value in pairs(record) do redis.call('HSET', job_key(id), name, value) end
 redis.call('HSET', job_key(id), 'submitted', whole(now))
 redis.call('ZADD', 'ty:jobs:' .. project, ARGV[5], id)
 enqueue(id)
-move(id, now, 'queued', '', '')
+move(id, now, 'queued', '', record.reason)
 return { 'submitted', read(id) }
