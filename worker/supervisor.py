@@ -178,18 +178,14 @@ class _Attempt:
                 continue
             heard = time.monotonic()
             match item:
-                case Flags():
-                    self._obey(item)
-                case Exception():
-                    raise item
+                case Flags() | CheckpointPointer() | Exception():
+                    self._heed(item)
                 case Succeeded() | Stopped():
                     return item
                 case Failed():
                     raise _Given(_outcome_of(item))
                 case CheckpointWritten():
                     self.uploads.put(item)
-                case CheckpointPointer():
-                    self._tell_committed(item)
                 case None:
                     status = trainer.wait(EXIT_SECONDS)
                     self.reporter.say("warning", f"the trainer process ended without a word (exit status {status})")
@@ -205,23 +201,22 @@ class _Attempt:
         if now - heard > self.around.stall_seconds:
             raise _Given(Outcome(kind="give_back", reason=Reason.STALLED))
 
-    def _obey(self, flags: Flags) -> None:
-        if flags.cancel:
-            raise _Given(Outcome(kind="cancelled"))
+    def _heed(self, word: Flags | CheckpointPointer | Exception) -> None:
+        """What the attempt's own threads say: the user's flags, a commit, or why they had to stop."""
+        match word:
+            case Flags(cancel=True):
+                raise _Given(Outcome(kind="cancelled"))
+            case CheckpointPointer():
+                told = event("checkpoint", f"checkpoint at step {word.step}", word.model_dump())
+                self.reporter.put(Report(events=[told]))
+            case Exception():
+                raise word
 
     def _raise_what_arrived(self) -> None:
         while not self.inbox.empty():
             item = self.inbox.get()
-            if isinstance(item, Exception):
-                raise item
-            if isinstance(item, Flags):
-                self._obey(item)
-            if isinstance(item, CheckpointPointer):
-                self._tell_committed(item)
-
-    def _tell_committed(self, pointer: CheckpointPointer) -> None:
-        told = event("checkpoint", f"checkpoint at step {pointer.step}", pointer.model_dump())
-        self.reporter.put(Report(events=[told]))
+            if isinstance(item, Flags | CheckpointPointer | Exception):
+                self._heed(item)
 
     def _read_facts(self, trainer: Trainer) -> None:
         for line in trainer.facts:
