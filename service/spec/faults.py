@@ -19,7 +19,9 @@ def faults_of(error: ValidationError, body: Any) -> list[Fault]:
         found.setdefault((fault.pointer, fault.detail if fault.code == "missing" else ""), []).append(fault)
     faults = [_folded(each) for each in found.values()]
     # pydantic counts only the good items: a list with a bad one is called too short besides
-    return [each for each in faults if each.code != "too_short" or not any(other.pointer.startswith(f"{each.pointer}/") for other in faults)]
+    return [
+        each for each in faults if each.code != "too_short" or not any(other.pointer.startswith(f"{each.pointer}/") for other in faults)
+    ]
 
 
 def pointer(parts: Sequence[str | int]) -> str:
