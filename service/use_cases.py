@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,15 +122,15 @@ def logs(job: Job, *, services: Services) -> Sequence[str]:
 
 
 def manifest(job: Job, *, artifacts: ArtifactStore) -> Sequence[Mapping[str, Any]]:
-    """The job's artifacts as {path, size, sha256, content_type}; empty where it ended without any. Raises NotFinished."""
+    """The job's artifacts as {path, size, sha256, content_type}, the manifest last; empty where it ended without any. Raises NotFinished."""
     if not job.is_terminal:
         raise NotFinished(job.id, state=job.state)
     try:
         body = b"".join(artifacts.open(artifacts_prefix(job.project, job.id, job.token) + "manifest.json"))
     except ArtifactNotFound:
         return []
-    files: Sequence[Mapping[str, Any]] = json.loads(body)["files"]
-    return files
+    own = {"path": "manifest.json", "size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "content_type": "application/json"}
+    return [*json.loads(body)["files"], own]
 
 
 def artifact(job: Job, path: str, *, artifacts: ArtifactStore) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ ARTIFACTS = {
     "evaluation/metrics.json",
     "job.json",
     "logs.txt",
+    "manifest.json",
     "metrics.jsonl",
     "model.safetensors",
     "resolved_spec.json",
