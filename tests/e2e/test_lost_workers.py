@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
+import pytest
 import redis
 
-from tests.e2e.stack import Stack, children, until
+from tests.e2e.stack import Stack, children, end, until
 
 
 def weights(stack: Stack, job_id: str, folder: Path) -> bytes:
@@ -116,3 +118,25 @@ def test_twenty_jobs_on_two_workers_run_once_each_two_at_a_time(stack: Stack, sm
             (running.add if move["state"] == "running" else running.discard)(move["id"])
             most = max(most, len(running))
     assert most == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_a_full_disk_fails_the_job_with_the_place_and_the_cure(stack: Stack, small: dict, tmp_path: Path):
+    """The disk holds no checkpoint: the attempt is given back, and with no retries left the job says why; nothing half-written shows."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=True)
+    try:
+        stack.environment["TRAINYARD_WORK_DIR"] = str(disk)
+        worker = stack.start_worker()
+        large = ["Flatten", {"type": "Linear", "out_features": 8192}, {"type": "Linear", "out_features": 10}]
+        spec = small | {"model": {"type": "Sequential", "layers": large}, "epochs": 3, "resources": {"max_retries": 0}}
+
+        ended = stack.client.wait(stack.client.submit(spec)["id"], timeout=60)
+
+        end(worker)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert (ended["state"], ended["reason"]) == ("failed", "disk_full")
+    assert "TRAINYARD_WORK_DIR" in ended["error"]["hint"]
+    assert stack.client.artifacts(ended["id"]) == []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from worker.training.loop import Run
 
@@ -42,12 +44,19 @@ def snapshot(run: Run) -> Snapshot:
 def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     """Write a snapshot; returns its files as {path, size, sha256}."""
     folder.mkdir(parents=True)
-    save_file(taken.weights, folder / "model.safetensors")
+    save_weights(taken.weights, folder / "model.safetensors")
     if taken.best_weights is not None:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in taken.best_weights.items()}, folder / "best.safetensors")
-    torch.save(taken.state, folder / "state.pt")
+        save_weights(taken.best_weights, folder / "best.safetensors")
+    state = io.BytesIO()
+    torch.save(taken.state, state)
+    (folder / "state.pt").write_bytes(state.getbuffer())
     (folder / "checkpoint.json").write_text(json.dumps({"epoch": taken.epoch, "step": taken.step, "torch": torch.__version__}))
     return [described(path, folder) for path in sorted(folder.iterdir())]
+
+
+def save_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as safetensors, through memory: only so does a full disk show as the OSError that it is."""
+    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def described(path: Path, root: Path) -> dict[str, Any]:

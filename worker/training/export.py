@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
+from worker.training.checkpoint import save_weights
 from worker.training.environment import environment
 from worker.training.evaluate import Evaluation
 from worker.training.loop import Run
@@ -18,7 +18,7 @@ from worker.training.script import render
 def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int) -> None:
     """Write every artifact that needs the model. `run.model` holds the weights that are the job's."""
     (folder / "evaluation").mkdir(parents=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}, folder / "model.safetensors")
+    save_weights(run.model.state_dict(), folder / "model.safetensors")
     about = environment(threads=threads, device=run.device)
     (folder / "train.py").write_text(render(run.spec, about))
     _write_json(folder / "resolved_spec.json", run.spec.model_dump(mode="json"))
