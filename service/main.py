@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,6 +98,9 @@ def main() -> int:
         print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201
         return 1
     api.start()
+    # uvicorn ends well on a signal, and then raises it again: without these it would kill us before the parts are ended
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)
     try:
         # long polls and event streams must not hold up the end
         uvicorn.run(api.app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=2)

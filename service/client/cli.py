@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,8 +31,8 @@ from service.spec.verdict import SpecFaults
 app = typer.Typer(
     no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="Self-hosted training: submit, follow, download."
 )
-err = Console(stderr=True)
-out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True, markup=False)
+out = Console(soft_wrap=True, markup=False)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
@@ -96,7 +96,7 @@ def submit(
     as_json: JsonFlag = False,
 ) -> None:
     """Check a job spec and queue it."""
-    spec = _changed(read_spec(file), [*(set or ()), *([f"name={json.dumps(name)}"] if name else [])])
+    spec = _changed(read_spec(file), set or ()) | ({"name": name} if name else {})
     with Client() as client:
         job = client.submit(spec)
         for warning in job["warnings"]:
@@ -295,20 +295,39 @@ def read_spec(file: Path) -> dict[str, Any]:
     return parse_body(data, "application/json" if file.suffix == ".json" else "application/yaml")
 
 
-def _changed(spec: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+def _changed(spec: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     for change in changes:
         path, equals, value = change.partition("=")
         if not equals:
             raise typer.BadParameter(f"{change!r} has no '='; write for example optimizer.lr=0.01")
         *parents, last = path.split(".")
-        node: dict[str, Any] = spec
+        node: Any = spec
         for key in parents:
-            inner = node.setdefault(key, {})
-            if isinstance(inner, str):
-                inner = node[key] = {"type": inner}
-            node = inner
-        node[last] = parse_body(f"value: {value}".encode(), "application/yaml")["value"]
+            node = _inner(node, key, change)
+        _assign(node, last, parse_body(f"value: {value}".encode(), "application/yaml")["value"], change)
     return spec
+
+
+def _inner(node: Any, key: str, change: str) -> Any:
+    """The part of a spec under a key; a bare string becomes the object that it is short for, an absent or null part an empty one."""
+    at = _index(node, key, change)
+    inner = node[at] if isinstance(node, list) else node.get(at)
+    if inner is None or isinstance(inner, str):
+        inner = {} if inner is None else {"type": inner}
+        node[at] = inner
+    return inner
+
+
+def _assign(node: Any, key: str, value: Any, change: str) -> None:
+    node[_index(node, key, change)] = value
+
+
+def _index(node: Any, key: str, change: str) -> Any:
+    if isinstance(node, dict):
+        return key
+    if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+        return int(key)
+    raise typer.BadParameter(f"{change!r}: there is no {key!r} to change in {type(node).__name__} {node!r:.60}")
 
 
 def _followed(client: Client, job_id: str) -> Job:
