@@ -41,7 +41,7 @@ check: install ## lint, types, import contracts, generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m worker.catalog_generator --check
+	@$(BIN)/python -m worker.catalog --check
 	@$(BIN)/python -m service.openapi --check
 
 format: install ## rewrite the code as `make check` wants it
@@ -49,7 +49,7 @@ format: install ## rewrite the code as `make check` wants it
 	@$(BIN)/ruff format .
 
 catalog: install ## write service/spec/catalog.json from the installed torch
-	@$(BIN)/python -m worker.catalog_generator
+	@$(BIN)/python -m worker.catalog
 
 openapi: install ## write docs/openapi.json
 	@$(BIN)/python -m service.openapi

@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
-from service.adapters.preflight_child import PreflightChild
+from service.adapters.preflight_child import PreflightChildren
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.stores import Stores
@@ -32,7 +32,7 @@ class Api:
     app: FastAPI
     stores: Stores
     artifacts: S3Artifacts
-    preflight: PreflightChild
+    preflight: PreflightChildren
     repeating: tuple[Repeating, ...]
 
     def start(self) -> None:
@@ -52,7 +52,7 @@ def build(settings: ApiSettings) -> Api:
     """The API's parts, joined; nothing connects before its first use."""
     stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
     artifacts = S3Artifacts(settings)
-    preflight = PreflightChild(threads=settings.threads)
+    preflight = PreflightChildren(children=settings.preflight_children)
     doorbell = CeleryDoorbell(celery_app(settings.redis_url))
 
     def ring_now() -> None:
@@ -74,6 +74,7 @@ def build(settings: ApiSettings) -> Api:
         artifacts=artifacts,
         preflight=preflight,
         workers=stores.workers,
+        threads=settings.threads,
         ring=ringer.wake,
         now=lambda: datetime.now(tz=UTC),
     )

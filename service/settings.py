@@ -55,6 +55,8 @@ class ApiSettings(StoreSettings):
     host: str = Field(default="127.0.0.1", validation_alias=AliasChoices("TRAINYARD_HOST"))
     port: int = Field(default=8000, ge=0, le=65535, validation_alias=AliasChoices("TRAINYARD_PORT"))
     api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_API_KEY"))
+    preflight_children: int = Field(default=2, ge=1, le=64, validation_alias=AliasChoices("TRAINYARD_PREFLIGHT_CHILDREN"))
+    """Specs that are checked at the same time; each child holds torch, some 400 MB."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
 
     @model_validator(mode="after")

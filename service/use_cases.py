@@ -15,8 +15,9 @@ from service.jobs.job import Device, Job
 from service.jobs.layout import artifacts_prefix, events_key, logs_key, metrics_key
 from service.jobs.ports import ArtifactStore, FactLog, Idempotency, JobStore, Preflight, Submitted, WorkerRegistry
 from service.jobs.state import Reason
+from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
-from service.spec.verdict import SpecFaults, SpecWarning, Verdict
+from service.spec.verdict import SpecWarning, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Services:
     artifacts: ArtifactStore
     preflight: Preflight
     workers: WorkerRegistry
+    threads: int
+    """Of a job that names none."""
     ring: Callable[[], None]
     """Wakes whoever rings the doorbell; never blocks."""
     now: Callable[[], datetime]
@@ -38,30 +41,28 @@ def new_id(now: datetime) -> str:
     return f"job_{int(now.timestamp() * 1000):011x}{secrets.token_hex(5)}"
 
 
-def validate(body: Mapping[str, Any], *, preflight: Preflight) -> Verdict:
+def validate(body: Mapping[str, Any], *, services: Services) -> Verdict:
     """Every fault at once. Without torch beside the API only what needs no torch is checked, and a warning says so."""
     try:
-        return preflight.check(body)
+        checked = services.preflight.check(needed(body))
     except PreflightBusy:
         raise
     except Unavailable:
-        return _checked_without_torch(body)
+        return _checked_without_torch(body, threads=services.threads)
+    return verdict(body, checked, threads=services.threads)
 
 
-def _checked_without_torch(body: Mapping[str, Any]) -> Verdict:
-    try:
-        read_spec(body)
-    except SpecFaults as error:
-        return Verdict(valid=False, errors=error.faults)
+def _checked_without_torch(body: Mapping[str, Any], *, threads: int) -> Verdict:
+    found = verdict(body, None, threads=threads)
     detail = "torch is not installed beside the API: sizes are checked by the worker, as its first phase."
-    return Verdict(valid=True, warnings=(SpecWarning(code="not_checked", detail=detail),))
+    return found.model_copy(update={"warnings": (*found.warnings, SpecWarning(code="not_checked", detail=detail))})
 
 
 def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | None, services: Services) -> Submitted:
     """Check the spec whole, store the job, wake a worker. Raises SpecRejected, IdempotencyConflict, Unavailable."""
-    verdict = validate(body, preflight=services.preflight)
-    if not verdict.valid:
-        raise SpecRejected(verdict.errors)
+    found = validate(body, services=services)
+    if not found.valid:
+        raise SpecRejected(found.errors)
     spec = read_spec(body)
     device, warnings = _placed(spec.resources.device, workers=services.workers)
     now = services.now()
@@ -74,10 +75,10 @@ def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | 
         max_retries=spec.resources.max_retries,
         priority=spec.resources.priority,
         device=device,
-        warnings=(*verdict.warnings, *warnings),
+        warnings=(*found.warnings, *warnings),
         created_at=now,
         spec=dict(body),
-        resolved_spec=verdict.resolved_spec,
+        resolved_spec=found.resolved_spec,
     )
     submitted = services.jobs.submit(job, idempotency=idempotency)
     services.ring()

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from celery import signals
 
 from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
-from service.adapters.preflight_child import PreflightChild
+from service.adapters.preflight_child import PreflightChildren
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.stores import Stores
@@ -90,13 +90,14 @@ def main() -> int:
 def _work(arguments: argparse.Namespace, settings: WorkerSettings, stores: Stores, artifacts: S3Artifacts, keeper: ZygoteKeeper) -> None:
     draining = threading.Event()
     app = celery_app(settings.redis_url)
-    preflight = PreflightChild(threads=settings.threads)
+    preflight = PreflightChildren()
     around = Surroundings(
         jobs=stores.jobs,
         attempts=stores.attempts,
         facts=stores.facts,
         artifacts=artifacts,
         preflight=preflight,
+        threads=settings.threads,
         shelf=DatasetShelf(operators=settings.datasets_dir, fetched=settings.work_dir / "datasets", artifacts=artifacts),
         spawner=keeper,
         draining=draining,

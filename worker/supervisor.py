@@ -18,6 +18,7 @@ from service.jobs.errors import Fenced, StorageUnavailable, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job, JobError
 from service.jobs.ports import ArtifactStore, AttemptStore, Claim, FactLog, Flags, JobStore, Outcome, Preflight, Report
 from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
+from service.spec.checking import needed, verdict
 from service.sweeping import json_lines
 from worker.datasets import DatasetMissing, DatasetShelf
 from worker.reports import Reporter, event
@@ -45,6 +46,7 @@ class Surroundings:
     facts: FactLog
     artifacts: ArtifactStore
     preflight: Preflight
+    threads: int
     shelf: DatasetShelf
     spawner: Spawner
     draining: threading.Event
@@ -151,12 +153,12 @@ class _Attempt:
         job = self.claim.job
         spec = job.resolved_spec
         if spec is None:
-            verdict = self.around.preflight.check(job.spec)
-            if verdict.resolved_spec is None:
-                faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in verdict.errors)
+            found = verdict(job.spec, self.around.preflight.check(needed(job.spec)), threads=self.around.threads)
+            if found.resolved_spec is None:
+                faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in found.errors)
                 raise _Given(_failed(Reason.BAD_SPEC, faults, hint="Correct the spec and submit again."))
-            spec = verdict.resolved_spec
-            self.reporter.put(Report(resolved_spec=spec, warnings=(*job.warnings, *verdict.warnings)))
+            spec = found.resolved_spec
+            self.reporter.put(Report(resolved_spec=spec, warnings=(*job.warnings, *found.warnings)))
         spec["resources"]["device"] = job.device
         return spec
 

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Self
 import torch
 
 from service.spec.job import JobSpec
-from worker.training.build import build_loss, build_model, build_optimizer
+from service.spec.model import frozen
+from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, seeded_model
 from worker.training.checkpoint import Snapshot, restore, snapshot, write
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
 from worker.training.evaluate import evaluate
@@ -37,6 +38,7 @@ from worker.training.facts import (
     to_line,
 )
 from worker.training.loop import NanLoss, Position, Run, train
+from worker.training.textbook import freeze
 
 REPORT_SECONDS = 0.5
 """Steps are told at most this often."""
@@ -76,6 +78,8 @@ def _failure(error: BaseException) -> Failed:
     match error:
         case DataMissing():
             return Failed(code="bad_data", message=str(error))
+        case UserCodeFault():
+            return Failed(code="user_code", message=str(error), hint="The log has the trace of your code.")
         case NanLoss():
             return Failed(code="nan_loss", message=str(error), hint="A smaller learning rate, or training.clip_grad_norm, usually helps.")
         case MemoryError() | torch.OutOfMemoryError():
@@ -104,10 +108,9 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     if run.position.best_weights is not None:
         run.model.load_state_dict(run.position.best_weights)
     groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
-    test = evaluate(
-        run.model, run.loss_fn, Batches(run.splits.test, spec, device=run.device).over(groups), num_classes=spec.dataset.facts.num_classes
-    )
-    tell(Evaluated(metrics={"test_loss": test.loss, "test_accuracy": test.accuracy}))
+    batches = Batches(run.splits.test, spec, device=run.device).over(groups)
+    test = evaluate(run.model, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
+    tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
     export(run, test, directory / "artifacts", threads=torch.get_num_threads())
     tell(Succeeded(directory=str(directory / "artifacts")))
@@ -118,13 +121,17 @@ def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None)
     torch.set_num_threads(spec.resources.threads or 1)
     device = torch.device("cuda" if spec.resources.device == "gpu" else "cpu")
     splits = load_splits(spec, datasets_dir=datasets_dir)
-    torch.manual_seed(spec.seed)
-    model = build_model(spec).to(device)
+    model = seeded_model(spec)
+    freeze(model, frozen(spec.model))
+    model = model.to(device)
+    optimizer = build_optimizer(spec.optimizer, model)
     run = Run(
         spec=spec,
         model=model,
         loss_fn=build_loss(spec.loss).to(device),
-        optimizer=build_optimizer(spec.optimizer, model.parameters()),
+        optimizer=optimizer,
+        scheduler=None if spec.lr_scheduler is None else build_scheduler(spec.lr_scheduler, optimizer),
+        metrics=asked_metrics(spec),
         splits=splits,
         device=device,
         position=Position(),
@@ -133,6 +140,12 @@ def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None)
     if resume is not None:
         restore(run, Path(resume["directory"]))
     return run
+
+
+def asked_metrics(spec: JobSpec) -> dict[str, Any]:
+    """Torchmetrics' metrics that the spec asks for; plain Accuracy and ConfusionMatrix are counted by the evaluation itself."""
+    asked = [each for each in spec.evaluation.metrics or () if each.type not in ("Accuracy", "ConfusionMatrix") or each.chosen()]
+    return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
 
 
 def _groups(run: Run) -> list[torch.Tensor]:

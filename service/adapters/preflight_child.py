@@ -1,4 +1,4 @@
-"""The Preflight port: a warm child process with torch, started anew when it dies or takes too long. Torch itself never comes in here."""
+"""The Preflight port: warm child processes with torch, started anew when they die or take too long. Torch itself never comes in here."""
 
 from __future__ import annotations
 
@@ -8,23 +8,46 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.jobs.errors import PreflightBusy, Unavailable
-from service.spec.verdict import Fault, Verdict
+from service.spec.checking import digest, is_custom
+from service.spec.verdict import Checked, Fault
 
 CHILD_MODULE = "worker.training.preflight"
+MEMORY_BYTES = 12 * 1024**3
+"""Address space of a checking child; torch alone takes some 4 GiB of it."""
+REMEMBERED = 1000
+
+StartContained = Callable[[], "subprocess.Popen[bytes]"]
 
 
-class PreflightChild:
-    """One child; callers take turns. `threads` fills in `resources.threads` where a spec names none."""
+class PreflightChildren:
+    """A few children, each checking one spec at a time, and the verdicts of late by what they depend on.
 
-    def __init__(self, *, threads: int, timeout_seconds: float = 20, start_seconds: float = 90) -> None:
-        self._threads, self._timeout, self._start_seconds = threads, timeout_seconds, start_seconds
-        self._turn = threading.Lock()
-        self._child: _Child | None = None
-        self._count = 0
+    `contained` starts a throw-away child for custom code, or is the sentence that says why none can be had.
+    """
+
+    def __init__(
+        self,
+        *,
+        children: int = 1,
+        contained: StartContained | str = "This process starts no contained children.",
+        timeout_seconds: float = 20,
+        wait_seconds: float = 5,
+        start_seconds: float = 90,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self._contained, self._memory_bytes = contained, memory_bytes
+        self._timeout, self._wait, self._start_seconds = timeout_seconds, wait_seconds, start_seconds
+        self._idle: queue.LifoQueue[_Child | None] = queue.LifoQueue()  # None: a place whose child is not started
+        for _ in range(children):
+            self._idle.put(None)
+        self._places = children
+        self._verdicts: OrderedDict[str, Checked] = OrderedDict()
+        self._lock = threading.Lock()
 
     @staticmethod
     def available() -> bool:
@@ -32,48 +55,84 @@ class PreflightChild:
         return all(importlib.util.find_spec(name) is not None for name in ("torch", "torchvision", "worker"))
 
     def warm(self) -> None:
-        """Start the child now, so that the first check does not wait for torch."""
-        with self._turn:
-            self._running()
+        """Start a child now, so that the first check does not wait for torch."""
+        self._give_back(self._ready(self._idle.get()))
 
-    def check(self, spec: Mapping[str, Any]) -> Verdict:
-        """Every fault of a spec. Raises PreflightBusy, and Unavailable where torch is not installed."""
-        if not self._turn.acquire(timeout=self._timeout):
-            raise PreflightBusy("Every checking child is busy.")
-        try:
-            child = self._running()
-            self._count += 1
-            answer = child.ask({"id": self._count, "spec": dict(spec), "threads": self._threads}, seconds=self._timeout)
-        except _Gone as gone:
-            self._drop()
-            detail = f"Checking this spec {gone}, so it would not train here either."
-            return Verdict(
-                valid=False, errors=(Fault(pointer="", code="check_exhausted", detail=detail, suggestion="Make the model smaller."),)
-            )
-        finally:
-            self._turn.release()
-        return Verdict.model_validate(answer["verdict"])
-
-    def close(self) -> None:
-        """End the child."""
-        with self._turn:
-            self._drop()
-
-    def _running(self) -> _Child:
+    def check(self, parts: Mapping[str, Any]) -> Checked:
+        """Every fault that building shows. Raises PreflightBusy, and Unavailable where torch is not installed."""
         if not self.available():
             raise Unavailable("torch is not installed beside the API: jobs are checked by the worker instead.")
-        if self._child is None or not self._child.alive:
-            self._drop()
-            try:
-                self._child = _Child(start_seconds=self._start_seconds)
-            except _Gone as gone:
-                raise PreflightBusy(f"The checking child {gone} at its start.") from gone
-        return self._child
+        key = digest(parts)
+        with self._lock:
+            if key in self._verdicts:
+                self._verdicts.move_to_end(key)
+                return self._verdicts[key]
+        try:
+            checked = self._checked_apart(parts) if is_custom(parts) else self._checked(parts)
+        except _Gone as gone:
+            detail = f"Checking this spec {gone}, so it would not train here either."
+            fault = Fault(pointer="", code="check_exhausted", detail=detail, suggestion="Make the model or its samples smaller.")
+            return Checked(errors=(fault,))
+        with self._lock:
+            self._verdicts[key] = checked
+            while len(self._verdicts) > REMEMBERED:
+                self._verdicts.popitem(last=False)
+        return checked
 
-    def _drop(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
+    def close(self) -> None:
+        """End the children, each as soon as it is idle."""
+        for _ in range(self._places):
+            try:
+                child = self._idle.get(timeout=self._timeout)
+            except queue.Empty:
+                return
+            if child is not None:
+                child.kill()
+
+    def _checked(self, parts: Mapping[str, Any]) -> Checked:
+        try:
+            place = self._idle.get(timeout=self._wait)
+        except queue.Empty as error:
+            raise PreflightBusy("Every checking child is busy.") from error
+        child = self._ready(place)
+        try:
+            return child.ask(parts, seconds=self._timeout)
+        finally:
+            self._give_back(child)
+
+    def _checked_apart(self, parts: Mapping[str, Any]) -> Checked:
+        """Custom code gets a child of its own, contained, that is thrown away."""
+        if isinstance(self._contained, str):
+            detail = f"Custom code cannot be contained here, so it is not run. {self._contained}"
+            suggestion = "Install bubblewrap; or trust every user with this machine, and set TRAINYARD_UNCONTAINED_CODE=true."
+            return Checked(errors=(Fault(pointer="/model/code", code="no_containment", detail=detail, suggestion=suggestion),))
+        child = _Child(self._contained(), start_seconds=self._start_seconds)
+        try:
+            return child.ask(parts, seconds=self._timeout)
+        finally:
+            child.kill()
+
+    def _ready(self, child: _Child | None) -> _Child:
+        """A live child in place of none or of a dead one; the place is kept whatever happens."""
+        if child is not None and child.alive:
+            return child
+        if child is not None:
+            child.kill()
+        try:
+            return _Child(start_child(self._memory_bytes), start_seconds=self._start_seconds)
+        except _Gone as gone:
+            self._idle.put(None)
+            raise PreflightBusy(f"The checking child {gone} at its start.") from gone
+
+    def _give_back(self, child: _Child) -> None:
+        self._idle.put(child if child.alive else None)
+
+
+def start_child(memory_bytes: int) -> subprocess.Popen[bytes]:
+    """A checking child in this process's own surroundings."""
+    # -c instead of -m: a module that is also imported by others must not run twice under two names
+    command = [sys.executable, "-c", f"import {CHILD_MODULE} as child; child.main()", str(memory_bytes)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 class _Gone(Exception):
@@ -81,10 +140,8 @@ class _Gone(Exception):
 
 
 class _Child:
-    def __init__(self, *, start_seconds: float) -> None:
-        # -c instead of -m: a module that is also imported by others must not run twice under two names
-        command = [sys.executable, "-c", f"import {CHILD_MODULE} as child; child.main()"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, process: subprocess.Popen[bytes], *, start_seconds: float) -> None:
+        self._process = process
         self._lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._read, name="preflight-lines", daemon=True).start()
         try:
@@ -97,14 +154,21 @@ class _Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+    def ask(self, parts: Mapping[str, Any], *, seconds: float) -> Checked:
         assert self._process.stdin is not None  # noqa: S101  # Popen was given PIPE
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(json.dumps({"parts": dict(parts)}).encode() + b"\n")
             self._process.stdin.flush()
+            return Checked.model_validate(json.loads(self._next(seconds))["checked"])
         except BrokenPipeError as error:
+            self.kill()
             raise _Gone("ended the checking process") from error
-        return dict(json.loads(self._next(seconds)))
+        except (ValueError, KeyError) as error:  # custom code may write to the pipe what it likes
+            self.kill()
+            raise _Gone("gave no verdict") from error
+        except _Gone:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         self._process.kill()
@@ -115,8 +179,11 @@ class _Child:
 
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101  # Popen was given PIPE
-        for line in self._process.stdout:
-            self._lines.put(line)
+        try:
+            for line in self._process.stdout:
+                self._lines.put(line)
+        except ValueError:
+            return  # closed while reading: nobody waits any more
         self._lines.put(b"")
 
     def _next(self, seconds: float) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, Self
 
 from service.jobs.job import CheckpointPointer, Device, Job, JobError
 from service.jobs.state import JobState, Reason
-from service.spec.verdict import SpecWarning, Verdict
+from service.spec.verdict import Checked, SpecWarning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +237,7 @@ class ArtifactStore(Protocol):
 
 
 class Preflight(Protocol):
-    """The check of a spec against real torch, in a child process."""
+    """The check of a spec by building it with real torch, in a child process."""
 
-    def check(self, spec: Mapping[str, Any]) -> Verdict:
-        """Every fault at once. Raises PreflightBusy, and Unavailable where torch is not installed beside the API."""
+    def check(self, parts: Mapping[str, Any]) -> Checked:
+        """Every fault that building `service.spec.checking.needed(spec)` shows. Raises PreflightBusy, and Unavailable without torch."""

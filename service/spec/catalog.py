@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
+from pydantic_core import core_schema
 
 _FILE = Path(__file__).with_name("catalog.json")
+GROUPS = ("layers", "losses", "optimizers", "schedulers", "transforms", "datasets", "metrics")
 
 
 class Closed(BaseModel):
@@ -23,37 +25,35 @@ class Closed(BaseModel):
 class Declared(Closed):
     """One thing of the catalog with its arguments, by torch's own class and argument names."""
 
-    type: str
+    group: ClassVar[str] = ""
     own_keys: ClassVar[frozenset[str]] = frozenset()
     """Fields that are ours, not the class's."""
+
+    type: str
 
     def arguments(self) -> dict[str, Any]:
         """Every argument of the class, defaults filled in."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "type" and name not in self.own_keys}
 
     def chosen(self) -> dict[str, Any]:
-        """The arguments that differ from the class's defaults: what a person would write."""
-        defaults = load_defaults().get(self.type, {})
+        """The arguments that differ from the class's own defaults: what a person would write."""
+        defaults = own_defaults(self.group, self.type)
         return {name: value for name, value in self.arguments().items() if name not in defaults or value != defaults[name]}
 
 
 @cache
 def load() -> dict[str, Any]:
-    """The whole catalog: {layers, losses, optimizers, transforms, datasets}, each {name: {help, args}}."""
+    """The whole catalog: {layers, losses, optimizers, ...}, each {name: {help, args}}, and {models: {name: {weights}}}."""
     return dict(json.loads(_FILE.read_text()))
 
 
 @cache
-def load_defaults() -> dict[str, dict[str, Any]]:
-    """The class's own defaults by class and argument; an argument whose default is ours is not among them."""
+def own_defaults(group: str, name: str) -> dict[str, Any]:
+    """The class's own defaults by argument; an argument whose default is ours is not among them."""
     return {
-        name: {
-            argument: tuple(says["default"]) if isinstance(says["default"], list) else says["default"]
-            for argument, says in entry["args"].items()
-            if "default" in says and not says.get("ours") and not says.get("infer")
-        }
-        for group in ("layers", "losses", "optimizers", "transforms", "datasets")
-        for name, entry in load()[group].items()
+        argument: tuple(says["default"]) if isinstance(says["default"], list) else says["default"]
+        for argument, says in load()[group].get(name, {"args": {}})["args"].items()
+        if "default" in says and not says.get("ours") and not says.get("infer")
     }
 
 
@@ -62,19 +62,24 @@ def names(group: str) -> list[str]:
     return list(load()[group])
 
 
+_ALIASES = {
+    "learning_rate": "lr",
+    "units": "out_features",
+    "filters": "out_channels",
+    "dropout": "p",
+    "rate": "p",
+    "batchsize": "batch_size",
+    "dense": "Linear",
+    "crossentropy": "CrossEntropyLoss",
+    "scheduler": "lr_scheduler",
+}
+
+
 def suggest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, or None."""
     known = list(known)
-    aliases = {
-        "learning_rate": "lr",
-        "units": "out_features",
-        "filters": "out_channels",
-        "dropout": "p",
-        "rate": "p",
-        "batchsize": "batch_size",
-    }
-    if aliases.get(name.lower()) in known:
-        return aliases[name.lower()]
+    if _ALIASES.get(name.lower()) in known:
+        return _ALIASES[name.lower()]
     folded = {candidate.lower().replace("_", ""): candidate for candidate in known}
     exact = folded.get(name.lower().replace("_", ""))
     if exact:
@@ -83,30 +88,65 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def union(group: str, *, base: type[Declared] = Declared) -> Any:
-    """The closed union of a group, as an annotation; a bare string is shorthand for {type: string}."""
-    members = tuple(_record(name, entry, base) for name, entry in load()[group].items())
-    one_of: Any = Union.__getitem__(members)  # a union of classes made at run time
-    return Annotated[one_of, Field(discriminator="type"), BeforeValidator(expanded)]
+class Shorthand:
+    """Lets a bare string stand for `{type: string}`, in validation and in the JSON Schema.
+
+    `key` is the field that the string fills; `alone` are the names that need no argument besides.
+    """
+
+    def __init__(self, alone: Sequence[str] = (), *, key: str = "type") -> None:
+        self._alone, self._key = tuple(alone), key
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # pydantic's name
+        """Put the expansion before the rest."""
+        return core_schema.no_info_before_validator_function(self._expanded, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Both forms."""
+        whole = handler(schema)
+        return {"anyOf": [{"type": "string", "enum": list(self._alone)}, whole]} if self._alone else whole
+
+    def _expanded(self, value: Any) -> Any:
+        return {self._key: value} if isinstance(value, str) else value
 
 
-def expanded(value: Any) -> Any:
-    """`ReLU` as `{type: ReLU}`; anything else as it is."""
-    return {"type": value} if isinstance(value, str) else value
+def union(group: str, *, base: type[Declared] | Mapping[str, type[Declared]] = Declared, more: Sequence[type[Closed]] = ()) -> Any:
+    """The closed union of a group and of `more`, as an annotation; a bare string is shorthand for {type: string}.
+
+    `base` is the record that all build on, or one for each name.
+    """
+    members = [_record(group, name, entry, base[name] if isinstance(base, Mapping) else base) for name, entry in load()[group].items()]
+    every = (*members, *more)
+    # a union of classes made at run time
+    one_of: Any = Annotated[Union.__getitem__(every), Field(discriminator="type")]
+    alone = [member.__name__ for member in every if not any(f.is_required() for n, f in member.model_fields.items() if n != "type")]
+    annotation = Annotated[one_of, Shorthand(alone)]
+    for member in members:
+        member.model_rebuild(_types_namespace={_forward(group): annotation})
+    return annotation
 
 
-def _record(name: str, entry: Mapping[str, Any], base: type[Declared]) -> type[Declared]:
+def _forward(group: str) -> str:
+    return f"Any_{group}"
+
+
+def _record(group: str, name: str, entry: Mapping[str, Any], base: type[Declared]) -> type[Declared]:
     fields: dict[str, Any] = {"type": (Literal[name], Field(description=entry["help"]))}
     for argument, says in entry["args"].items():
-        default = says.get("default", ...)
-        fields[argument] = (
-            _annotation(says),
-            Field(default=tuple(default) if isinstance(default, list) else default, description=says["help"]),
-        )
-    return create_model(name, __base__=base, __doc__=entry["help"], **fields)
+        fields[argument] = (annotation(says), field(says))
+    record = create_model(name, __base__=base, __doc__=entry["help"], __module__=f"{__name__}.{group}", **fields)
+    record.group = group
+    return record
 
 
-def _annotation(says: Mapping[str, Any]) -> Any:
+def field(says: Mapping[str, Any]) -> Any:
+    """An argument's default and description."""
+    default = says.get("default", ...)
+    return Field(default=tuple(default) if isinstance(default, list) else default, description=says["help"])
+
+
+def annotation(says: Mapping[str, Any]) -> Any:
+    """An argument's type, with its range: what pydantic checks and the JSON Schema shows."""
     limits: dict[str, Any] = {"ge": says.get("minimum"), "le": says.get("maximum"), "gt": says.get("above"), "lt": says.get("below")}
     match says["type"]:
         case "int":
@@ -118,13 +158,22 @@ def _annotation(says: Mapping[str, Any]) -> Any:
         case "choice":
             kind = Literal[tuple(says["choices"])]
         case "ints" | "floats":
-            one: Any = _annotation({**says, "type": says["type"][:-1], "nullable": False})
+            one: Any = annotation({**says, "type": says["type"][:-1], "nullable": False})
             length = says.get("length")
             kind = Annotated[tuple.__class_getitem__((one, ...)), Field(min_length=length or 1, max_length=length)]
+        case "declared":
+            kind = Annotated[tuple.__class_getitem__((ForwardRef(_forward(says["group"])), ...)), Field(min_length=1, max_length=100)]
         case other:
             raise LookupError(f"the catalog has an argument of unknown type {other!r}")
-    if "pair" in says:
-        kind = kind | Annotated[tuple[kind, ...], Field(min_length=says["pair"], max_length=says["pair"])]
+    if says.get("many"):
+        kind = kind | _list_of(kind | None if says.get("nullable_items") else kind, says["many"])
     if "words" in says:
         kind = kind | Literal[tuple(says["words"])]
     return kind | None if says.get("nullable") or says.get("infer") else kind
+
+
+def _list_of(one: Any, lengths: Sequence[int] | Literal["any"]) -> Any:
+    """A list of one of the lengths. Several lengths are one list type: pydantic would name each of them in every error."""
+    if lengths == "any":
+        return Annotated[tuple.__class_getitem__((one, ...)), Field(min_length=1, max_length=10_000)]
+    return Annotated[tuple.__class_getitem__((one, ...)), Field(min_length=min(lengths), max_length=max(lengths))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 else:
     Transform = union("transforms")
 
+Target = Literal["label", "one_hot", "signed", "value", "input"]
+
 
 class Dataset(Declared):
     """Which data, how it is split, and what is done to each sample."""
 
-    own_keys: ClassVar[frozenset[str]] = frozenset({"validation_split", "limit", "transforms", "train_transforms"})
+    own_keys: ClassVar[frozenset[str]] = frozenset({"validation_split", "limit", "target", "transforms", "train_transforms"})
 
     validation_split: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         default=0.0,
@@ -27,10 +29,22 @@ class Dataset(Declared):
     limit: Annotated[int, Field(strict=True, ge=1)] | None = Field(
         default=None, description="Only the first N training samples, before the split."
     )
-    transforms: tuple[Transform, ...] = Field(
+    target: Target = Field(
+        default="label",
+        description=(
+            "What the loss compares with: the class number; a 1 among 0s (one_hot) or among -1s (signed), for losses that want numbers; "
+            "the class number as one float (value); or the sample itself (input), as an autoencoder does."
+        ),
+    )
+    transforms: Annotated[tuple[Transform, ...], Field(max_length=100)] = Field(
         default=({"type": "ToImage"}, {"type": "ToDtype", "dtype": "float32", "scale": True}),
         validate_default=True,
         description="Done to every sample, in order.",
+    )
+    train_transforms: Annotated[tuple[Transform, ...], Field(max_length=100)] = Field(
+        default=(),
+        description="Augmentation, of training samples only: after what shapes the image, before it becomes numbers "
+        "(the first of ToDtype, ToTensor, ConvertImageDtype, Normalize).",
     )
 
     @property
@@ -39,7 +53,12 @@ class Dataset(Declared):
         if self.type == "FakeData":
             size, image, classes = (self.arguments()[name] for name in ("size", "image_size", "num_classes"))
             return DatasetFacts(shape=tuple(image), num_classes=classes, train=size, test=max(1, size // 5))
-        known = load()["datasets"][self.type]["facts"]
+        entry = load()["datasets"][self.type]
+        if "facts_by" in entry:
+            (argument, facts_by) = next(iter(entry["facts_by"].items()))
+            known = facts_by[self.arguments()[argument]]
+        else:
+            known = entry["facts"]
         return DatasetFacts(shape=tuple(known["shape"]), num_classes=known["num_classes"], train=known["train"], test=known["test"])
 
     @property
@@ -49,12 +68,26 @@ class Dataset(Declared):
         validation = int(size * self.validation_split)
         return size - validation, validation
 
+    @property
+    def train_only(self) -> tuple[Transform, ...]:
+        """Every transform of a training sample, in order: augmentation stands before the image becomes numbers."""
+        at = next((at for at, each in enumerate(self.transforms) if each.type in _TO_NUMBERS), len(self.transforms))
+        return (*self.transforms[:at], *self.train_transforms, *self.transforms[at:])
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the model's largest output is its answer."""
+        return self.target in ("label", "one_hot", "signed")
+
+
+_TO_NUMBERS = ("ToDtype", "ToTensor", "ConvertImageDtype", "Normalize")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
-    """One sample's shape [channels, height, width], the number of classes, and the sizes of the published splits."""
+    """One sample's shape [channels, height, width] (None where images differ), the number of classes, and the published splits' sizes."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     num_classes: int
     train: int
     test: int

@@ -56,7 +56,7 @@ def _fault(problem: Any, body: Any) -> Fault:
                 pointer=where, code="missing", detail=f"`{location[-1]}` is required here.", suggestion=_example(str(location[-1]))
             )
         case "extra_forbidden":
-            known = _known_keys(location, body)
+            known = _known_keys(location)
             close = suggest(str(location[-1]), known)
             more = f"Did you mean `{close}`?" if close else f"Known here: {', '.join(sorted(known))}."
             return Fault(pointer=where, code="unknown_key", detail=f"`{location[-1]}` is not known here.", suggestion=more)
@@ -95,23 +95,19 @@ def _example(name: str) -> str | None:
     }.get(name)
 
 
-def _known_keys(location: Sequence[str | int], body: Any) -> list[str]:
-    """The keys that the record at a location knows, found by walking the models beside the body."""
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    """The keys of the record at a location: pydantic's path through fields, list places and union tags, walked along the models."""
     from service.spec.job import JobSpec
 
-    model: type[BaseModel] = JobSpec
-    annotation: Any = model
-    node = body
+    models: list[type[BaseModel]] = [JobSpec]
     for part in location[:-1]:
-        if isinstance(node, Mapping) and part in node:
-            node = node[part]
-            annotation = model.model_fields[str(part)].annotation if part in model.model_fields else model
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        candidates = _models(annotation)
-        tag = node.get("type") if isinstance(node, Mapping) else None
-        model = next((each for each in candidates if _tag(each) == tag), candidates[0] if candidates else model)
-    return list(model.model_fields)
+        tagged = [model for model in models if _tag(model) == part]
+        holders = [model for model in models if part in model.model_fields]
+        if tagged:
+            models = tagged
+        elif holders:
+            models = [inner for model in holders for inner in _models(model.model_fields[str(part)].annotation)]
+    return list(models[0].model_fields) if models else []
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 
 class Record(BaseModel):
@@ -41,6 +41,40 @@ class LayerRow(Record):
     num_parameters: int
 
 
+class Memory(Record):
+    """Bytes of a training step at its fullest, by what holds them; activations are those of a whole batch."""
+
+    weights: int
+    gradients: int
+    optimizer_state: int
+    activations: int
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's way
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer_state + self.activations
+
+
+class Estimate(Record):
+    """Seconds that an epoch will take, learnt from finished jobs; None with a reason where none is like this one. Never a guess."""
+
+    seconds_per_epoch: float | None = None
+    reason: str | None = None
+
+
+class Checked(Record):
+    """What only building and running the model can tell. `resolved` holds the parts of the spec that the check filled in."""
+
+    errors: tuple[Fault, ...] = ()
+    warnings: tuple[SpecWarning, ...] = ()
+    resolved: dict[str, Any] = {}
+    layers: tuple[LayerRow, ...] = ()
+    num_parameters: int | None = None
+    flops_per_sample: int | None = None
+    memory_bytes: Memory | None = None
+
+
 class Verdict(Record):
     """What the check found. `resolved_spec` has every default and size filled in; it is None where there are errors."""
 
@@ -50,6 +84,9 @@ class Verdict(Record):
     resolved_spec: dict[str, Any] | None = None
     layers: tuple[LayerRow, ...] = ()
     num_parameters: int | None = None
+    flops_per_sample: int | None = None
+    memory_bytes: Memory | None = None
+    estimate: Estimate | None = None
 
 
 class SpecFaults(ValueError):

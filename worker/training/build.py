@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -9,35 +10,124 @@ import torch
 from torch import nn
 
 import worker.training.vision  # noqa: F401  # before torchvision
-from service.spec.catalog import Declared
+from service.spec.catalog import Declared, load
 from service.spec.job import JobSpec
+from service.spec.model import AnyLayer, Concat, Graph, Model, Module, Parallel, Repeat, Residual, Sequential, Torchvision, built
+from service.spec.training import Optimizer
+from worker.training import textbook
 
+from torchvision import models  # isort: skip
 from torchvision.transforms import v2  # isort: skip
 
 Transform = Callable[[Any], Any]
+AnyScheduler = torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau
 
 
-def build_layer(layer: Declared) -> nn.Module:
+class UserCodeFault(Exception):
+    """The user's own Python failed; the text says how."""
+
+
+def build_layer(layer: AnyLayer) -> nn.Module:
     """One layer, with ordinary arguments (no Lazy modules: they would draw their weights in another order)."""
-    return cast("nn.Module", getattr(nn, layer.type)(**_plain(layer)))
+    match layer:
+        case Declared():
+            home = textbook if hasattr(textbook, layer.type) else nn
+            return cast("nn.Module", getattr(home, layer.type)(**layer.chosen()))
+        case Repeat():
+            return build_layer(layer.expanded())
+    return joined(layer, [build_layer(part) for _, part in layer.parts()])
 
 
-def build_model(spec: JobSpec) -> nn.Sequential:
-    """The model, layers in written order, so that a seed gives the weights that the written-out program gets."""
-    return nn.Sequential(*(build_layer(layer) for layer in spec.model.layers))
+def joined(layer: AnyLayer, parts: Sequence[nn.Module]) -> nn.Module:
+    """A composite of its direct layers' modules, which stand in the order of `parts()`."""
+    match layer:
+        case Sequential():
+            return nn.Sequential(*parts)
+        case Residual():
+            inner, shortcut = parts[: len(layer.layers)], parts[len(layer.layers) :]
+            return textbook.Residual(nn.Sequential(*inner), nn.Sequential(*shortcut) if layer.shortcut else None)
+        case Concat() | Parallel():
+            rest = iter(parts)
+            branches = [nn.Sequential(*(next(rest) for _ in branch)) for branch in layer.branches]
+            if isinstance(layer, Concat):
+                return textbook.Concat(branches, dim=layer.dim)
+            return textbook.Parallel(branches, merge=layer.merge)
+        case Graph():
+            nodes = dict(zip((node.name for node in layer.nodes), parts, strict=True))
+            return textbook.Graph(nodes, steps(layer), layer.last)
+    raise LookupError(f"{layer.type} joins nothing")
+
+
+def steps(graph: Graph) -> list[tuple[str, tuple[str, ...]]]:
+    """A graph's (name, inputs), in an order in which each comes after its inputs."""
+    return [(graph.nodes[at].name, graph.inputs_of(at)) for at in graph.order()]
+
+
+def build_model(model: Model) -> nn.Module:
+    """The model, layers in written order, so that a seed gives the weights that the written-out program gets. Raises UserCodeFault."""
+    match built(model):
+        case Torchvision() as named:
+            return cast("nn.Module", models.get_model(named.name, **torchvision_arguments(named)))
+        case Module() as module:
+            return custom(module)
+        case Sequential() | Graph() as layers:
+            return build_layer(layers)
+
+
+def torchvision_arguments(model: Torchvision) -> dict[str, Any]:
+    """What the model's builder is called with; published weights are loaded afterwards."""
+    arguments: dict[str, Any] = {"weights": None, "num_classes": model.num_classes}
+    if model.name in ("googlenet", "inception_v3"):
+        arguments |= {"aux_logits": False, "init_weights": model.init_weights is not False}
+    return arguments
+
+
+def custom(module: Module) -> nn.Module:
+    """Run the user's source and make the class. Only ever called in a contained process, or where the operator allows more."""
+    namespace: dict[str, Any] = {"__name__": "custom_model"}
+    try:
+        exec(compile(module.code, "<model.code>", "exec"), namespace)  # noqa: S102  # what this process is contained for
+        made = namespace[module.class_name](**module.kwargs)
+    except Exception as error:  # the user's code may raise anything at all
+        raise UserCodeFault(f"{type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise UserCodeFault(f"{module.class_name} is no nn.Module.")
+    return made
 
 
 def build_loss(loss: Declared) -> nn.Module:
     """The loss; class weights become a tensor."""
-    arguments = _plain(loss)
-    if arguments.get("weight") is not None:
-        arguments["weight"] = torch.tensor(arguments["weight"])
+    arguments = {
+        name: torch.tensor(value) if name in ("weight", "pos_weight") and value is not None else value
+        for name, value in loss.chosen().items()
+    }
     return cast("nn.Module", getattr(nn, loss.type)(**arguments))
 
 
-def build_optimizer(optimizer: Declared, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def build_optimizer(optimizer: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer with torch's own default implementation: `foreach` and the plain loop give equal bits, `fused` does not."""
-    return cast("torch.optim.Optimizer", getattr(torch.optim, optimizer.type)(parameters, **_plain(optimizer)))
+    if optimizer.groups:
+        groups = [(group.match, group.options()) for group in optimizer.groups]
+        return make_optimizer(optimizer, textbook.parameter_groups(model, groups))
+    return make_optimizer(optimizer, [parameter for parameter in model.parameters() if parameter.requires_grad])
+
+
+def make_optimizer(optimizer: Optimizer, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """The optimizer over parameters or groups of them."""
+    return cast("torch.optim.Optimizer", getattr(torch.optim, optimizer.type)(parameters, **optimizer.chosen()))
+
+
+def build_scheduler(scheduler: Declared, optimizer: torch.optim.Optimizer) -> AnyScheduler:
+    """The schedule, inner ones first, in written order: making one sets the optimizer's learning rate."""
+    arguments = {name: value for name, value in scheduler.chosen().items() if name not in ("interval", "monitor")}
+    if "schedulers" in arguments:
+        arguments["schedulers"] = [build_scheduler(inner, optimizer) for inner in arguments["schedulers"]]
+    arguments = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+    made = getattr(torch.optim.lr_scheduler, scheduler.type)
+    # ChainedScheduler takes the schedulers first
+    if scheduler.type == "ChainedScheduler":
+        return cast("AnyScheduler", made(arguments["schedulers"], optimizer=optimizer))
+    return cast("AnyScheduler", made(optimizer, **arguments))
 
 
 def build_transforms(declared: Sequence[Declared]) -> list[Transform]:
@@ -46,14 +136,38 @@ def build_transforms(declared: Sequence[Declared]) -> list[Transform]:
 
 
 def _transform(declared: Declared) -> Transform:
-    arguments = _plain(declared)
+    arguments: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in declared.chosen().items()}
     if "dtype" in arguments:
         arguments["dtype"] = getattr(torch, arguments["dtype"])
+    if "policy" in arguments:
+        arguments["policy"] = v2.AutoAugmentPolicy(arguments["policy"])
+    if "transforms" in arguments:
+        arguments["transforms"] = build_transforms(arguments["transforms"])
     return cast("Transform", getattr(v2, declared.type)(**arguments))
 
 
-def _plain(declared: Declared) -> dict[str, Any]:
-    return {
-        name: list(value) if isinstance(value, tuple) and declared.type == "Normalize" else value
-        for name, value in declared.chosen().items()
-    }
+def build_metrics(declared: Sequence[Declared], *, num_classes: int) -> dict[str, Any]:
+    """Torchmetrics' metrics by their name in snake_case."""
+    # slow to import, and few jobs ask for more than the built-in ones
+    import torchmetrics.classification
+    import torchmetrics.regression
+
+    made = {}
+    for each in declared:
+        if load()["metrics"][each.type]["task"] == "classification":
+            maker = getattr(torchmetrics.classification, each.type)
+            made[snake_case(each.type)] = maker(task="multiclass", num_classes=num_classes, **each.chosen())
+        else:
+            made[snake_case(each.type)] = getattr(torchmetrics.regression, each.type)(**each.chosen())
+    return made
+
+
+def snake_case(name: str) -> str:
+    """`F1Score` as `f1_score`, `AUROC` as `auroc`, `R2Score` as `r2_score`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def seeded_model(spec: JobSpec) -> nn.Module:
+    """The model as the job's seed draws it."""
+    torch.manual_seed(spec.seed)
+    return build_model(spec.model)

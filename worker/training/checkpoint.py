@@ -34,6 +34,8 @@ def snapshot(run: Run) -> Snapshot:
     # an epoch that is over left its draws in the generator; one under way is drawn again from its start
     position["loader_state"] = run.order.generator.get_state() if run.position.batch == 0 else run.position.loader_state
     state = {"position": position, "optimizer": run.optimizer.state_dict(), "rng": torch.get_rng_state()}
+    if run.scheduler is not None:
+        state["scheduler"] = run.scheduler.state_dict()
     if run.device.type == "cuda":
         state["cuda_rng"] = torch.cuda.get_rng_state(run.device)
     return Snapshot(
@@ -71,6 +73,8 @@ def restore(run: Run, folder: Path) -> None:
     run.model.load_state_dict(load_file(folder / "model.safetensors"))
     state = torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
     run.optimizer.load_state_dict(state["optimizer"])
+    if run.scheduler is not None:
+        run.scheduler.load_state_dict(state["scheduler"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
     best = folder / "best.safetensors"

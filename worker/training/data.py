@@ -1,4 +1,4 @@
-"""Data as packed bytes, and the batches that the textbook's DataLoader would draw from them: same order, same values, same strides."""
+"""Data as packed bytes or files, and the batches that the textbook's DataLoader would draw: same order, same values, same strides."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import gzip
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 import worker.training.vision  # noqa: F401  # before torchvision
+from service.spec.catalog import Declared, load
 from service.spec.dataset import Dataset as DatasetSpec
 from service.spec.job import JobSpec
 from worker.training.build import Transform, build_transforms
+from worker.training.textbook import Augmented, Transformed
 
 from torchvision import datasets  # isort: skip
 
@@ -37,28 +41,64 @@ class Packed:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """One sample as torchvision hands it out."""
+        pixels = self.images[index]
+        array = pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy()
+        return Image.fromarray(np.ascontiguousarray(array)), int(self.labels[index])
+
     def take(self, indices: torch.Tensor) -> Packed:
         """The chosen samples, in that order."""
         return Packed(self.images[indices], self.labels[indices])
 
+    def fingerprint(self) -> bytes:
+        """Bytes that differ where the data differ."""
+        return self.images.numpy().tobytes() + self.labels.numpy().tobytes()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A split of files, each decoded as it is needed: some samples of a torchvision data set."""
+
+    samples: Any
+    indices: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """One sample as torchvision hands it out."""
+        image, label = self.samples[int(self.indices[index])]
+        return image, int(label)
+
+    def take(self, indices: torch.Tensor) -> Decoded:
+        """The chosen samples, in that order."""
+        return Decoded(self.samples, self.indices[indices])
+
+    def fingerprint(self) -> bytes:
+        """What is known without decoding: which data set, and how many samples."""
+        return f"{type(self.samples).__name__} {len(self.samples)}".encode()
+
+
+Split = Packed | Decoded
+
 
 @dataclass(frozen=True)
 class Splits:
-    """What a job trains on, watches, and is judged by. `digest` names the data (SHA-256 over bytes and labels)."""
+    """What a job trains on, watches, and is judged by. `digest` names the data (SHA-256)."""
 
-    train: Packed
-    validation: Packed
-    test: Packed
+    train: Split
+    validation: Split
+    test: Split
     digest: str
 
 
 def load_splits(spec: JobSpec, *, datasets_dir: Path) -> Splits:
     """The job's data, split as `random_split` with the job's seed would. Raises DataMissing."""
-    train, test = _READERS[spec.dataset.type](spec.dataset, datasets_dir)
+    train, test = _READERS.get(spec.dataset.type, _decoded)(spec.dataset, datasets_dir)
     digest = hashlib.sha256()
     for split in (train, test):
-        digest.update(split.images.numpy().tobytes())
-        digest.update(split.labels.numpy().tobytes())
+        digest.update(split.fingerprint())
     if spec.dataset.limit is not None:
         train = train.take(torch.arange(min(spec.dataset.limit, len(train))))
     kept, held_out = split_indices(len(train), share=spec.dataset.validation_split, seed=spec.seed)
@@ -92,44 +132,65 @@ class EpochOrder:
             torch.randperm(self._size, generator=self.generator)
 
 
-class Batches:
-    """The batches of one split, by tensor indexing, or through a DataLoader where worker processes are asked for."""
+_WHOLE_BATCHES = frozenset(
+    ("ToImage", "PILToTensor", "ToTensor", "ToPureTensor", "Identity", "ToDtype", "ConvertImageDtype", "Normalize", "CenterCrop", "Pad")
+)
+"""Transforms that give equal bits on a batch and on its samples."""
+_TO_TENSOR = ("ToImage", "PILToTensor", "ToTensor")
 
-    def __init__(self, split: Packed, spec: JobSpec, *, device: torch.device) -> None:
-        self._split, self._device = split, device
+
+class Batches:
+    """The batches of one split: by tensor indexing where that gives equal bits, else through a DataLoader, sample by sample.
+
+    `augmented_in` is the epoch (from 0) whose random transforms are drawn; None leaves train_transforms out.
+    """
+
+    def __init__(self, split: Split, spec: JobSpec, *, device: torch.device, augmented_in: int | None = None) -> None:
+        self._split, self._spec, self._device = split, spec, device
+        augmented = augmented_in is not None and spec.dataset.train_transforms
+        self._declared = spec.dataset.train_only if augmented else spec.dataset.transforms
+        self._epoch = augmented_in if augmented else None
         self._workers = spec.dataloader.num_workers
-        # the packed bytes are what ToImage makes of a sample
-        self._transforms = build_transforms([each for each in spec.dataset.transforms if each.type != "ToImage"])
 
     def over(self, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
-        """One (inputs, targets) pair for each group of indices: inputs float32 [B, C, H, W], targets int64 [B]."""
-        batches = self._loaded(groups) if self._workers else self._indexed(groups)
-        for inputs, targets in batches:
-            yield inputs.to(self._device), targets.to(self._device)
+        """One (inputs, labels) pair for each group of indices: inputs [B, ...], labels int64 [B]."""
+        whole = isinstance(self._split, Packed) and self._epoch is None and not self._workers and _batchable(self._declared)
+        batches = self._indexed(self._split, groups) if whole and isinstance(self._split, Packed) else self._loaded(groups)
+        for inputs, labels in batches:
+            yield inputs.to(self._device), labels.to(self._device)
 
-    def _indexed(self, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
+    def _indexed(self, split: Packed, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
+        # the packed bytes are what ToImage makes of a sample
+        transforms = [_on_bytes(each) for each in self._declared]
         for indices in groups:
-            yield applied(self._transforms, self._split.images[indices]), self._split.labels[indices]
+            yield applied(transforms, split.images[indices]), split.labels[indices]
 
     def _loaded(self, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
-        samples = _Samples(self._split, self._transforms)
+        transform = partial(applied, build_transforms(self._declared))
+        if self._epoch is None:
+            samples: Dataset[Any] = Transformed(self._split, transform)  # type: ignore[arg-type]  # a split has a length and items
+        else:
+            samples = Augmented(self._split, transform, self._spec.seed)  # type: ignore[arg-type]  # a split has a length and items
+            samples.epoch = self._epoch
         yield from DataLoader(
             samples, batch_sampler=[group.tolist() for group in groups], num_workers=self._workers, generator=torch.Generator()
         )
 
 
-class _Samples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    def __init__(self, split: Packed, transforms: list[Transform]) -> None:
-        self._split, self._transforms = split, transforms
-
-    def __len__(self) -> int:
-        return len(self._split)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return applied(self._transforms, self._split.images[index]), self._split.labels[index]
+def _batchable(declared: Sequence[Declared]) -> bool:
+    return bool(declared) and declared[0].type in _TO_TENSOR and all(each.type in _WHOLE_BATCHES for each in declared)
 
 
-def applied(transforms: Sequence[Transform], images: torch.Tensor) -> torch.Tensor:
+def _on_bytes(declared: Declared) -> Transform:
+    """The transform over a batch of packed bytes, which are tensors already."""
+    if declared.type == "ToTensor":
+        return lambda images: images.to(torch.get_default_dtype()).div(255) if images.dtype == torch.uint8 else images
+    if declared.type in ("ToImage", "PILToTensor"):
+        return lambda images: images
+    return build_transforms([declared])[0]
+
+
+def applied(transforms: Sequence[Transform], images: Any) -> Any:
     """The images after every transform, in order."""
     for transform in transforms:
         images = transform(images)
@@ -169,22 +230,39 @@ def read_idx(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def _mnist_like(dataset: DatasetSpec, datasets_dir: Path) -> tuple[Packed, Packed]:
     folder = datasets_dir / dataset.type / "raw"
-    train, test = (
-        _packed(read_idx(folder, f"{part}-images-idx3-ubyte"), read_idx(folder, f"{part}-labels-idx1-ubyte").copy())
-        for part in ("train", "t10k")
-    )
+    prefix = f"emnist-{dataset.arguments()['split']}-" if dataset.type == "EMNIST" else ""
+    names = [(f"{prefix}{part}-images-idx3-ubyte", f"{prefix}{part}-labels-idx1-ubyte") for part in ("train", "test" if prefix else "t10k")]
+    train, test = (_packed(read_idx(folder, images), read_idx(folder, labels).copy()) for images, labels in names)
     return train, test
 
 
-def _cifar10(_: DatasetSpec, datasets_dir: Path) -> tuple[Packed, Packed]:
+def _opened(dataset: DatasetSpec, datasets_dir: Path) -> list[Any]:
+    """Torchvision's training and test split, without a download. Raises DataMissing."""
+    splits = load()["datasets"][dataset.type]["splits"]
     try:
-        # torchvision checks each file against its published MD5 before it unpickles it: nobody else's pickle gets through
-        parts = [datasets.CIFAR10(str(datasets_dir), train=train, download=False) for train in (True, False)]
-    except RuntimeError as error:
+        # torchvision checks each archive against its published MD5 before it unpickles it: nobody else's pickle gets through
+        return [getattr(datasets, dataset.type)(str(datasets_dir), **dataset.arguments(), **splits[part]) for part in ("train", "test")]
+    except (RuntimeError, FileNotFoundError, ImportError) as error:
         raise DataMissing(
-            f"cifar-10-batches-py is not in {datasets_dir}, or not whole. Put it there, or set TRAINYARD_DATASETS_DIR to a folder in torchvision's layout."
+            f"{dataset.type} cannot be read from {datasets_dir}: {error} Put it there, or set TRAINYARD_DATASETS_DIR to a folder in torchvision's layout."
         ) from error
-    train, test = (_packed(part.data, part.targets) for part in parts)
+
+
+def _held(dataset: DatasetSpec, datasets_dir: Path) -> tuple[Packed, Packed]:
+    """A data set that torchvision holds in memory as one array."""
+    train, test = (_from_array(part, channels=dataset.facts.shape[0]) for part in _opened(dataset, datasets_dir))
+    return train, test
+
+
+def _from_array(part: Any, *, channels: int | None) -> Packed:
+    images, labels = np.asarray(part.data), np.asarray(part.targets if hasattr(part, "targets") else part.labels)
+    if images.ndim == 4 and images.shape[1] == channels and images.shape[3] != channels:
+        images = images.transpose(0, 2, 3, 1)
+    return _packed(images, labels[:, 0] if labels.ndim == 2 else labels)
+
+
+def _decoded(dataset: DatasetSpec, datasets_dir: Path) -> tuple[Decoded, Decoded]:
+    train, test = (Decoded(part, torch.arange(len(part))) for part in _opened(dataset, datasets_dir))
     return train, test
 
 
@@ -212,10 +290,10 @@ def _drawn(samples: Any) -> Packed:
     return _packed(np.stack([np.asarray(image) for image, _ in pairs]), [int(label) for _, label in pairs])
 
 
-_READERS: dict[str, Callable[[DatasetSpec, Path], tuple[Packed, Packed]]] = {
-    "MNIST": _mnist_like,
-    "FashionMNIST": _mnist_like,
-    "CIFAR10": _cifar10,
+_READERS: dict[str, Callable[[DatasetSpec, Path], tuple[Split, Split]]] = {
+    **dict.fromkeys(("MNIST", "FashionMNIST", "KMNIST", "EMNIST"), _mnist_like),
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "SVHN", "STL10", "USPS", "QMNIST"), _held),
     "Digits": _digits,
     "FakeData": _fake,
 }
+"""How each data set is read; one that is not here is decoded file by file."""

@@ -2,41 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
+from service.spec.dataset import Dataset
 from worker.training.data import Batch
+from worker.training.textbook import targets_for
+
+_BY_SAMPLE = ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence")
+"""Regression metrics that compare sample with sample; the others compare number with number."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`loss` is the mean over samples, `accuracy` a share of 0-1, `confusion` int64 [classes, classes], rows true, columns predicted."""
+    """`loss` is the mean over samples, `accuracy` a share of 0-1, `confusion` int64 [classes, classes], rows true, columns predicted.
+
+    The latter two are None where there are no classes. `metrics` are the others asked for: numbers, or lists of them.
+    """
 
     loss: float
-    accuracy: float
-    confusion: torch.Tensor
+    accuracy: float | None
+    confusion: torch.Tensor | None
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def scalars(self, prefix: str) -> dict[str, float]:
+        """Every finite single number, by its name after a prefix."""
+        plain = {"loss": self.loss, "accuracy": self.accuracy, **self.metrics}
+        return {f"{prefix}_{name}": value for name, value in plain.items() if isinstance(value, float) and math.isfinite(value)}
 
 
-def evaluate(model: nn.Module, loss_fn: nn.Module, batches: Iterable[Batch], *, num_classes: int) -> Evaluation:
+def evaluate(
+    model: nn.Module, loss_fn: nn.Module, batches: Iterable[Batch], *, dataset: Dataset, metrics: Mapping[str, Any] | None = None
+) -> Evaluation:
     """Predictions against labels over all batches. Leaves the model in eval mode and draws nothing from any generator."""
     model.eval()
     device = next(model.parameters(), torch.empty(0)).device
+    classes = dataset.facts.num_classes
     total = torch.zeros((), dtype=torch.float64, device=device)
-    pairs = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=device)
+    confusion = None
     samples = 0
     with torch.inference_mode():
-        for inputs, targets in batches:
-            logits = model(inputs)
-            total += summed(loss_fn(logits, targets), len(targets), loss_fn)
-            pairs += torch.bincount(targets * num_classes + logits.argmax(1), minlength=num_classes * num_classes)
-            samples += len(targets)
-    confusion = pairs.view(num_classes, num_classes).cpu()
-    return Evaluation(loss=total.item() / samples, accuracy=confusion.diagonal().sum().item() / samples, confusion=confusion)
+        for inputs, labels in batches:
+            outputs = model(inputs)
+            targets = targets_for(dataset.target, inputs, labels, classes)
+            total += summed(loss_fn(outputs, targets), len(labels), loss_fn)
+            if dataset.is_classification:
+                counts = _counted(outputs, labels, max(classes, outputs.shape[1]))
+                confusion = counts if confusion is None else confusion + counts
+            for metric in (metrics or {}).values():
+                metric.to(device).update(*observed(type(metric).__name__, outputs, labels, targets, by_class=dataset.is_classification))
+            samples += len(labels)
+    return Evaluation(
+        loss=total.item() / samples,
+        accuracy=None if confusion is None else confusion.diagonal().sum().item() / samples,
+        confusion=None if confusion is None else confusion.cpu(),
+        metrics={name: _taken(metric) for name, metric in (metrics or {}).items()},
+    )
+
+
+def observed(
+    name: str, outputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, *, by_class: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a metric is shown: outputs and class numbers; or, in a regression, sample by sample or number by number."""
+    if by_class:
+        return outputs, labels
+    if name in _BY_SAMPLE:
+        return outputs.flatten(1), targets.flatten(1)
+    return outputs.flatten(), targets.flatten()
 
 
 def summed(loss: torch.Tensor, samples: int, loss_fn: nn.Module) -> torch.Tensor:
     """A batch's loss as a sum over its samples, in float64; stays on the device."""
-    return loss.detach().double() * (samples if getattr(loss_fn, "reduction", "mean") == "mean" else 1)
+    return loss.detach().double() * (1 if getattr(loss_fn, "reduction", "mean") == "sum" else samples)
+
+
+def _counted(outputs: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    pairs = torch.bincount(labels * classes + outputs.argmax(1), minlength=classes * classes)
+    return pairs.view(classes, classes)
+
+
+def _taken(metric: Any) -> Any:
+    """The metric's value as JSON has it, numbers that are none as null; the metric starts afresh."""
+    value = _plain(metric.compute())
+    metric.reset()
+    return value
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case torch.Tensor():
+            return _plain(value.double().tolist() if value.is_floating_point() else value.tolist())
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case float():
+            return value if math.isfinite(value) else None
+        case int():
+            return float(value)
+    return value

@@ -23,8 +23,10 @@ def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int) -> N
     (folder / "train.py").write_text(render(run.spec, about))
     _write_json(folder / "resolved_spec.json", run.spec.model_dump(mode="json"))
     _write_json(folder / "environment.json", about)
-    _write_json(folder / "evaluation" / "metrics.json", {"test_loss": evaluation.loss, "test_accuracy": evaluation.accuracy})
-    _write_confusion(folder / "evaluation" / "confusion_matrix.csv", evaluation.confusion)
+    others = {f"test_{name}": value for name, value in evaluation.metrics.items()}
+    _write_json(folder / "evaluation" / "metrics.json", {**evaluation.scalars("test"), **others})
+    if evaluation.confusion is not None:
+        _write_confusion(folder / "evaluation" / "confusion_matrix.csv", evaluation.confusion)
 
 
 def _write_json(path: Path, value: object) -> None:

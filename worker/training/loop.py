@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from service.spec.job import JobSpec
 from worker.training.data import Batches, EpochOrder, Splits, grouped
 from worker.training.evaluate import evaluate, summed
 from worker.training.facts import EpochDone, StepDone
+from worker.training.textbook import targets_for
 
 
 class NanLoss(Exception):
@@ -50,10 +51,19 @@ class Run:
     model: nn.Module
     loss_fn: nn.Module
     optimizer: torch.optim.Optimizer
+    scheduler: Any
+    metrics: dict[str, Any]
     splits: Splits
     device: torch.device
     position: Position
     order: EpochOrder
+
+    @property
+    def steps_schedule(self) -> Literal["step", "epoch"] | None:
+        """When the learning rate moves."""
+        if self.spec.lr_scheduler is None:
+            return None
+        return "step" if self.spec.lr_scheduler.arguments().get("interval") == "step" else "epoch"
 
 
 def train(run: Run) -> Iterator[StepDone | EpochDone]:
@@ -76,23 +86,26 @@ def _steps(run: Run) -> Iterator[StepDone]:
     if position.batch == 0:
         position.loader_state = run.order.generator.get_state()
     groups = grouped(run.order.start(), size=spec.dataloader.batch_size, drop_last=spec.dataloader.drop_last)
-    batches = Batches(run.splits.train, spec, device=run.device).over(groups[position.batch :])
+    batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(groups[position.batch :])
     accumulate = spec.training.gradient_accumulation_steps
+    dataset, classes = spec.dataset, spec.dataset.facts.num_classes
     model.train()
     started = time.perf_counter()
-    for inputs, targets in batches:
+    for inputs, labels in batches:
+        targets = targets_for(dataset.target, inputs, labels, classes)
         # 1 the batch is here; 2 forward
-        logits = model(inputs)
+        outputs = model(inputs)
         # 3 loss
-        loss = loss_fn(logits, targets)
+        loss = loss_fn(outputs, targets)
         # 4 backward; a last, smaller group of micro-batches steps with its own mean
         first = position.batch - position.batch % accumulate
         members = min(accumulate, len(groups) - first)
         (loss / members if members > 1 else loss).backward()
         # keep the numbers on the device: reading one here would wait for it
-        position.loss_sum += summed(loss, len(targets), loss_fn)
-        position.correct += (logits.detach().argmax(1) == targets).sum()
-        position.samples += len(targets)
+        position.loss_sum += summed(loss, len(labels), loss_fn)
+        if dataset.is_classification:
+            position.correct += (outputs.detach().argmax(1) == labels).sum()
+        position.samples += len(labels)
         position.batch += 1
         if position.batch - first < members:
             continue
@@ -102,6 +115,8 @@ def _steps(run: Run) -> Iterator[StepDone]:
         optimizer.step()
         # 6 reset the gradients
         optimizer.zero_grad(set_to_none=True)
+        if run.steps_schedule == "step":
+            run.scheduler.step()
         position.step += 1
         now = time.perf_counter()
         position.seconds, started = position.seconds + now - started, now
@@ -113,15 +128,17 @@ def _steps(run: Run) -> Iterator[StepDone]:
 def _end_epoch(run: Run) -> EpochDone:
     position, spec = run.position, run.spec
     samples, seconds = max(1, position.samples), max(position.seconds, 1e-9)
-    metrics = {"train_loss": position.loss_sum.item() / samples, "train_accuracy": position.correct.item() / samples}
+    metrics = {"train_loss": position.loss_sum.item() / samples}
+    if spec.dataset.is_classification:
+        metrics["train_accuracy"] = position.correct.item() / samples
     if not math.isfinite(metrics["train_loss"]):
         raise NanLoss(f"The training loss is {metrics['train_loss']} after epoch {position.epoch + 1}, step {position.step}.")
     if len(run.splits.validation):
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
-        result = evaluate(run.model, run.loss_fn, batches, num_classes=spec.dataset.facts.num_classes)
-        metrics |= {"val_loss": result.loss, "val_accuracy": result.accuracy}
+        metrics |= evaluate(run.model, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics).scalars("val")
     metrics["lr"] = float(run.optimizer.param_groups[0]["lr"])
+    _step_schedule(run, metrics)
     position.epoch, position.batch = position.epoch + 1, 0
     _keep_best(run, metrics)
     done = EpochDone(
@@ -136,6 +153,16 @@ def _end_epoch(run: Run) -> EpochDone:
     position.correct.zero_()
     position.samples, position.seconds = 0, 0.0
     return done
+
+
+def _step_schedule(run: Run, metrics: dict[str, float]) -> None:
+    scheduler = run.spec.lr_scheduler
+    if scheduler is None or run.steps_schedule == "step":
+        return
+    if scheduler.type == "ReduceLROnPlateau":
+        run.scheduler.step(metrics[scheduler.arguments()["monitor"]])
+    else:
+        run.scheduler.step()
 
 
 def _keep_best(run: Run, metrics: dict[str, float]) -> None:

@@ -1,160 +1,322 @@
-"""The check of a spec before it queues, and the child process that runs it: `python -m worker.training.preflight`.
+"""The check of a spec before it queues, and the child process that runs it.
 
-The child reads one JSON line `{"id", "spec", "threads"}` and answers one `{"id", "verdict"}`; it ends with its input.
+The child reads one JSON line `{"parts"}` and answers one `{"checked"}`; it ends with its input.
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from service.spec.dataset import Dataset
-from service.spec.job import JobSpec, read_spec
-from service.spec.verdict import Fault, SpecFaults, Verdict
-from worker.training.build import build_loss, build_model, build_optimizer
-from worker.training.lints import lint
-from worker.training.shapes import Walk, count, walk
+from service.spec.catalog import Declared
+from service.spec.checking import Parts
+from service.spec.lints import last_leaf
+from service.spec.model import Composite, FromJob, Model, Sequential, Torchvision, built, frozen
+from service.spec.verdict import Checked, Fault, LayerRow, Memory, SpecWarning
+from worker.training.build import UserCodeFault, build_model
+from worker.training.measure import forward, memory
+from worker.training.samples import Sampled, sample
+from worker.training.shapes import TORCH_ERRORS, Abstractly, Walk, count, first_line, walk
+from worker.training.textbook import freeze
+from worker.training.trials import loss_faults, metric_faults, optimizer_faults, scheduler_faults
+
+MAX_PARAMETERS = 2_000_000_000
 
 
-def check(body: Mapping[str, Any], *, threads: int) -> Verdict:
-    """Every fault at once; without one, the spec with every size and default filled in (`threads` where the spec names none)."""
-    try:
-        spec = read_spec(body)
-    except SpecFaults as error:
-        return Verdict(valid=False, errors=error.faults)
-    found = walk(spec.model.layers, sample_shape=spec.dataset.facts.shape)
-    faults = [*_transforms(spec.dataset), *found.faults]
-    if found.complete:
-        faults += _output(spec, found)
-    faults += _optimizer(spec)
-    if found.complete and not faults:
-        spec = _resolved(spec, found, threads=threads)
-        faults += _train_step(spec)
-    if faults:
-        return Verdict(valid=False, errors=tuple(faults), warnings=tuple(lint(spec)), layers=tuple(found.rows))
-    with torch.device("meta"):
-        parameters = count(build_model(spec))
-    return Verdict(
-        valid=True,
-        warnings=tuple(lint(spec)),
-        resolved_spec=spec.model_dump(mode="json"),
-        layers=tuple(found.rows),
-        num_parameters=parameters,
+@dataclass
+class Built:
+    """A model on meta, or what is known of one that cannot be built: `rows`, `output` (one sample's) and the sized spec of it."""
+
+    model: Model
+    faults: list[Fault]
+    unchecked: list[str]
+    rows: list[LayerRow]
+    module: nn.Module | None = None
+    output: torch.Size | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is the model that the spec says, whole."""
+        return self.module is not None and not self.faults and not self.unchecked
+
+
+def check(body: Mapping[str, Any]) -> Checked:
+    """Every fault that building and running can show, at once. Parts that cannot be read are left to those who read the whole spec."""
+    parts = Parts.read(body)
+    if parts.dataset is None:
+        return Checked()
+    sampled = sample(parts.dataset)
+    faults = list(sampled.faults)
+    model = _model(parts, sampled)
+    if model is None:
+        return Checked(errors=tuple(faults))
+    faults += model.faults
+    costs = _step(parts, model, sampled, faults) if model.sound and sampled.train is not None else _Costs()
+    faults += _ends(parts, model, sampled)
+    if parts.optimizer is not None:
+        _optimizer(parts, model, costs, faults)
+    return Checked(
+        errors=tuple(faults),
+        warnings=tuple(_not_checked(model)),
+        resolved={} if faults else _resolved(parts, model),
+        layers=tuple(model.rows),
+        num_parameters=count(model.module) if model.module is not None else None,
+        flops_per_sample=costs.flops_per_sample,
+        memory_bytes=costs.memory,
     )
 
 
-def _resolved(spec: JobSpec, found: Walk, *, threads: int) -> JobSpec:
-    resources = spec.resources.model_copy(update={"threads": spec.resources.threads or threads})
-    return spec.model_copy(update={"model": spec.model.model_copy(update={"layers": tuple(found.layers)}), "resources": resources})
+@dataclass
+class _Costs:
+    flops_per_sample: int | None = None
+    memory: Memory | None = None
+    kept_bytes: int | None = None
+    batch: torch.Tensor | None = None
+    output: torch.Tensor | None = None
 
 
-def _transforms(dataset: Dataset) -> list[Fault]:
-    faults = []
-    kinds = [transform.type for transform in dataset.transforms]
-    if kinds[:1] != ["ToImage"]:
-        detail = "The samples are images: the first transform has to be ToImage."
-        faults.append(
-            Fault(pointer="/dataset/transforms", code="not_a_tensor", detail=detail, suggestion="Start with ToImage, then ToDtype.")
-        )
-    if "ToDtype" not in kinds:
-        detail = "Without ToDtype the samples stay bytes, which no layer takes."
-        faults.append(
-            Fault(
-                pointer="/dataset/transforms",
-                code="not_floating",
-                detail=detail,
-                suggestion="Add {type: ToDtype, dtype: float32, scale: true}.",
-            )
-        )
-    channels = dataset.facts.shape[0]
-    for at, transform in enumerate(dataset.transforms):
-        pointer = f"/dataset/transforms/{at}"
-        if transform.type == "Normalize":
-            if "ToDtype" not in kinds[:at]:
-                detail = "Normalize wants floating point samples."
-                faults.append(Fault(pointer=pointer, code="not_floating", detail=detail, suggestion="Put ToDtype before Normalize."))
-            for name in ("mean", "std"):
-                given = len(transform.arguments()[name])
-                if given not in (1, channels):
-                    detail = f"{name} has {given} numbers; {dataset.type} has {channels} channel{'s' if channels > 1 else ''}."
-                    faults.append(Fault(pointer=f"{pointer}/{name}", code="wrong_size", detail=detail, suggestion=f"Give {channels}."))
-    return faults
+def _model(parts: Parts, sampled: Sampled) -> Built | None:
+    """The model on meta. A list of layers that cannot all be read is checked as far as it can."""
+    if sampled.train is None:
+        return None
+    if parts.model is None:
+        prefix = parts.readable_layers()
+        if not prefix:
+            return None
+        found = _walked(Sequential(type="Sequential", layers=prefix), sampled.train)
+        found.unchecked.append(f"/model/layers/{len(prefix)}")
+        return found
+    if isinstance(parts.model, FromJob) and parts.model.model is None:
+        return None
+    inner = built(parts.model)
+    made = _walked(inner, sampled.train) if isinstance(inner, Composite) else _named(parts, inner, sampled.train)
+    if isinstance(parts.model, FromJob):
+        made.model = parts.model.model_copy(update={"model": made.model})
+        made.faults = [_in_warm_start(fault) for fault in made.faults]
+    if made.module is not None:
+        made.faults += _frozen(parts.model, made.module)
+    return made
 
 
-def _output(spec: JobSpec, found: Walk) -> list[Fault]:
-    classes, shape = spec.dataset.facts.num_classes, found.output_shape
-    last = len(spec.model.layers) - 1
-    faults = []
-    if len(shape) != 1:
-        detail = (
-            f"{spec.loss.type} with class labels wants one number per class, [{classes}]; the model's output per sample is {list(shape)}."
-        )
-        suggestion = "Put a Flatten before the first Linear layer."
-        faults.append(Fault(pointer=f"/model/layers/{last}", code="wrong_output", detail=detail, suggestion=suggestion))
-    elif shape[0] != classes:
-        detail = f"{spec.dataset.type} has {classes} classes, but the model's output has {shape[0]} numbers."
-        at = max((index for index, layer in enumerate(spec.model.layers) if layer.type == "Linear"), default=last)
-        faults.append(
-            Fault(
-                pointer=f"/model/layers/{at}",
-                code="wrong_output",
-                detail=detail,
-                suggestion=f"Give the last Linear out_features: {classes}.",
-            )
-        )
-    weight = spec.loss.arguments()["weight"]
-    if weight is not None and len(weight) != classes:
-        detail = f"weight has {len(weight)} numbers; {spec.dataset.type} has {classes} classes."
-        faults.append(Fault(pointer="/loss/weight", code="wrong_size", detail=detail, suggestion=f"Give {classes}."))
-    return faults
+def _walked(model: Composite, batch: torch.Tensor) -> Built:
+    found: Walk = walk(model, sample=batch)
+    output = found.output.shape[1:] if found.complete and found.output is not None else None
+    assert isinstance(found.model, Sequential | Composite)  # noqa: S101  # a walk keeps the kind
+    return Built(found.model, found.faults, found.unchecked, found.rows, found.module, output)  # type: ignore[arg-type]  # see above
 
 
-def _optimizer(spec: JobSpec) -> list[Fault]:
+def _named(parts: Parts, model: Any, batch: torch.Tensor) -> Built:
+    """A model that comes whole, of torchvision or of the user's: one fault says what it does not take."""
+    assert parts.dataset is not None  # noqa: S101  # nothing is built without
+    if isinstance(model, Torchvision):
+        model = model.model_copy(update={"num_classes": model.num_classes or parts.dataset.facts.num_classes})
+    pointer = "/model" if isinstance(model, Torchvision) else "/model/code"
+    made = Built(model, [], [], [])
     try:
-        build_optimizer(spec.optimizer, [nn.Parameter(torch.zeros(1))])
-    except ValueError as error:
-        return [Fault(pointer="/optimizer", code="optimizer", detail=f"{spec.optimizer.type} refuses this: {error}.")]
-    return []
+        with Abstractly():
+            module = build_model(model).to("meta").eval()
+        rows, output = _tabled(module, batch.to("meta").expand(2, *batch.shape))
+    except UserCodeFault as error:
+        made.faults.append(
+            Fault(pointer=pointer, code="user_code", detail=f"Making the model failed: {error}", suggestion="Try it by hand.")
+        )
+        return made
+    except TORCH_ERRORS as error:
+        made.faults.append(_does_not_take(model, batch, error, pointer))
+        return made
+    made.module, made.rows, made.output = module, rows, output
+    return made
 
 
-def _train_step(spec: JobSpec) -> list[Fault]:
-    """Forward in train mode at the batch's and at the real last batch's size; the loss on real numbers of the output's shape."""
-    training, _ = spec.dataset.split_sizes
-    size = min(spec.dataloader.batch_size, training)
-    last = training % spec.dataloader.batch_size
-    with torch.device("meta"):
-        model = build_model(spec).train()
-    for rows in {size, last} - {0}:
-        if rows == last and rows != size and spec.dataloader.drop_last:
-            continue
-        try:
-            model(torch.empty(rows, *spec.dataset.facts.shape, device="meta"))
-        except (RuntimeError, ValueError) as error:
-            what = "The batch" if rows == size else "The last batch"
-            detail = f"{what} has {rows} sample{'s' if rows > 1 else ''}: {str(error).splitlines()[0]}."
-            suggestion = "Set dataloader.drop_last: true, or another batch_size."
-            return [Fault(pointer="/dataloader/batch_size", code="last_batch", detail=detail, suggestion=suggestion)]
-    classes = spec.dataset.facts.num_classes
+def _does_not_take(model: Any, batch: torch.Tensor, error: Exception, pointer: str) -> Fault:
+    name = model.name if isinstance(model, Torchvision) else model.class_name
+    detail = f"{name} cannot take samples of {list(batch.shape)}: {first_line(error)}"
+    suggestion = "Its forward has to take a batch of such samples."
+    if isinstance(model, Torchvision):
+        suggestion = (
+            "torchvision's models take three channels ({type: RGB}) and images of about 224 by 224 ({type: Resize, size: [224, 224]})."
+        )
+    return Fault(pointer=pointer, code="shape", detail=detail, suggestion=suggestion)
+
+
+def _tabled(module: nn.Module, batch: torch.Tensor) -> tuple[list[LayerRow], torch.Size]:
+    rows: list[LayerRow] = []
+    names = {id(each): name for name, each in module.named_modules()}
+
+    def note(leaf: nn.Module, _: Any, output: Any) -> None:
+        first = output if isinstance(output, torch.Tensor) else next((each for each in output if isinstance(each, torch.Tensor)), batch)
+        rows.append(
+            LayerRow(path=names[id(leaf)], type=type(leaf).__name__, output_shape=tuple(first.shape[1:]), num_parameters=count(leaf))
+        )
+
+    hooks = [each.register_forward_hook(note) for each in module.modules() if not list(each.children())]
     try:
-        build_loss(spec.loss)(torch.zeros(2, classes), torch.zeros(2, dtype=torch.int64))
-    except (RuntimeError, ValueError, IndexError) as error:
-        return [Fault(pointer="/loss", code="loss", detail=f"{spec.loss.type} refuses its inputs: {str(error).splitlines()[0]}.")]
-    return []
+        with torch.no_grad():
+            output = module(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(f"it gives a {type(output).__name__}, where one tensor is needed")
+    if output.dim() == 0 or output.shape[0] != batch.shape[0]:
+        raise ValueError(f"of a batch of {batch.shape[0]} it makes {list(output.shape)}")
+    if not rows or rows[-1].output_shape != tuple(output.shape[1:]):
+        rows.append(LayerRow(path="", type=type(module).__name__, output_shape=tuple(output.shape[1:]), num_parameters=0))
+    return rows, output.shape[1:]
+
+
+def _in_warm_start(fault: Fault) -> Fault:
+    return fault.model_copy(update={"pointer": "/model/job_id", "detail": f"That job's model does not fit here: {fault.detail}"})
+
+
+def _frozen(model: Model, module: nn.Module) -> list[Fault]:
+    names = [name for name, _ in module.named_parameters()]
+    found = []
+    for at, prefix in enumerate(frozen(model)):
+        if not any(name == prefix or name.startswith(f"{prefix}.") for name in names):
+            detail = f"No parameter's name begins with `{prefix}`."
+            known = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+            found.append(Fault(pointer=f"/model/freeze/{at}", code="no_match", detail=detail, suggestion=f"Names begin with: {known}."))
+    freeze(module, frozen(model))
+    return found
+
+
+def _step(parts: Parts, model: Built, sampled: Sampled, faults: list[Fault]) -> _Costs:
+    """Forward in train mode at the batch's and at the real last batch's size, and in eval mode; the first one counted."""
+    assert model.module is not None  # noqa: S101  # sound
+    assert sampled.train is not None  # noqa: S101  # sound
+    parameters = count(model.module)
+    if parameters > MAX_PARAMETERS:
+        detail = f"The model has {parameters:,} parameters; {MAX_PARAMETERS:,} is the limit."
+        faults.append(Fault(pointer="/model", code="too_large", detail=detail, suggestion="Use smaller layers."))
+        return _Costs()
+    first, last = parts.batch_sizes()
+    costs = _Costs(batch=sampled.train.to("meta").expand(first, *sampled.train.shape))
+    assert costs.batch is not None  # noqa: S101  # for the reader of types
+    try:
+        counted = forward(model.module.train(), costs.batch)
+        costs.output, costs.kept_bytes, costs.flops_per_sample = counted.output, counted.kept_bytes, counted.flops // first
+        if last != first:
+            first = last
+            with torch.no_grad():
+                model.module(costs.batch[:last])
+    except TORCH_ERRORS as error:
+        faults.append(_batch_fault(first, last, error))
+        return costs
+    faults += _evaluates(model, sampled)
+    return costs
+
+
+def _batch_fault(rows: int, last: int, error: Exception) -> Fault:
+    what = "The last batch" if rows == last else "A batch"
+    detail = f"{what} has {rows} sample{'s' if rows > 1 else ''}: {first_line(error)}"
+    suggestion = "Set dataloader.drop_last: true, or another batch_size."
+    return Fault(pointer="/dataloader/batch_size", code="last_batch", detail=detail, suggestion=suggestion)
+
+
+def _evaluates(model: Built, sampled: Sampled) -> list[Fault]:
+    if sampled.evaluation is None or sampled.train is None or model.module is None or sampled.evaluation.shape == sampled.train.shape:
+        return []
+    try:
+        with torch.no_grad():
+            output = model.module.eval()(sampled.evaluation.to("meta").expand(2, *sampled.evaluation.shape))
+        if output.shape[1:] == model.output:
+            return []
+        told = f"the output is then {list(output.shape[1:])}, and {list(model.output or ())} in training."
+    except TORCH_ERRORS as error:
+        told = first_line(error)
+    detail = f"Without train_transforms a sample is {list(sampled.evaluation.shape)}, with them {list(sampled.train.shape)}: {told}"
+    return [Fault(pointer="/dataset/train_transforms", code="sizes_differ", detail=detail, suggestion="Make both the same size.")]
+
+
+def _ends(parts: Parts, model: Built, sampled: Sampled) -> list[Fault]:
+    """Loss and metrics, against the model's output."""
+    if model.output is None or parts.dataset is None or sampled.train is None:
+        return []
+    found = []
+    if parts.loss is not None:
+        last, at = _last(model)
+        found += loss_faults(parts.loss, parts.dataset, output=model.output, sample=sampled.train.shape, last=last, at=at)
+    if parts.metrics and not found:
+        found += metric_faults(parts.metrics, parts.dataset, output=model.output, sample=sampled.train.shape)
+    return found
+
+
+def _last(model: Built) -> tuple[str, str]:
+    """The type of the model's last layer ("" where nobody can know) and the pointer of what makes its output."""
+    if isinstance(model.model, FromJob):
+        return "", "/model/job_id"
+    if not isinstance(model.model, Composite):
+        named = isinstance(model.model, Torchvision)
+        return ("Linear" if named else ""), ("/model/num_classes" if named else "/model/code")
+    found = last_leaf(model.model, "/model")
+    if found is None:
+        return "", "/model"
+    layers = model.model.layers if isinstance(model.model, Sequential) else ()
+    # a wrong number of outputs is cured at the last Linear, whatever comes after it
+    at = max((at for at, layer in enumerate(layers) if layer.type == "Linear"), default=None)
+    is_inner = isinstance(found[1], Declared) and found[1].type != "Linear" and at is not None and len(model.output or ()) == 1
+    return found[1].type, f"/model/layers/{at}" if is_inner else found[0]
+
+
+def _optimizer(parts: Parts, model: Built, costs: _Costs, faults: list[Fault]) -> None:
+    assert parts.optimizer is not None  # noqa: S101  # asked before
+    found, tiny = optimizer_faults(parts.optimizer, model.module if not model.unchecked else None)
+    faults += found
+    if tiny is None:
+        return
+    if model.module is not None and costs.kept_bytes is not None and costs.batch is not None and costs.output is not None:
+        costs.memory = memory(model.module, tiny, kept_bytes=costs.kept_bytes, batch=costs.batch, output=costs.output)
+    if parts.lr_scheduler is not None:
+        scheduler, wrong = parts.timed_scheduler()
+        faults += wrong or scheduler_faults(scheduler, tiny)
+
+
+def _not_checked(model: Built) -> list[SpecWarning]:
+    if not model.unchecked:
+        return []
+    detail = "These layers were not checked, because no output of those before them is known."
+    if len(model.unchecked) > 1:
+        detail += f" They are: {', '.join(model.unchecked)}."
+    return [SpecWarning(pointer=model.unchecked[0], code="not_checked", detail=detail, suggestion="Mend the faults before them first.")]
+
+
+def _resolved(parts: Parts, model: Built) -> dict[str, Any]:
+    resolved: dict[str, Any] = {"model": model.model.model_dump(mode="json")}
+    if parts.lr_scheduler is not None:
+        resolved["lr_scheduler"] = parts.timed_scheduler()[0].model_dump(mode="json")
+    return resolved
 
 
 def main() -> None:
-    """Answer requests until the input ends."""
+    """Answer requests until the input ends, in no more address space than the argument says."""
+    if len(sys.argv) > 1:
+        resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
     torch.set_num_threads(1)
-    print(json.dumps({"ready": True}), flush=True)  # noqa: T201  # the pipe to the parent
+    # what the check says goes to the parent; what torch and others print goes elsewhere
+    answers, sys.stdout = sys.stdout, sys.stderr
+    check(WARM_UP)
+    print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
-        request = json.loads(line)
-        verdict = check(request["spec"], threads=request["threads"])
-        print(json.dumps({"id": request["id"], "verdict": verdict.model_dump(mode="json")}), flush=True)  # noqa: T201
+        checked = check(json.loads(line)["parts"])
+        print(json.dumps({"checked": checked.model_dump(mode="json", exclude_computed_fields=True)}), file=answers, flush=True)
+
+
+WARM_UP = {
+    "dataset": "MNIST",
+    "model": {"type": "Sequential", "layers": ["Flatten", {"type": "Linear", "out_features": 10}]},
+    "loss": "CrossEntropyLoss",
+    "optimizer": "SGD",
+    "evaluation": {"metrics": ["F1Score"]},
+}
+"""The first check imports what the later ones need: seconds."""
 
 
 if __name__ == "__main__":

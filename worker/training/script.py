@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
+from collections.abc import Callable, Sequence
 from string import Template
 from typing import Any
 
 from service.spec.catalog import Declared
+from service.spec.catalog import load as catalog
 from service.spec.job import JobSpec
+from service.spec.model import (
+    AnyLayer,
+    Composite,
+    Concat,
+    FromJob,
+    Graph,
+    Module,
+    Parallel,
+    Repeat,
+    Residual,
+    Sequential,
+    Torchvision,
+    built,
+    frozen,
+)
+from service.spec.training import Optimizer
+from worker.training import textbook
+from worker.training.build import steps, torchvision_arguments
 
 _PROGRAM = Template('''\
 """$title
@@ -20,16 +43,9 @@ It differs from the tutorial's loop in one thing: the DataLoader and random_spli
 that the order of the samples depends on the seed alone.
 """
 
-import argparse
-import gzip
-import shutil
-import tempfile
-from pathlib import Path
+from __future__ import annotations
 
-import torch
-from safetensors.torch import save_file
-from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset, random_split
+$imports
 
 # torchvision's wheel is built for CUDA. Beside a CPU torch its C++ operators do not load, and importing it fails because two of them are
 # not declared. Declaring them is enough for data sets and transforms; where the library loads, nothing is done.
@@ -39,34 +55,22 @@ if torch.version.cuda is None:
         torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     except RuntimeError:
         pass  # a torchvision that is built for this torch declared them already
-from torchvision import datasets  # noqa: E402
-from torchvision.transforms import v2  # noqa: E402
+$vision
 
 SEED = $seed
 EPOCHS = $epochs
 THREADS = $threads
 TRAINED_WITH = $environment
 
+$model
 
-class MyNet(nn.Sequential):
-    """The model: layers, one after the other."""
-
-    def __init__(self):
-        super().__init__(
-$layers
-        )
-
-
-transform = v2.Compose(
-    [
-$transforms
-    ]
-)
+transform = $transform
+$train_transform
 
 $data
 
 def warn_of_differences():
-    """Other versions, threads or instruction sets round differently: the result is as good, but not the same bits."""
+    """Other versions or processors may give other last bits."""
     here = {"torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
     for name, value in here.items():
         if value != TRAINED_WITH[name]:
@@ -74,16 +78,15 @@ def warn_of_differences():
 
 
 def evaluate(model, loss_fn, loader):
-    """Mean loss per sample and the share of right answers."""
+    """$evaluates"""
     model.eval()
-    loss, right, samples = 0.0, 0, 0
+    $sums = $zeros
     with torch.inference_mode():
-        for inputs, targets in loader:
-            logits = model(inputs)
-            loss += loss_fn(logits, targets).item()$times_targets
-            right += (logits.argmax(1) == targets).sum().item()
-            samples += len(targets)
-    return loss / samples, right / samples
+        for inputs, $labels in loader:
+$targets            outputs = model(inputs)
+            loss += loss_fn(outputs, targets).item()$times
+$count_right            samples += len($labels)
+    return $results
 
 
 def main():
@@ -91,17 +94,17 @@ def main():
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of data sets in torchvision's layout")
     parser.add_argument("--out", type=Path, default=Path("model.safetensors"))
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    args = parser.parse_args()
+$init_argument    args = parser.parse_args()
     warn_of_differences()
     torch.set_num_threads(THREADS)
 
     train_data, test_data = load(args.data)
-$limit$split
+$limit$split$augmented
     torch.manual_seed(SEED)
-    model = MyNet()
-    loss_fn = nn.$loss
+    model = $make_model
+$init    loss_fn = nn.$loss
     optimizer = torch.optim.$optimizer
-    train_loader = DataLoader(
+$scheduler    train_loader = DataLoader(
         train_data, batch_size=$batch_size, shuffle=$shuffle, num_workers=$num_workers, drop_last=$drop_last,
         generator=torch.Generator().manual_seed(SEED),
     )
@@ -110,12 +113,12 @@ $limit$split
 $val_loader$before_epochs
     for epoch in range(1, args.epochs + 1):
         model.train()
-        total, right, samples = 0.0, 0, 0
+$set_epoch        $train_sums = $zeros
 $steps
-        print(f"epoch {epoch}: train_loss {total / samples:.4f}, train_accuracy {right / samples:.4f}")
+        print(f"epoch {epoch}: $train_told")
 $after_epoch
-$after_training    test_loss, test_accuracy = evaluate(model, loss_fn, test_loader)
-    print(f"test_loss {test_loss:.4f}, test_accuracy {test_accuracy:.4f}")
+$after_training    $test_results = evaluate(model, loss_fn, test_loader)
+    print(f"$test_told")
     save_file(model.state_dict(), args.out)
 
 
@@ -123,42 +126,278 @@ if __name__ == "__main__":
     main()
 ''')
 
-_STEPS = """\
-        for inputs, targets in train_loader:  # 1 a batch
-            logits = model(inputs)  # 2 forward
-            loss = loss_fn(logits, targets)  # 3 loss
-            loss.backward()  # 4 backward
-{clip}            optimizer.step()  # 5 update
-            optimizer.zero_grad()  # 6 reset the gradients
-            total += loss.item(){times}
-            right += (logits.argmax(1) == targets).sum().item()
-            samples += len(targets)
-"""
+_OURS = frozenset(
+    ("load", "evaluate", "main", "transform", "train_transform", "warn_of_differences", "SEED", "EPOCHS", "THREADS", "TRAINED_WITH")
+)
+"""Names of this program that a user's source might use as well."""
 
-_ACCUMULATED_STEPS = """\
-        batches = len(train_loader)
-        for index, (inputs, targets) in enumerate(train_loader):  # 1 a batch
-            logits = model(inputs)  # 2 forward
-            loss = loss_fn(logits, targets)  # 3 loss
-            # 4 backward; {accumulate} batches make one step, and a last, smaller group steps with its own mean
-            first = index - index % {accumulate}
-            members = min({accumulate}, batches - first)
-            (loss / members).backward()
-            if index - first + 1 == members:
-{clip}                optimizer.step()  # 5 update
-                optimizer.zero_grad()  # 6 reset the gradients
-            total += loss.item(){times}
-            right += (logits.argmax(1) == targets).sum().item()
-            samples += len(targets)
-"""
 
-_CLIP = "nn.utils.clip_grad_norm_(model.parameters(), {norm})\n"
+def render(spec: JobSpec, environment: dict[str, Any]) -> str:
+    """The program of a resolved spec. `environment` is environment.json's content."""
+    held_out = bool(spec.dataset.split_sizes[1])
+    model, make_model = _model(spec)
+    carried = _carried(spec)
+    classes = spec.dataset.is_classification
+    labels = "targets" if spec.dataset.target == "label" else "labels"
+    parts = {
+        "title": f"Trains {spec.name or spec.dataset.type}: {built(spec.model).type} on {spec.dataset.type}, {spec.epochs} epochs.",
+        "extra": ", scikit-learn" if spec.dataset.type == "Digits" else "",
+        "vision": _vision_imports(spec),
+        "seed": spec.seed,
+        "epochs": spec.epochs,
+        "threads": spec.resources.threads,
+        "environment": repr({name: environment[name] for name in ("torch", "cpu_capability")}),
+        "model": "\n\n".join([*carried, model]).strip("\n") + "\n",
+        "transform": _composed(spec.dataset.transforms),
+        "train_transform": f"train_transform = {_composed(spec.dataset.train_only)}\n" if spec.dataset.train_transforms else "",
+        "data": _data(spec),
+        "labels": labels,
+        "targets": _targets(spec, indent=12),
+        "times": _times(spec),
+        "evaluates": "Mean loss per sample and the share of right answers." if classes else "Mean loss per sample.",
+        "sums": "loss, right, samples" if classes else "loss, samples",
+        "zeros": "0.0, 0, 0" if classes else "0.0, 0",
+        "train_sums": "total, right, samples" if classes else "total, samples",
+        "count_right": f"            right += (outputs.argmax(1) == {labels}).sum().item()\n" if classes else "",
+        "results": "loss / samples, right / samples" if classes else "loss / samples",
+        "init_argument": _INIT_ARGUMENT if _has_initial(spec) else "",
+        "limit": ""
+        if spec.dataset.limit is None
+        else f"    train_data = Subset(train_data, range(min({spec.dataset.limit}, len(train_data))))\n",
+        "split": _split(spec) if held_out else "",
+        "augmented": _augmented(spec, held_out=held_out),
+        "make_model": make_model,
+        "init": _init(spec),
+        "loss": _loss(spec.loss),
+        "optimizer": _optimizer(spec.optimizer, is_frozen=bool(frozen(spec.model))),
+        "scheduler": f"    scheduler = {_scheduler(spec.lr_scheduler)}\n" if spec.lr_scheduler else "",
+        "batch_size": spec.dataloader.batch_size,
+        "eval_batch_size": spec.dataloader.eval_batch_size,
+        "shuffle": spec.dataloader.shuffle,
+        "num_workers": spec.dataloader.num_workers,
+        "drop_last": spec.dataloader.drop_last,
+        "val_loader": f"    val_loader = DataLoader(val_data, batch_size={spec.dataloader.eval_batch_size}, generator=torch.Generator())\n"
+        if held_out
+        else "",
+        "before_epochs": _before_epochs(spec),
+        "set_epoch": "        train_data.epoch = epoch - 1\n" if spec.dataset.train_transforms else "",
+        "steps": _steps(spec, labels).rstrip("\n"),
+        "train_told": "train_loss {total / samples:.4f}" + (", train_accuracy {right / samples:.4f}" if classes else ""),
+        "after_epoch": _after_epoch(spec, held_out=held_out),
+        "after_training": "    model.load_state_dict(best_weights)\n" if spec.checkpoint.monitor else "",
+        "test_results": "test_loss, test_accuracy" if classes else "test_loss",
+        "test_told": "test_loss {test_loss:.4f}" + (", test_accuracy {test_accuracy:.4f}" if classes else ""),
+    }
+    body = _PROGRAM.substitute(parts, imports="$imports")
+    program = body.replace("$imports", _imports(body.partition("$imports")[2]), 1)
+    return re.sub(r"\n{4,}", "\n\n\n", program)
+
+
+_IMPORTS = (
+    ("argparse", "import argparse"),
+    ("gzip.", "import gzip"),
+    ("re.search", "import re"),
+    ("shutil.", "import shutil"),
+    ("tempfile.", "import tempfile"),
+    ("Path", "from pathlib import Path"),
+    ("Any", "from typing import Any"),
+)
+_TORCH_DATA = ("DataLoader", "Dataset", "Subset", "random_split")
+
+
+def _imports(program: str) -> str:
+    """The imports that a program needs, in the usual order."""
+    standard = [line for word, line in _IMPORTS if re.search(rf"\b{re.escape(word)}", program)]
+    data = ", ".join(name for name in _TORCH_DATA if re.search(rf"\b{name}\b", program))
+    third = [
+        "import torch",
+        f"from safetensors.torch import {'load_file, ' if 'load_file' in program else ''}save_file",
+        "from torch import nn",
+    ]
+    functional = ["from torch.nn import functional"] if "functional." in program else []
+    pillow = ["from PIL import Image"] if "Image." in program else []
+    return "\n".join([*standard, "", *pillow, *third, *functional, f"from torch.utils.data import {data}"])
+
+
+def _vision_imports(spec: JobSpec) -> str:
+    names = [] if spec.dataset.type == "Digits" else ["datasets"]
+    names += ["models"] if isinstance(built(spec.model), Torchvision) else []
+    first = [f"from torchvision import {', '.join(names)}  # noqa: E402"] if names else []
+    return "\n".join([*first, "from torchvision.transforms import v2  # noqa: E402"])
+
+
+def _carried(spec: JobSpec) -> list[str]:
+    """The source of what this spec uses of the textbook's additions."""
+    needed = dict.fromkeys(_additions(built(spec.model)))
+    if frozen(spec.model):
+        needed["freeze"] = None
+    if spec.optimizer.groups:
+        needed["parameter_groups"] = None
+    if spec.dataset.train_transforms:
+        needed |= {"Transformed": None, "Augmented": None}
+    # what a type checker wants to know is no reader's concern
+    return [re.sub(r"  # type: ignore.*", "", inspect.getsource(getattr(textbook, name))) for name in needed]
+
+
+def _additions(model: Any) -> list[str]:
+    if isinstance(model, Declared):
+        return [model.type] if hasattr(textbook, model.type) else []
+    if not isinstance(model, Composite):
+        return []
+    own = [model.type] if model.type not in ("Sequential", "Repeat") else []
+    return own + [name for _, part in model.parts() for name in _additions(part)]
+
+
+def _model(spec: JobSpec) -> tuple[str, str]:
+    """What stands above `main` for the model, and the expression that makes it."""
+    match built(spec.model):
+        case Sequential() as model:
+            lines = "\n".join(f"{_layer(layer, 12)}," for layer in model.layers)
+            return (
+                f'class MyNet(nn.Sequential):\n    """The model: layers, one after the other."""\n\n    def __init__(self):\n        super().__init__(\n{lines}\n        )\n',
+                "MyNet()",
+            )
+        case Graph() as model:
+            return (
+                f'class MyNet(Graph):\n    """The model: named steps."""\n\n    def __init__(self):\n        super().__init__(\n{_graph(model, 12)}        )\n',
+                "MyNet()",
+            )
+        case Torchvision() as model:
+            arguments = ", ".join(f"{name}={value!r}" for name, value in torchvision_arguments(model).items())
+            return "", f"models.get_model({model.name!r}, {arguments})"
+        case Module() as model:
+            return _source(model), f"{_class(model)}({', '.join(f'{name}={value!r}' for name, value in model.kwargs.items())})"
+
+
+def _source(module: Module) -> str:
+    """The user's source, which stands as it is; where it has names of this program's, in a module of its own."""
+    tree = ast.parse(module.code)
+    future = {
+        line
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    code = "\n".join(line for number, line in enumerate(module.code.splitlines(), 1) if number not in future)
+    if _apart(module):
+        return f"# the model's source uses names of this program, so it gets a namespace of its own\nuser = {{}}\nexec({code!r}, user)  # noqa: S102\n"
+    return code + "\n"
+
+
+def _apart(module: Module) -> bool:
+    tree = ast.parse(module.code)
+    names = {getattr(node, "name", None) for node in tree.body}
+    names |= {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
+    return bool(names & _OURS) or any(hasattr(textbook, str(name)) for name in names)
+
+
+def _class(module: Module) -> str:
+    return f"user[{module.class_name!r}]" if _apart(module) else module.class_name
+
+
+def _layer(layer: AnyLayer, indent: int) -> str:
+    pad = " " * indent
+    match layer:
+        case Declared():
+            return f"{pad}{'' if hasattr(textbook, layer.type) else 'nn.'}{call(layer)}"
+        case Sequential():
+            return f"{pad}nn.Sequential(\n{_lines(layer.layers, indent + 4)}{pad})"
+        case Repeat():
+            return _layer(layer.expanded(), indent)
+        case Residual():
+            inner = [_layer(Sequential(type="Sequential", layers=layer.layers), indent + 4)]
+            if layer.shortcut:
+                inner.append(_layer(Sequential(type="Sequential", layers=layer.shortcut), indent + 4))
+            return f"{pad}Residual(\n" + "".join(f"{each},\n" for each in inner) + f"{pad})"
+        case Concat() | Parallel():
+            branches = "".join(f"{_branch(branch, indent + 4)},\n" for branch in layer.branches)
+            last = f"dim={layer.dim}" if isinstance(layer, Concat) else f"merge={layer.merge!r}"
+            return f"{pad}{layer.type}(\n{pad}[\n{branches}{pad}],\n{pad}{last})"
+        case Graph():
+            return f"{pad}Graph(\n{_graph(layer, indent + 4)}{pad})"
+    raise LookupError(layer.type)
+
+
+def _branch(layers: Sequence[AnyLayer], indent: int) -> str:
+    pad = " " * indent
+    return f"{pad}nn.Sequential(\n{_lines(layers, indent + 4)}{pad})" if layers else f"{pad}nn.Sequential()"
+
+
+def _lines(layers: Sequence[AnyLayer], indent: int) -> str:
+    return "".join(f"{_layer(layer, indent)},\n" for layer in layers)
+
+
+def _graph(graph: Graph, indent: int) -> str:
+    pad = " " * indent
+    nodes = "".join(f"{pad}    {node.name!r}: {_layer(node.layer, indent + 4).lstrip()},\n" for node in graph.nodes)
+    order = "".join(f"{pad}    ({name!r}, {list(inputs)!r}),\n" for name, inputs in steps(graph))
+    return f"{pad}nodes={{\n{nodes}{pad}}},\n{pad}steps=[\n{order}{pad}],\n{pad}output={graph.last!r},\n"
+
+
+def call(declared: Declared, *first: str, leave_out: Sequence[str] = (), value: Callable[[str, Any], str] | None = None) -> str:
+    """The constructor call a person would write: what differs from torch's defaults."""
+    write = value or (lambda _, each: repr(each))
+    chosen = {name: each for name, each in declared.chosen().items() if name not in leave_out}
+    return f"{declared.type}({', '.join([*first, *(f'{name}={write(name, each)}' for name, each in chosen.items())])})"
+
+
+def _composed(transforms: Sequence[Declared]) -> str:
+    lines = "".join(f"        {_transform(each)},\n" for each in transforms)
+    return f"v2.Compose(\n    [\n{lines}    ]\n)"
+
+
+def _transform(declared: Declared) -> str:
+    return f"v2.{call(declared, value=_transform_value)}"
+
+
+def _transform_value(name: str, value: Any) -> str:
+    if name == "dtype":
+        return f"torch.{value}"
+    if name == "policy":
+        return f"v2.AutoAugmentPolicy({value!r})"
+    if name == "transforms":
+        return f"[{', '.join(_transform(each) for each in value)}]"
+    return repr(list(value) if isinstance(value, tuple) else value)
+
+
+def _loss(loss: Declared) -> str:
+    def write(name: str, value: Any) -> str:
+        return f"torch.tensor({list(value)!r})" if name in ("weight", "pos_weight") and value is not None else repr(value)
+
+    return call(loss, value=write)
+
+
+def _optimizer(optimizer: Optimizer, *, is_frozen: bool) -> str:
+    parameters = "[parameter for parameter in model.parameters() if parameter.requires_grad]" if is_frozen else "model.parameters()"
+    if optimizer.groups:
+        groups = [(group.match, group.options()) for group in optimizer.groups]
+        parameters = f"parameter_groups(model, {groups!r})"
+    return call(optimizer, parameters)
+
+
+def _scheduler(scheduler: Declared) -> str:
+    def write(name: str, value: Any) -> str:
+        if name == "schedulers":
+            return f"[{', '.join(_scheduler(each) for each in value)}]"
+        return repr(list(value) if isinstance(value, tuple) else value)
+
+    text = call(scheduler, "optimizer", leave_out=("interval", "monitor"), value=write)
+    if scheduler.type == "ChainedScheduler":
+        text = f"ChainedScheduler({write('schedulers', scheduler.arguments()['schedulers'])}, optimizer=optimizer)"
+    return f"torch.optim.lr_scheduler.{text}"
+
 
 _TORCHVISION = """\
 def load(root):
     \"\"\"The training and the test split, by torchvision.\"\"\"
+    return tuple(datasets.{name}(root, {arguments}**split, transform={transform}) for split in {splits})
+"""
+
+_IDX = """\
+def load(root):
+    \"\"\"The training and the test split, by torchvision.\"\"\"
     root = unpacked(root)
-    return tuple(datasets.{name}(root, train=train, transform=transform) for train in (True, False))
+    return tuple(datasets.{name}(root, {arguments}**split, transform={transform}) for split in {splits})
 
 
 def unpacked(root):
@@ -176,12 +415,6 @@ def unpacked(root):
     return folder
 """
 
-_CIFAR10 = """\
-def load(root):
-    \"\"\"The training and the test split, by torchvision.\"\"\"
-    return tuple(datasets.CIFAR10(root, train=train, transform=transform) for train in (True, False))
-"""
-
 _DIGITS = """\
 class Digits(Dataset):
     \"\"\"scikit-learn's 8x8 digits, bytes of 0-255: a Dataset is a length and an item.\"\"\"
@@ -193,7 +426,7 @@ class Digits(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index):
-        return transform(self.images[index]), int(self.labels[index])
+        return {sample}, int(self.labels[index])
 
 
 def load(root):
@@ -209,82 +442,18 @@ def load(root):
 _FAKE = """\
 def load(root):
     \"\"\"Random images and labels; `root` is not needed.\"\"\"
-    shape = dict(image_size={image_size}, num_classes={num_classes}, transform=transform)
+    shape = dict(image_size={image_size}, num_classes={num_classes}, transform={transform})
     return datasets.FakeData(size={train}, random_offset={offset}, **shape), datasets.FakeData(size={test}, random_offset={test_offset}, **shape)
 """
 
 
-def render(spec: JobSpec, environment: dict[str, Any]) -> str:
-    """The program of a resolved spec. `environment` is environment.json's content."""
-    checkpoint = spec.checkpoint
-    _, held_out = spec.dataset.split_sizes
-    mean = spec.loss.arguments()["reduction"] == "mean"
-    times = " * len(targets)" if mean else ""
-    program = _PROGRAM.substitute(
-        title=f"Trains {spec.name or spec.dataset.type}: {spec.model.type} on {spec.dataset.type}, {spec.epochs} epochs.",
-        extra=", scikit-learn" if spec.dataset.type == "Digits" else "",
-        seed=spec.seed,
-        epochs=spec.epochs,
-        threads=spec.resources.threads,
-        environment=repr({name: environment[name] for name in ("torch", "cpu_capability")}),
-        layers="\n".join(f"            nn.{call(layer)}," for layer in spec.model.layers),
-        transforms="\n".join(f"        v2.{call(transform)}," for transform in spec.dataset.transforms),
-        data=_data(spec),
-        times_targets=times,
-        limit=""
-        if spec.dataset.limit is None
-        else f"    train_data = Subset(train_data, range(min({spec.dataset.limit}, len(train_data))))\n",
-        split=_split(spec) if held_out else "",
-        loss=_loss(spec.loss),
-        optimizer=call(spec.optimizer, "model.parameters()"),
-        batch_size=spec.dataloader.batch_size,
-        eval_batch_size=spec.dataloader.eval_batch_size,
-        shuffle=spec.dataloader.shuffle,
-        num_workers=spec.dataloader.num_workers,
-        drop_last=spec.dataloader.drop_last,
-        val_loader=f"    val_loader = DataLoader(val_data, batch_size={spec.dataloader.eval_batch_size}, generator=torch.Generator())\n"
-        if held_out
-        else "",
-        before_epochs=_before_epochs(spec),
-        steps=_steps(spec, times).rstrip("\n"),
-        after_epoch=_after_epoch(spec, held_out=bool(held_out)),
-        after_training="    model.load_state_dict(best_weights)\n" if checkpoint.monitor else "",
-    )
-    unused = [("Subset, ", spec.dataset.limit is None), (", random_split", not held_out), ("Dataset, ", spec.dataset.type != "Digits")]
-    for word, absent in unused:
-        program = program.replace(word, "", 1) if absent else program
-    if spec.dataset.type not in ("MNIST", "FashionMNIST"):
-        program = program.replace("import gzip\nimport shutil\nimport tempfile\n", "")
-    if spec.dataset.type == "Digits":
-        program = program.replace("from torchvision import datasets  # noqa: E402\n", "")
-    return program
-
-
-def call(declared: Declared, *first: str) -> str:
-    """The constructor call a person would write: what differs from torch's defaults."""
-    arguments = [
-        *first,
-        *(f"{name}={_value(name, value)}" for name, value in declared.chosen().items() if value is not None or name != "stride"),
-    ]
-    return f"{declared.type}({', '.join(arguments)})"
-
-
-def _value(name: str, value: Any) -> str:
-    return f"torch.{value}" if name == "dtype" else repr(value)
-
-
-def _loss(loss: Declared) -> str:
-    weight = loss.arguments()["weight"]
-    return call(loss) if weight is None else call(loss).replace(f"weight={weight!r}", f"weight=torch.tensor({list(weight)!r})")
-
-
 def _data(spec: JobSpec) -> str:
     facts, dataset = spec.dataset.facts, spec.dataset
+    transform = "None" if dataset.train_transforms else "transform"
     match dataset.type:
         case "Digits":
-            return _DIGITS
-        case "CIFAR10":
-            return _CIFAR10
+            image = "Image.fromarray(self.images[index])"
+            return _DIGITS.format(sample=image if dataset.train_transforms else f"transform({image})")
         case "FakeData":
             offset = dataset.arguments()["random_offset"]
             return _FAKE.format(
@@ -294,8 +463,26 @@ def _data(spec: JobSpec) -> str:
                 test=facts.test,
                 offset=offset,
                 test_offset=offset + facts.train,
+                transform=transform,
             )
-    return _TORCHVISION.format(name=dataset.type)
+    splits = catalog()["datasets"][dataset.type]["splits"]
+    form = _IDX if dataset.type in ("MNIST", "FashionMNIST", "KMNIST", "EMNIST") else _TORCHVISION
+    arguments = "".join(f"{name}={value!r}, " for name, value in dataset.arguments().items())
+    return form.format(name=dataset.type, transform=transform, arguments=arguments, splits=f"({splits['train']}, {splits['test']})")
+
+
+_INIT_ARGUMENT = (
+    '    parser.add_argument("--init", type=Path, default=Path(__file__).with_name("initial.safetensors"), help="weights to start from")\n'
+)
+
+
+def _has_initial(spec: JobSpec) -> bool:
+    return isinstance(spec.model, FromJob) or (isinstance(spec.model, Torchvision) and spec.model.weights is not None)
+
+
+def _init(spec: JobSpec) -> str:
+    loaded = "    model.load_state_dict(load_file(args.init), strict=False)\n" if _has_initial(spec) else ""
+    return loaded + (f"    freeze(model, {list(frozen(spec.model))!r})\n" if frozen(spec.model) else "")
 
 
 def _split(spec: JobSpec) -> str:
@@ -306,12 +493,64 @@ def _split(spec: JobSpec) -> str:
     )
 
 
-def _steps(spec: JobSpec, times: str) -> str:
+def _augmented(spec: JobSpec, *, held_out: bool) -> str:
+    if not spec.dataset.train_transforms:
+        return ""
+    validation = "    val_data = Transformed(val_data, transform)\n" if held_out else ""
+    return f"    train_data, test_data = Augmented(train_data, train_transform, SEED), Transformed(test_data, transform)\n{validation}"
+
+
+def _times(spec: JobSpec) -> str:
+    labels = "targets" if spec.dataset.target == "label" else "labels"
+    return "" if spec.loss.arguments()["reduction"] == "sum" else f" * len({labels})"
+
+
+def _targets(spec: JobSpec, *, indent: int) -> str:
+    """The line that makes targets of labels, where they are not the same."""
+    classes = spec.dataset.facts.num_classes
+    made = {
+        "label": None,
+        "one_hot": f"nn.functional.one_hot(labels, {classes}).float()",
+        "signed": f"nn.functional.one_hot(labels, {classes}).float() * 2 - 1",
+        "value": "labels.float().unsqueeze(1)",
+        "input": "inputs",
+    }[spec.dataset.target]
+    return "" if made is None else f"{' ' * indent}targets = {made}\n"
+
+
+def _steps(spec: JobSpec, labels: str) -> str:
     accumulate, norm = spec.training.gradient_accumulation_steps, spec.training.clip_grad_norm
-    clip = "" if norm is None else _CLIP.format(norm=norm)
-    if accumulate == 1:
-        return _STEPS.format(clip=f"            {clip}" if clip else "", times=times)
-    return _ACCUMULATED_STEPS.format(clip=f"                {clip}" if clip else "", times=times, accumulate=accumulate)
+    pad = " " * (12 if accumulate == 1 else 16)
+    stepped = spec.lr_scheduler is not None and spec.lr_scheduler.arguments().get("interval") == "step"
+    update = [
+        *([] if norm is None else [f"nn.utils.clip_grad_norm_(model.parameters(), {norm})"]),
+        "optimizer.step()  # 5 update",
+        "optimizer.zero_grad()  # 6 reset the gradients",
+        *(["scheduler.step()"] if stepped else []),
+    ]
+    loop = f"for inputs, {labels} in train_loader:  # 1 a batch"
+    backward = ["loss.backward()  # 4 backward"]
+    if accumulate > 1:
+        loop = f"for index, (inputs, {labels}) in enumerate(train_loader):  # 1 a batch"
+        backward = [
+            f"# 4 backward; {accumulate} batches make one step, and a last, smaller group steps with its own mean",
+            f"first = index - index % {accumulate}",
+            f"members = min({accumulate}, len(train_loader) - first)",
+            "(loss / members).backward()",
+            "if index - first + 1 == members:",
+        ]
+    counted = [f"total += loss.item(){_times(spec)}"]
+    counted += [f"right += (outputs.argmax(1) == {labels}).sum().item()"] if spec.dataset.is_classification else []
+    body = ["outputs = model(inputs)  # 2 forward", "loss = loss_fn(outputs, targets)  # 3 loss", *backward]
+    return "\n".join(
+        [
+            f"        {loop}",
+            *_targets(spec, indent=12).splitlines(),
+            *(f"            {line}" for line in body),
+            *(f"{pad}{line}" for line in update),
+            *(f"            {line}" for line in [*counted, f"samples += len({labels})"]),
+        ]
+    )
 
 
 def _before_epochs(spec: JobSpec) -> str:
@@ -325,24 +564,49 @@ def _before_epochs(spec: JobSpec) -> str:
 
 def _after_epoch(spec: JobSpec, *, held_out: bool) -> str:
     lines = []
+    classes = spec.dataset.is_classification
     if held_out:
-        lines.append("        val_loss, val_accuracy = evaluate(model, loss_fn, val_loader)\n")
-        lines.append('        print(f"epoch {epoch}: val_loss {val_loss:.4f}, val_accuracy {val_accuracy:.4f}")\n')
-    if spec.checkpoint.monitor or spec.training.early_stopping:
-        lines.append('        measured = {"train_loss": total / samples, "train_accuracy": right / samples')
-        lines.append(', "val_loss": val_loss, "val_accuracy": val_accuracy}\n' if held_out else "}\n")
-    if spec.checkpoint.monitor:
-        better = ">" if spec.checkpoint.mode == "max" else "<"
-        lines.append("        # keep the weights of the best epoch: the first strict improvement\n")
-        lines.append(f'        if best is None or measured["{spec.checkpoint.monitor}"] {better} best:\n')
-        lines.append(f'            best = measured["{spec.checkpoint.monitor}"]\n')
-        lines.append("            best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}\n")
+        lines.append(f"        val_loss{', val_accuracy' if classes else ''} = evaluate(model, loss_fn, val_loader)\n")
+        lines.append(
+            '        print(f"epoch {epoch}: val_loss {val_loss:.4f}' + (', val_accuracy {val_accuracy:.4f}")\n' if classes else '")\n')
+        )
+    plateau = spec.lr_scheduler is not None and spec.lr_scheduler.type == "ReduceLROnPlateau"
+    if spec.checkpoint.monitor or spec.training.early_stopping or plateau:
+        measured = {
+            "train_loss": "total / samples",
+            "train_accuracy": "right / samples",
+            "val_loss": "val_loss",
+            "val_accuracy": "val_accuracy",
+        }
+        known = [f'"{n}": {v}' for n, v in measured.items() if (classes or "accuracy" not in n) and (held_out or "val" not in n)]
+        lines.append(f"        measured = {{{', '.join(known)}}}\n")
+    if spec.lr_scheduler is not None and spec.lr_scheduler.arguments().get("interval") != "step":
+        watched = f'measured["{spec.lr_scheduler.arguments()["monitor"]}"]' if plateau else ""
+        lines.append(f"        scheduler.step({watched})\n")
+    return "".join([*lines, *_best(spec), *_early_stop(spec)])
+
+
+def _best(spec: JobSpec) -> list[str]:
+    if not spec.checkpoint.monitor:
+        return []
+    better = ">" if spec.checkpoint.mode == "max" else "<"
+    return [
+        "        # keep the weights of the best epoch: the first strict improvement\n",
+        f'        if best is None or measured["{spec.checkpoint.monitor}"] {better} best:\n',
+        f'            best = measured["{spec.checkpoint.monitor}"]\n',
+        "            best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}\n",
+    ]
+
+
+def _early_stop(spec: JobSpec) -> list[str]:
     rule = spec.training.early_stopping
-    if rule:
-        better = f"> watched + {rule.min_delta}" if rule.mode == "max" else f"< watched - {rule.min_delta}"
-        lines.append("        # stop once nothing has got better for a while\n")
-        lines.append(f'        if watched is None or measured["{rule.monitor}"] {better}:\n')
-        lines.append(f'            watched, stale_epochs = measured["{rule.monitor}"], 0\n')
-        lines.append("        else:\n            stale_epochs += 1\n")
-        lines.append(f"        if stale_epochs >= {rule.patience}:\n            break\n")
-    return "".join(lines)
+    if not rule:
+        return []
+    better = f"> watched + {rule.min_delta}" if rule.mode == "max" else f"< watched - {rule.min_delta}"
+    return [
+        "        # stop once nothing has got better for a while\n",
+        f'        if watched is None or measured["{rule.monitor}"] {better}:\n',
+        f'            watched, stale_epochs = measured["{rule.monitor}"], 0\n',
+        "        else:\n            stale_epochs += 1\n",
+        f"        if stale_epochs >= {rule.patience}:\n            break\n",
+    ]

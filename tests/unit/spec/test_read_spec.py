@@ -67,7 +67,7 @@ def test_every_example_reads(name: str):
         (GOOD | {"dataset": {"type": "MNIST", "validation_split": 1}}, [("/dataset/validation_split", "less_than")]),
         (GOOD | {"checkpoint": {"monitor": "val_loss"}}, [("/checkpoint/monitor", "no_validation_split")]),
         (GOOD | {"dataset": {"type": "MNIST", "limit": 5}, "dataloader": {"drop_last": True}}, [("/dataloader/batch_size", "no_batches")]),
-        (with_layers(), [("/model/layers", "layers")]),
+        (with_layers(), [("/model/layers", "too_short")]),
         (with_layers("Conv2D"), [("/model/layers/0", "unknown_type")]),
         (with_layers("Linear"), [("/model/layers/0", "missing")]),
         (with_layers({"type": "Dropout", "p": 2}), [("/model/layers/0/p", "less_than_equal")]),

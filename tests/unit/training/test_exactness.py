@@ -9,12 +9,12 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from service.spec.job import JobSpec
+from tests.checking import resolved
 from worker.trainer import prepare
 from worker.training.checkpoint import restore, snapshot, write
 from worker.training.data import Batches, EpochOrder, grouped, split_indices
 from worker.training.facts import StepDone
 from worker.training.loop import NanLoss, Run, train
-from worker.training.preflight import check
 
 LAYERS = [
     {"type": "Conv2d", "out_channels": 4, "kernel_size": 3},
@@ -39,9 +39,7 @@ BODY = {
 
 def spec_of(**changes: object) -> JobSpec:
     """The resolved spec with some parts changed."""
-    verdict = check(BODY | changes, threads=1)
-    assert verdict.valid, verdict.errors
-    return JobSpec.model_validate(verdict.resolved_spec)
+    return resolved(BODY | changes)
 
 
 def run_of(spec: JobSpec) -> Run:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from service.adapters.preflight_child import PreflightChild
+from service.adapters.preflight_child import PreflightChildren
 from service.api.examples import examples
+from service.spec.checking import needed
 from service.spec.job import JobSpec
+from tests.checking import checked
 from worker.training.build import build_model
-from worker.training.preflight import check
 
 GOOD = {
     "dataset": "MNIST",
@@ -36,11 +37,11 @@ def linear(**arguments: object) -> dict:
 
 def test_sizes_are_filled_in_and_tabled():
     """The resolved spec builds the written-out model; the table has its shapes and counts."""
-    verdict = check(GOOD, threads=3)
+    verdict = checked(GOOD, threads=3)
     spec = JobSpec.model_validate(verdict.resolved_spec)
 
     torch.manual_seed(0)
-    ours = build_model(spec)
+    ours = build_model(spec.model)
     torch.manual_seed(0)
     written = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
 
@@ -57,7 +58,7 @@ def test_sizes_are_filled_in_and_tabled():
         (layers(linear(in_features=784)), "/model/layers/0/in_features", "Flatten"),
         (layers(linear()), "/model/layers/0", "[1, 28, 10]"),
         (layers("Flatten", linear(out_features=9)), "/model/layers/1", "10 classes"),
-        (layers({"type": "Conv2d", "out_channels": 4, "kernel_size": 40}, "Flatten", linear()), "/model/layers/0", "not checked"),
+        (layers({"type": "Conv2d", "out_channels": 4, "kernel_size": 40}, "Flatten", linear()), "/model/layers/0", "cannot take"),
         (
             layers({"type": "Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 3}, "Flatten", linear()),
             "/model/layers/0/in_channels",
@@ -81,13 +82,13 @@ def test_sizes_are_filled_in_and_tabled():
                 }
             },
             "/dataset/transforms/2/mean",
-            "3 channels",
+            "Normalize cannot take",
         ),
     ],
 )
 def test_what_cannot_train_is_refused(body: dict, pointer: str, word: str):
     """The place and a word of the sentence."""
-    verdict = check(body, threads=1)
+    verdict = checked(body, threads=1)
 
     assert not verdict.valid
     assert [fault.pointer for fault in verdict.errors if word in fault.detail] == [pointer]
@@ -105,7 +106,7 @@ def test_what_cannot_train_is_refused(body: dict, pointer: str, word: str):
 )
 def test_what_trains_but_hardly_as_meant_is_warned_of(body: dict, code: str):
     """Accepted, with a warning."""
-    verdict = check(body, threads=1)
+    verdict = checked(body, threads=1)
 
     assert verdict.valid
     assert code in [warning.code for warning in verdict.warnings]
@@ -114,18 +115,19 @@ def test_what_trains_but_hardly_as_meant_is_warned_of(body: dict, code: str):
 @pytest.mark.parametrize("name", examples())
 def test_every_example_is_valid_without_warnings(name: str):
     """What we show as an example is right."""
-    verdict = check(examples()[name], threads=1)
+    verdict = checked(examples()[name], threads=1)
 
     assert (verdict.valid, verdict.warnings) == (True, ())
 
 
 def test_a_child_that_dies_is_replaced():
     """The next check is served by a fresh one."""
-    child = PreflightChild(threads=2)
+    children = PreflightChildren()
     try:
-        assert child.check(GOOD).valid
-        child._child._process.kill()
-        child._child._process.wait()
-        assert child.check(GOOD).num_parameters == 101_770
+        assert not children.check(needed(GOOD)).errors
+        process = children._idle.queue[0]._process
+        process.kill()
+        process.wait()
+        assert children.check(needed(layers("Flatten", linear()))).num_parameters == 7_850
     finally:
-        child.close()
+        children.close()

@@ -1,0 +1,129 @@
+"""What trains, but probably not as meant: warnings with a fix, never refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from service.spec.catalog import Declared
+from service.spec.model import AnyLayer, Composite, Graph, Repeat, Sequential, built, leaves
+from service.spec.verdict import SpecWarning
+
+if TYPE_CHECKING:
+    from service.spec.job import JobSpec
+
+_ACTIVATIONS = {
+    "ReLU",
+    "ReLU6",
+    "LeakyReLU",
+    "PReLU",
+    "RReLU",
+    "ELU",
+    "CELU",
+    "SELU",
+    "GELU",
+    "SiLU",
+    "Mish",
+    "Tanh",
+    "Sigmoid",
+    "Hardtanh",
+}
+_ACTIVATIONS |= {"Softplus", "Softsign", "Hardswish", "Hardsigmoid", "LogSigmoid"}
+_USUAL_LR = {
+    **dict.fromkeys(("SGD", "ASGD", "Rprop"), (1e-5, 2.0)),
+    **dict.fromkeys(("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"), (1e-6, 0.1)),
+    **dict.fromkeys(("Adagrad", "Adafactor", "Muon"), (1e-6, 1.0)),
+    "Adadelta": (1e-4, 10.0),
+}
+_LOGITS = ("CrossEntropyLoss", "BCEWithLogitsLoss", "MultiLabelSoftMarginLoss")
+_LOG_PROBABILITIES = ("NLLLoss", "KLDivLoss")
+
+
+def lint(spec: JobSpec) -> list[SpecWarning]:
+    """Every warning, in the order of the spec."""
+    return [*_batch_size(spec), *_last_layer(spec), *_batch_first(spec), *_unused_nodes(spec), *_targets(spec), *_learning_rate(spec)]
+
+
+def last_leaf(layer: AnyLayer, pointer: str) -> tuple[str, Declared] | None:
+    """The layer whose output is the model's, with its pointer; None where several are joined."""
+    match layer:
+        case Declared():
+            return pointer, layer
+        case Sequential() | Repeat():
+            at = len(layer.layers) - 1
+            return last_leaf(layer.layers[at], f"{pointer}/layers/{at}")
+        case Graph():
+            at = next((at for at, node in enumerate(layer.nodes) if node.name == layer.last), 0)
+            return last_leaf(layer.nodes[at].layer, f"{pointer}/nodes/{at}/layer")
+    return None
+
+
+def _last_layer(spec: JobSpec) -> list[SpecWarning]:
+    model = spec.model
+    found = last_leaf(model, "/model") if isinstance(model, Composite) else None
+    if found is None:
+        return []
+    at, last = found[0], found[1].type
+    if spec.loss.type in _LOGITS and last in ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid"):
+        detail = f"{spec.loss.type} takes raw logits and applies {'Sigmoid' if 'BCE' in spec.loss.type else 'LogSoftmax'} itself; after {last} it learns slowly."
+        return [SpecWarning(pointer=at, code="softmax_before_cross_entropy", detail=detail, suggestion=f"Remove {last}.")]
+    if spec.loss.type in _LOG_PROBABILITIES and last not in ("LogSoftmax", "LogSigmoid"):
+        detail = f"{spec.loss.type} wants log-probabilities; without LogSoftmax its values mean nothing."
+        suggestion = "Add LogSoftmax, or use CrossEntropyLoss."
+        return [SpecWarning(pointer=at, code="nll_without_log_softmax", detail=detail, suggestion=suggestion)]
+    bends = last in _ACTIVATIONS and spec.dataset.target in ("label", "one_hot", "signed") and spec.loss.type != "BCELoss"
+    if bends or last.startswith("Dropout"):
+        detail = f"{last} as the last layer bends or drops the outputs."
+        return [SpecWarning(pointer=at, code="activation_last", detail=detail, suggestion=f"Remove {last}.")]
+    return []
+
+
+def _batch_first(spec: JobSpec) -> Iterator[SpecWarning]:
+    model = built(spec.model) if getattr(spec.model, "model", True) else spec.model
+    if not isinstance(model, Composite):
+        return
+    for pointer, layer in leaves(model, "/model"):
+        if layer.arguments().get("batch_first") is False:
+            detail = f"With batch_first: false {layer.type} takes the batch for its steps: samples mix."
+            yield SpecWarning(
+                pointer=f"{pointer}/batch_first", code="batch_not_first", detail=detail, suggestion="Leave batch_first out, or true."
+            )
+
+
+def _unused_nodes(spec: JobSpec) -> Iterator[SpecWarning]:
+    if not isinstance(spec.model, Graph):
+        return
+    used = {name for at in range(len(spec.model.nodes)) for name in spec.model.inputs_of(at)} | {spec.model.last}
+    for at, node in enumerate(spec.model.nodes):
+        if node.name not in used:
+            detail = f"Nothing uses `{node.name}`: it costs time and never learns."
+            yield SpecWarning(pointer=f"/model/nodes/{at}", code="unused_node", detail=detail, suggestion="Remove it, or use it.")
+
+
+def _targets(spec: JobSpec) -> list[SpecWarning]:
+    wanted = {"SoftMarginLoss": "signed", "HingeEmbeddingLoss": "signed", "BCELoss": "one_hot", "BCEWithLogitsLoss": "one_hot"}
+    right = wanted.get(spec.loss.type)
+    if right is None or spec.dataset.target in (right, "input", "value"):
+        return []
+    detail = f"{spec.loss.type} is meant for targets of {'-1 and 1' if right == 'signed' else '0 and 1'}; target: {spec.dataset.target} gives others."
+    return [SpecWarning(pointer="/dataset/target", code="unusual_target", detail=detail, suggestion=f"Set dataset.target: {right}.")]
+
+
+def _learning_rate(spec: JobSpec) -> list[SpecWarning]:
+    lr, (low, high) = spec.optimizer.arguments()["lr"], _USUAL_LR[spec.optimizer.type]
+    if low <= lr <= high:
+        return []
+    detail = f"{spec.optimizer.type} is usually run with a learning rate between {low:g} and {high:g}; this is {lr:g}."
+    return [SpecWarning(pointer="/optimizer/lr", code="unusual_lr", detail=detail, suggestion="Check the learning rate.")]
+
+
+def _batch_size(spec: JobSpec) -> list[SpecWarning]:
+    training, _ = spec.dataset.split_sizes
+    if spec.dataloader.batch_size <= training:
+        return []
+    detail = f"batch_size {spec.dataloader.batch_size} is larger than the {training} training samples: every epoch is one step."
+    return [
+        SpecWarning(
+            pointer="/dataloader/batch_size", code="batch_larger_than_dataset", detail=detail, suggestion="Use a smaller batch_size."
+        )
+    ]

@@ -1,0 +1,68 @@
+"""The rules that span the parts of a spec, and need no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from service.spec import model as models
+from service.spec.catalog import load
+from service.spec.verdict import Fault
+
+if TYPE_CHECKING:
+    from service.spec.job import JobSpec
+
+
+def across_parts(spec: JobSpec) -> list[Fault]:
+    """Every fault, in the order of the spec."""
+    return [*_batches(spec), *models.faults(spec.model), *_metrics(spec), *_monitors(spec)]
+
+
+def _batches(spec: JobSpec) -> list[Fault]:
+    training, _ = spec.dataset.split_sizes
+    if training and not (spec.dataloader.drop_last and training < spec.dataloader.batch_size):
+        return []
+    detail = f"{training} training samples in batches of {spec.dataloader.batch_size} leave nothing to train on."
+    suggestion = "Use a smaller batch_size, drop_last: false, or more samples."
+    return [Fault(pointer="/dataloader/batch_size", code="no_batches", detail=detail, suggestion=suggestion)]
+
+
+def _metrics(spec: JobSpec) -> list[Fault]:
+    task = "classification" if spec.dataset.is_classification else "regression"
+    found = []
+    for at, metric in enumerate(spec.evaluation.metrics or ()):
+        if load()["metrics"][metric.type]["task"] == task:
+            continue
+        detail = f"{metric.type} measures a {'regression' if task == 'classification' else 'classification'}; this is a {task}."
+        others = [name for name, entry in load()["metrics"].items() if entry["task"] == task]
+        suggestion = f"For a {task}: {', '.join(others)}."
+        found.append(Fault(pointer=f"/evaluation/metrics/{at}", code="wrong_task", detail=detail, suggestion=suggestion))
+    kinds = [metric.type for metric in spec.evaluation.metrics or ()]
+    for at, kind in enumerate(kinds):
+        if kind in kinds[:at]:
+            detail = f"{kind} is measured twice, and its value has one name."
+            found.append(Fault(pointer=f"/evaluation/metrics/{at}", code="duplicate", detail=detail, suggestion="Leave one out."))
+    return found
+
+
+def _monitors(spec: JobSpec) -> list[Fault]:
+    _, validation = spec.dataset.split_sizes
+    found = []
+    for pointer, monitor in _monitored(spec).items():
+        if monitor.startswith("val_") and validation == 0:
+            detail = f"{monitor} is watched, but the validation split is empty."
+            suggestion = "Set dataset.validation_split, for example to 0.1."
+            found.append(Fault(pointer=pointer, code="no_validation_split", detail=detail, suggestion=suggestion))
+        elif monitor.endswith("_accuracy") and not spec.dataset.is_classification:
+            detail = f"{monitor} is watched, but with target: {spec.dataset.target} there are no right answers to count."
+            suggestion = f"Watch {monitor.replace('accuracy', 'loss')} with mode: min."
+            found.append(Fault(pointer=pointer, code="no_accuracy", detail=detail, suggestion=suggestion))
+    return found
+
+
+def _monitored(spec: JobSpec) -> dict[str, str]:
+    watched = {"/checkpoint/monitor": spec.checkpoint.monitor}
+    if spec.training.early_stopping:
+        watched["/training/early_stopping/monitor"] = spec.training.early_stopping.monitor
+    if spec.lr_scheduler is not None and spec.lr_scheduler.type == "ReduceLROnPlateau":
+        watched["/lr_scheduler/monitor"] = spec.lr_scheduler.arguments()["monitor"]
+    return {pointer: monitor for pointer, monitor in watched.items() if monitor}

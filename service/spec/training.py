@@ -1,0 +1,126 @@
+"""How a model is trained: loss, optimizer, schedule, steps, checkpoints, evaluation, resources."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, create_model
+
+from service.spec.catalog import Closed, Declared, annotation, load, union
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+Monitored = Literal["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+Mode = Literal["min", "max"]
+
+
+def _is_pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"this is no regular expression: {error}") from error
+    return value
+
+
+class ParameterGroup(Closed):
+    """Options of the parameters that `match` finds; what is not given is as in the optimizer."""
+
+    match: Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_is_pattern)] = Field(
+        description="A regular expression, searched (upper or lower case) in `name` and in `Class.name` of every parameter, "
+        "as in 0.bias and Linear.bias. The first group that matches a parameter takes it."
+    )
+
+    def options(self) -> dict[str, Any]:
+        """What differs from the optimizer's own options."""
+        return {name: value for name in type(self).model_fields if name != "match" and (value := getattr(self, name)) is not None}
+
+
+class Optimizer(Declared):
+    """An optimizer; `groups` give some parameters options of their own."""
+
+    own_keys: ClassVar[frozenset[str]] = frozenset({"groups"})
+
+    groups: tuple[ParameterGroup, ...] = ()
+
+
+def _with_groups(name: str, entry: dict[str, Any]) -> type[Optimizer]:
+    """The optimizer's record whose groups take that optimizer's arguments."""
+    fields: dict[str, Any] = {
+        argument: (annotation(says) | None, Field(default=None, description=says["help"])) for argument, says in entry["args"].items()
+    }
+    group = create_model(f"{name}Group", __base__=ParameterGroup, __doc__=f"Some parameters' options of {name}.", **fields)
+    groups: Any = Annotated[tuple.__class_getitem__((group, ...)), Field(max_length=100)]
+    described: Any = Field(default=(), description="Options for some parameters.")
+    return create_model(f"Any{name}", __base__=Optimizer, __module__=__name__, groups=(groups, described))
+
+
+if TYPE_CHECKING:
+    Loss = Declared
+    AnyOptimizer = Optimizer
+    Scheduler = Declared
+    Metric = Declared
+else:
+    Loss = union("losses")
+    AnyOptimizer = union("optimizers", base={name: _with_groups(name, entry) for name, entry in load()["optimizers"].items()})
+    Scheduler = union("schedulers")
+    Metric = union("metrics")
+
+
+class DataLoader(Closed):
+    """How samples become batches: `torch.utils.data.DataLoader`."""
+
+    batch_size: Count = 64
+    eval_batch_size: Count = 512
+    shuffle: Flag = True
+    num_workers: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
+    drop_last: Flag = False
+
+
+class EarlyStopping(Closed):
+    """Stop once the monitored value has not improved for `patience` epochs."""
+
+    monitor: Monitored = "val_loss"
+    mode: Mode = "min"
+    patience: Count = 2
+    min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+
+
+class Training(Closed):
+    """How steps are taken."""
+
+    precision: Literal["float32"] = "float32"
+    clip_grad_norm: Positive | None = None
+    gradient_accumulation_steps: Count = 1
+    deterministic: Flag = True
+    early_stopping: EarlyStopping | None = None
+
+
+class Checkpoint(Closed):
+    """When state is saved, and which epoch's weights become the model (the last's where nothing is monitored)."""
+
+    every_n_epochs: Count = 1
+    every_n_steps: Count | None = None
+    monitor: Monitored | None = None
+    mode: Mode = "max"
+    keep_last: Count = 2
+
+
+class Evaluation(Closed):
+    """What is measured after training on the test split, and after every epoch on the validation split, besides the loss."""
+
+    metrics: Annotated[tuple[Metric, ...], Field(max_length=50)] | None = Field(
+        default=None, description="torchmetrics' names. Left out: Accuracy and ConfusionMatrix, where there are classes."
+    )
+
+
+class Resources(Closed):
+    """What the job may use, and for how long. `threads` is part of the numbers: it is filled in at submit and kept."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    gpus: Annotated[int, Field(strict=True, ge=1, le=1)] = 1
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=2_419_200)] = 86_400
+    max_retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 2
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0

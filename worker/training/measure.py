@@ -1,0 +1,75 @@
+"""What a training step costs, counted on `meta`: operations, and memory for weights, gradients, optimizer state and activations."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from service.spec.verdict import Memory
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One forward pass in training: its output, its floating point operations, and the bytes that it keeps for the backward pass."""
+
+    output: torch.Tensor
+    flops: int
+    kept_bytes: int
+
+
+def forward(module: nn.Module, batch: torch.Tensor) -> Forward:
+    """Run a batch through on meta, counting. Raises what torch raises."""
+    kept: dict[int, int] = {}
+    own = {tensor.untyped_storage()._cdata for tensor in (*module.parameters(), *module.buffers(), batch)}  # noqa: SLF001  # the storage's identity
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:  # noqa: SLF001  # see above
+            kept[storage._cdata] = storage.nbytes()  # noqa: SLF001
+        return tensor
+
+    held = list[torch.Tensor]()
+
+    def hold(tensor: torch.Tensor) -> torch.Tensor:
+        held.append(tensor)  # else its storage's identity may be given to another
+        return keep(tensor)
+
+    counter = FlopCounterMode(display=False)
+    with counter, torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+        output = module(batch)
+    return Forward(output=output, flops=counter.get_total_flops(), kept_bytes=sum(kept.values()))
+
+
+def memory(module: nn.Module, optimizer: torch.optim.Optimizer, *, kept_bytes: int, batch: torch.Tensor, output: torch.Tensor) -> Memory:
+    """Bytes of a training step at its fullest. `optimizer` has made a step over tiny parameters of the same numbers of dimensions."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    weights = _bytes([*module.parameters(), *module.buffers()])
+    # the batch as it came, and the output with its gradient
+    activations = kept_bytes + _bytes([batch]) + 2 * _bytes([output])
+    return Memory(
+        weights=weights,
+        gradients=_bytes(trained),
+        optimizer_state=sum(_state_bytes(optimizer, parameter) for parameter in trained),
+        activations=activations,
+    )
+
+
+def _bytes(tensors: list[Any]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _state_bytes(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> int:
+    """What the optimizer keeps for a parameter, by what it keeps for a tiny one of as many dimensions."""
+    tiny = next((each for group in optimizer.param_groups for each in group["params"] if each.dim() == parameter.dim()), None)
+    if tiny is None:
+        return 0
+    kept = [
+        value for value in optimizer.state[tiny].values() if isinstance(value, torch.Tensor) and value.dim() == tiny.dim() and value.dim()
+    ]
+    sizes = [[full if side == 2 else side for side, full in zip(value.shape, parameter.shape, strict=True)] for value in kept]
+    return sum(math.prod(size) * value.element_size() for size, value in zip(sizes, kept, strict=True))
