@@ -7,12 +7,13 @@ import signal
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 
 from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
-from service.adapters.preflight_child import PreflightChildren
+from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.stores import Stores
@@ -52,7 +53,9 @@ def build(settings: ApiSettings) -> Api:
     """The API's parts, joined; nothing connects before its first use."""
     stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
     artifacts = S3Artifacts(settings)
-    preflight = PreflightChildren(children=settings.preflight_children)
+    preflight = PreflightChildren(
+        children=settings.preflight_children, contained=partial(contained_child, trusts_code=settings.uncontained_code)
+    )
     doorbell = CeleryDoorbell(celery_app(settings.redis_url))
 
     def ring_now() -> None:

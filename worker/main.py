@@ -10,12 +10,13 @@ import signal
 import socket
 import sys
 import threading
+from functools import partial
 from importlib.metadata import version
 
 from celery import signals
 
 from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
-from service.adapters.preflight_child import PreflightChildren
+from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.stores import Stores
@@ -90,7 +91,7 @@ def main() -> int:
 def _work(arguments: argparse.Namespace, settings: WorkerSettings, stores: Stores, artifacts: S3Artifacts, keeper: ZygoteKeeper) -> None:
     draining = threading.Event()
     app = celery_app(settings.redis_url)
-    preflight = PreflightChildren()
+    preflight = PreflightChildren(contained=partial(contained_child, trusts_code=settings.uncontained_code))
     around = Surroundings(
         jobs=stores.jobs,
         attempts=stores.attempts,
@@ -98,6 +99,7 @@ def _work(arguments: argparse.Namespace, settings: WorkerSettings, stores: Store
         artifacts=artifacts,
         preflight=preflight,
         threads=settings.threads,
+        trusts_code=settings.uncontained_code,
         shelf=DatasetShelf(operators=settings.datasets_dir, fetched=settings.work_dir / "datasets", artifacts=artifacts),
         spawner=keeper,
         draining=draining,

@@ -18,8 +18,9 @@ from service.jobs.errors import Fenced, StorageUnavailable, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job, JobError
 from service.jobs.ports import ArtifactStore, AttemptStore, Claim, FactLog, Flags, JobStore, Outcome, Preflight, Report
 from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
-from service.spec.checking import needed, verdict
+from service.spec.checking import is_custom, needed, verdict
 from service.sweeping import json_lines
+from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
 from worker.datasets import DatasetMissing, DatasetShelf
 from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
@@ -28,6 +29,7 @@ from worker.zygote import Trainer, ZygoteGone
 
 FLAG_SECONDS = 1.0
 EXIT_SECONDS = 10.0
+MAX_LINE = 16 * 1024**2
 
 
 class Spawner(Protocol):
@@ -47,6 +49,7 @@ class Surroundings:
     artifacts: ArtifactStore
     preflight: Preflight
     threads: int
+    trusts_code: bool
     shelf: DatasetShelf
     spawner: Spawner
     draining: threading.Event
@@ -131,7 +134,7 @@ class _Attempt:
         resume, fault = fetch_checkpoint(self.around.artifacts, self.claim.job, self.folder / "resume")
         if fault:
             self.reporter.say("warning", fault)
-        trainer = self.around.spawner.spawn()
+        trainer = self._started(spec, datasets_dir)
         try:
             job = {
                 "job_id": self.claim.job.id,
@@ -147,6 +150,24 @@ class _Attempt:
             trainer.kill()
             trainer.wait(EXIT_SECONDS)
             trainer.close()
+
+    def _started(self, spec: dict[str, Any], datasets_dir: Path) -> Trainer:
+        """A warm trainer; for custom code a contained one, unless the operator trusts it."""
+        if not is_custom(spec) or self.around.trusts_code:
+            return self.around.spawner.spawn()
+        try:
+            trainer = ContainedTrainer.start(self.folder, datasets_dir)
+        except NotContained as error:
+            raise _Given(_failed(Reason.USER_CODE, str(error))) from error
+        self._thread("written", self._watch_written)
+        return trainer
+
+    def _watch_written(self) -> None:
+        while not self.over.wait(FLAG_SECONDS):
+            if written_bytes(self.folder) > WRITTEN_BYTES:
+                detail = f"The job's code wrote more than {WRITTEN_BYTES // 1024**3} GiB."
+                self.inbox.put(_Given(_failed(Reason.USER_CODE, detail)))
+                return
 
     def _checked_spec(self) -> dict[str, Any]:
         """The resolved spec; where there was no torch beside the API, the check is this attempt's first phase."""
@@ -221,8 +242,13 @@ class _Attempt:
                 self._heed(item)
 
     def _read_facts(self, trainer: Trainer) -> None:
-        for line in trainer.facts:
-            self.inbox.put(from_line(line))
+        # with custom code inside, a line may be anything, and endless
+        for line in iter(lambda: trainer.facts.readline(MAX_LINE), b""):
+            try:
+                self.inbox.put(from_line(line))
+            except ValueError as error:
+                self.inbox.put(_Given(_failed(Reason.USER_CODE, f"The trainer said what is {error}.")))
+                return
         self.inbox.put(None)
 
     def _hold_lease(self) -> None:
@@ -268,6 +294,8 @@ class _Attempt:
     def _take_home(self, folder: Path) -> None:
         """Add what only the supervisor knows to the artifacts, and upload them."""
         job = self.claim.job
+        if not folder.resolve().is_relative_to(self.folder.resolve()) or links_in(folder):
+            raise _Given(_failed(Reason.USER_CODE, "The job's code put links where its results should be."))
         self.reporter.put(Report(phase=Phase.UPLOADING, logs=["uploading"]))
         self.reporter.flush(force=True)
         metrics = self.around.facts.metrics(job.project, job.id) or ()

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Self
 
 import torch
 
+from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from service.spec.model import frozen
 from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, seeded_model
@@ -52,6 +53,7 @@ def serve(commands: BinaryIO, facts: BinaryIO) -> None:
     stop = threading.Event()
     threading.Thread(target=_listen, args=(commands, stop), daemon=True, name="commands").start()
     lock = threading.Lock()
+    job = json.loads(first)
 
     def tell(fact: Fact) -> None:
         with lock:
@@ -59,12 +61,12 @@ def serve(commands: BinaryIO, facts: BinaryIO) -> None:
             facts.flush()
 
     try:
-        _attempt(json.loads(first), tell=tell, stopping=stop.is_set)
+        _attempt(job, tell=tell, stopping=stop.is_set)
     except BrokenPipeError:
         os._exit(1)  # nobody listens any more
     except BaseException as error:  # the last line of a process: whatever it was becomes one fact
         tell(LogLine(text=traceback.format_exc(), level="error"))
-        tell(_failure(error))
+        tell(_failure(error, custom=is_custom(job["spec"])))
 
 
 def _listen(commands: BinaryIO, stop: threading.Event) -> None:
@@ -74,7 +76,7 @@ def _listen(commands: BinaryIO, stop: threading.Event) -> None:
     os._exit(1)  # the supervisor is gone: whatever goes on here is worthless
 
 
-def _failure(error: BaseException) -> Failed:
+def _failure(error: BaseException, *, custom: bool) -> Failed:
     match error:
         case DataMissing():
             return Failed(code="bad_data", message=str(error))
@@ -86,6 +88,8 @@ def _failure(error: BaseException) -> Failed:
             return Failed(code="out_of_memory", message="Memory ran out.", hint="Use a smaller batch_size or model.")
         case OSError() if error.errno == errno.ENOSPC:
             return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
+    if custom:
+        return Failed(code="user_code", message=f"{type(error).__name__}: {error}", hint="The log has the trace of your code.")
     return Failed(
         code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the log has its trace."
     )

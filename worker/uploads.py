@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mimetypes
+import os
 import shutil
+import stat
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,7 @@ class Uploader:
         prefix = checkpoint_prefix(claim.job.project, claim.job.id, claim.token, written.step)
         folder = Path(written.directory)
         for file in written.files:
-            self._file(prefix + file["path"], folder / file["path"])
+            self._file(prefix + file["path"], folder / file["path"], inside=folder)
         manifest = {"epoch": written.epoch, "step": written.step, "token": claim.token, "files": written.files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest).encode(), "application/json")
         shutil.rmtree(folder)
@@ -53,7 +56,7 @@ class Uploader:
         files = []
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = path.relative_to(folder).as_posix()
-            self._file(prefix + name, path)
+            self._file(prefix + name, path, inside=folder)
             files.append({"path": name, "size": path.stat().st_size, "sha256": sha256(path), "content_type": content_type(name)})
         manifest = {"job_id": claim.job.id, "token": claim.token, "files": files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest, indent=2).encode(), "application/json")
@@ -66,8 +69,9 @@ class Uploader:
             except StorageUnavailable:
                 return
 
-    def _file(self, key: str, path: Path) -> None:
-        self._persist(lambda: self._artifacts.put_file(key, path, content_type=content_type(key)))
+    def _file(self, key: str, path: Path, *, inside: Path) -> None:
+        with held(path, inside=inside) as file:
+            self._persist(lambda: self._artifacts.put_file(key, file, content_type=content_type(key)))
 
     def _bytes(self, key: str, data: bytes, kind: str) -> None:
         self._persist(lambda: self._artifacts.put_bytes(key, data, content_type=kind))
@@ -120,6 +124,22 @@ def _download(artifacts: ArtifactStore, prefix: str, folder: Path) -> dict[str, 
         if sha256(path) != file["sha256"]:
             raise ValueError(f"{file['path']} does not have the SHA-256 of its manifest")
     return {"directory": str(folder), "epoch": manifest["epoch"], "step": manifest["step"]}
+
+
+@contextlib.contextmanager
+def held(path: Path, *, inside: Path) -> Iterator[Path]:
+    """A name for an opened plain file that nobody can exchange for another. Raises PermissionError where it lies outside, or is a link.
+
+    A trainer with custom code may put a link to the worker's own files in its folder, at any moment.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        name = Path(f"/proc/self/fd/{descriptor}")
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not name.resolve().is_relative_to(inside.resolve()):
+            raise PermissionError(f"{path} is no plain file of this attempt")
+        yield name
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: Path) -> str:

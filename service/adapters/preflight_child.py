@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from service.adapters import bubblewrap
 from service.jobs.errors import PreflightBusy, Unavailable
 from service.spec.checking import digest, is_custom
 from service.spec.verdict import Checked, Fault
@@ -27,14 +28,14 @@ StartContained = Callable[[], "subprocess.Popen[bytes]"]
 class PreflightChildren:
     """A few children, each checking one spec at a time, and the verdicts of late by what they depend on.
 
-    `contained` starts a throw-away child for custom code, or is the sentence that says why none can be had.
+    `contained` starts a throw-away child for custom code. Raises NotContained.
     """
 
     def __init__(
         self,
         *,
         children: int = 1,
-        contained: StartContained | str = "This process starts no contained children.",
+        contained: StartContained,
         timeout_seconds: float = 20,
         wait_seconds: float = 5,
         start_seconds: float = 90,
@@ -46,6 +47,7 @@ class PreflightChildren:
         for _ in range(children):
             self._idle.put(None)
         self._places = children
+        self._apart = threading.BoundedSemaphore(children)
         self._verdicts: OrderedDict[str, Checked] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -102,15 +104,20 @@ class PreflightChildren:
 
     def _checked_apart(self, parts: Mapping[str, Any]) -> Checked:
         """Custom code gets a child of its own, contained, that is thrown away."""
-        if isinstance(self._contained, str):
-            detail = f"Custom code cannot be contained here, so it is not run. {self._contained}"
+        if not self._apart.acquire(timeout=self._wait):
+            raise PreflightBusy("Every contained child is busy.")
+        try:
+            child = _Child(self._contained(), start_seconds=self._start_seconds)
+            try:
+                return child.ask(parts, seconds=self._timeout)
+            finally:
+                child.kill()
+        except NotContained as error:
+            detail = f"Custom code cannot be contained here, so it is not run. {error}"
             suggestion = "Install bubblewrap; or trust every user with this machine, and set TRAINYARD_UNCONTAINED_CODE=true."
             return Checked(errors=(Fault(pointer="/model/code", code="no_containment", detail=detail, suggestion=suggestion),))
-        child = _Child(self._contained(), start_seconds=self._start_seconds)
-        try:
-            return child.ask(parts, seconds=self._timeout)
         finally:
-            child.kill()
+            self._apart.release()
 
     def _ready(self, child: _Child | None) -> _Child:
         """A live child in place of none or of a dead one; the place is kept whatever happens."""
@@ -133,6 +140,20 @@ def start_child(memory_bytes: int) -> subprocess.Popen[bytes]:
     # -c instead of -m: a module that is also imported by others must not run twice under two names
     command = [sys.executable, "-c", f"import {CHILD_MODULE} as child; child.main()", str(memory_bytes)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+class NotContained(Exception):
+    """Code cannot be contained on this machine; the text says why."""
+
+
+def contained_child(*, trusts_code: bool) -> subprocess.Popen[bytes]:
+    """A checking child for custom code: contained, or as any other where the operator trusts it. Raises NotContained."""
+    if trusts_code:
+        return start_child(MEMORY_BYTES)
+    reason = bubblewrap.unavailable()
+    if reason is not None:
+        raise NotContained(reason)
+    return bubblewrap.start("check", limits=bubblewrap.Limits(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 class _Gone(Exception):

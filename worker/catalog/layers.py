@@ -98,7 +98,7 @@ def _fractional(d: int) -> Kind:
     }
 
 
-def _padding(d: int, what: str, *, minimum: int | None = 0) -> Kind:
+def _padding(d: int, what: str, *, minimum: int | None = None) -> Kind:
     size = integer("On every side, or [left, right, top, bottom, ...].", minimum, many=[2 * d])
     return {"help": f"Adds {what} around {_SPACE[d]}.", "padding": size}
 
@@ -108,7 +108,7 @@ def _batch_norm(what: str) -> Kind:
         "help": f"Normalise {what} over the batch.",
         "num_features": inferred("Channels of the input."),
         "eps": number("Added to the variance.", 0),
-        "momentum": share("Of the running statistics; null averages over all batches.", nullable=True),
+        "momentum": number("Of the running statistics, usually 0 to 1; null averages over all batches.", nullable=True),
         "affine": flag("Learn a scale and a shift."),
         "bias": flag("Learn the shift, where `affine`."),
         "track_running_stats": flag("Keep running statistics for evaluation."),
@@ -120,7 +120,7 @@ def _instance_norm(d: int) -> Kind:
         "help": f"Normalise each channel of each sample over {_SPACE[d]}.",
         "num_features": inferred("Channels of the input."),
         "eps": number("Added to the variance.", 0),
-        "momentum": share("Of the running statistics."),
+        "momentum": number("Of the running statistics, usually 0 to 1."),
         "affine": flag("Learn a scale and a shift."),
         "bias": flag("Learn the shift, where `affine`."),
         "track_running_stats": flag("Keep running statistics for evaluation."),
@@ -235,9 +235,9 @@ LAYERS: dict[str, dict[str, Any]] = {
     **{f"FractionalMaxPool{d}d": _fractional(d) for d in (2, 3)},
     **{f"ReflectionPad{d}d": _padding(d, "a mirror image") for d in (1, 2, 3)},
     **{f"ReplicationPad{d}d": _padding(d, "copies of the edge") for d in (1, 2, 3)},
-    **{f"CircularPad{d}d": _padding(d, "the other side") for d in (1, 2, 3)},
-    **{f"ZeroPad{d}d": _padding(d, "zeros", minimum=None) for d in (1, 2, 3)},
-    **{f"ConstantPad{d}d": _padding(d, "a value", minimum=None) | {"value": number("The value.")} for d in (1, 2, 3)},
+    **{f"CircularPad{d}d": _padding(d, "the other side", minimum=0) for d in (1, 2, 3)},
+    **{f"ZeroPad{d}d": _padding(d, "zeros") for d in (1, 2, 3)},
+    **{f"ConstantPad{d}d": _padding(d, "a value") | {"value": number("The value.")} for d in (1, 2, 3)},
     "Flatten": {
         "help": "Join dimensions into one; by default all but the batch.",
         "start_dim": integer("First dimension to join, the batch being 0."),

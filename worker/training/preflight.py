@@ -18,9 +18,9 @@ from torch import nn
 from service.spec.catalog import Declared
 from service.spec.checking import Parts
 from service.spec.lints import last_leaf
-from service.spec.model import Composite, FromJob, Model, Sequential, Torchvision, built, frozen
+from service.spec.model import Composite, FromJob, Model, Module, Sequential, Torchvision, built, frozen, leaves
 from service.spec.verdict import Checked, Fault, LayerRow, Memory, SpecWarning
-from worker.training.build import UserCodeFault, build_model
+from worker.training.build import UserCodeFault, build_model, build_optimizer
 from worker.training.measure import forward, memory
 from worker.training.samples import Sampled, sample
 from worker.training.shapes import TORCH_ERRORS, Abstractly, Walk, count, first_line, walk
@@ -86,17 +86,19 @@ def _model(parts: Parts, sampled: Sampled) -> Built | None:
     """The model on meta. A list of layers that cannot all be read is checked as far as it can."""
     if sampled.train is None:
         return None
+    # another number than the training batch's: a model that mixes samples shows by it
+    rows = 3 if parts.batch_sizes()[0] == 2 else 2
     if parts.model is None:
         prefix = parts.readable_layers()
         if not prefix:
             return None
-        found = _walked(Sequential(type="Sequential", layers=prefix), sampled.train)
+        found = _walked(Sequential(type="Sequential", layers=prefix), sampled.train, rows)
         found.unchecked.append(f"/model/layers/{len(prefix)}")
         return found
     if isinstance(parts.model, FromJob) and parts.model.model is None:
         return None
     inner = built(parts.model)
-    made = _walked(inner, sampled.train) if isinstance(inner, Composite) else _named(parts, inner, sampled.train)
+    made = _walked(inner, sampled.train, rows) if isinstance(inner, Composite) else _named(parts, inner, sampled.train, rows)
     if isinstance(parts.model, FromJob):
         made.model = parts.model.model_copy(update={"model": made.model})
         made.faults = [_in_warm_start(fault) for fault in made.faults]
@@ -105,33 +107,37 @@ def _model(parts: Parts, sampled: Sampled) -> Built | None:
     return made
 
 
-def _walked(model: Composite, batch: torch.Tensor) -> Built:
-    found: Walk = walk(model, sample=batch)
+def _walked(model: Composite, batch: torch.Tensor, rows: int) -> Built:
+    found: Walk = walk(model, sample=batch, rows=rows)
     output = found.output.shape[1:] if found.complete and found.output is not None else None
     assert isinstance(found.model, Sequential | Composite)  # noqa: S101  # a walk keeps the kind
     return Built(found.model, found.faults, found.unchecked, found.rows, found.module, output)  # type: ignore[arg-type]  # see above
 
 
-def _named(parts: Parts, model: Any, batch: torch.Tensor) -> Built:
+def _named(parts: Parts, model: Any, batch: torch.Tensor, rows: int) -> Built:
     """A model that comes whole, of torchvision or of the user's: one fault says what it does not take."""
     assert parts.dataset is not None  # noqa: S101  # nothing is built without
     if isinstance(model, Torchvision):
         model = model.model_copy(update={"num_classes": model.num_classes or parts.dataset.facts.num_classes})
-    pointer = "/model" if isinstance(model, Torchvision) else "/model/code"
     made = Built(model, [], [], [])
     try:
-        with Abstractly():
-            module = build_model(model).to("meta").eval()
-        rows, output = _tabled(module, batch.to("meta").expand(2, *batch.shape))
+        if isinstance(model, Module):
+            module = build_model(model).eval()
+            table, output = _tabled(module, torch.rand(rows, *batch.shape))
+        else:
+            with Abstractly():
+                module = build_model(model).to("meta").eval()
+            table, output = _tabled(module, batch.to("meta").expand(rows, *batch.shape))
     except UserCodeFault as error:
-        made.faults.append(
-            Fault(pointer=pointer, code="user_code", detail=f"Making the model failed: {error}", suggestion="Try it by hand.")
-        )
+        detail, suggestion = f"Making the model failed: {error}", "Try it by hand."
+        made.faults.append(Fault(pointer="/model/code", code="user_code", detail=detail, suggestion=suggestion))
         return made
-    except TORCH_ERRORS as error:
-        made.faults.append(_does_not_take(model, batch, error, pointer))
+    except Exception as error:  # the user's forward may raise anything at all
+        if not isinstance(model, Module) and not isinstance(error, TORCH_ERRORS):
+            raise
+        made.faults.append(_does_not_take(model, batch, error, "/model/code" if isinstance(model, Module) else "/model"))
         return made
-    made.module, made.rows, made.output = module, rows, output
+    made.module, made.rows, made.output = module, table, output
     return made
 
 
@@ -198,23 +204,60 @@ def _step(parts: Parts, model: Built, sampled: Sampled, faults: list[Fault]) -> 
         faults.append(Fault(pointer="/model", code="too_large", detail=detail, suggestion="Use smaller layers."))
         return _Costs()
     first, last = parts.batch_sizes()
-    costs = _Costs(batch=sampled.train.to("meta").expand(first, *sampled.train.shape))
+    _count_for_real(model.module)
+    # not expanded from one sample: what writes in place shows on a tensor of its own only
+    device = "cpu" if isinstance(built(model.model), Module) else "meta"
+    costs = _Costs(batch=torch.zeros((first, *sampled.train.shape), dtype=sampled.train.dtype, device=device))
     assert costs.batch is not None  # noqa: S101  # for the reader of types
     try:
         counted = forward(model.module.train(), costs.batch)
         costs.output, costs.kept_bytes, costs.flops_per_sample = counted.output, counted.kept_bytes, counted.flops // first
+        if counted.output.shape != (first, *(model.output or ())):
+            raise ValueError(  # noqa: TRY301  # one place says what a batch's fault is
+                f"the output is {list(counted.output.shape)}, where {[first, *(model.output or ())]} was expected: samples mix"
+            )
+        if device == "cpu":
+            _real_step(parts, model.module, counted.output)
+        elif _writes_in_place(model.model):
+            model.module(costs.batch).sum().backward()
         if last != first:
             first = last
             with torch.no_grad():
                 model.module(costs.batch[:last])
-    except TORCH_ERRORS as error:
+    except Exception as error:  # the user's forward may raise anything at all
+        if device != "cpu" and not isinstance(error, TORCH_ERRORS):
+            raise
         faults.append(_batch_fault(first, last, error))
         return costs
     faults += _evaluates(model, sampled)
     return costs
 
 
+def _real_step(parts: Parts, module: nn.Module, output: torch.Tensor) -> None:
+    """Backward and a step of a custom model, whose gradients nobody knows."""
+    output.sum().backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+    if parts.optimizer is not None:
+        build_optimizer(parts.optimizer, module).step()
+    module.zero_grad()
+
+
+def _count_for_real(module: nn.Module) -> None:
+    """BatchNorm with momentum null reads its number of batches, which meta tensors have not."""
+    for each in module.modules():
+        if isinstance(getattr(each, "num_batches_tracked", None), torch.Tensor):
+            each.num_batches_tracked = torch.tensor(0)
+
+
+def _writes_in_place(model: Model) -> bool:
+    """Whether a layer writes into its input, which only the backward pass may mind."""
+    inner = built(model)
+    return isinstance(inner, Composite) and any(layer.arguments().get("inplace") for _, layer in leaves(inner, ""))
+
+
 def _batch_fault(rows: int, last: int, error: Exception) -> Fault:
+    if "inplace" in str(error):
+        detail = f"A layer with inplace: true overwrites what another needs for its gradient: {first_line(error)}"
+        return Fault(pointer="/model", code="inplace", detail=detail, suggestion="Leave inplace out.")
     what = "The last batch" if rows == last else "A batch"
     detail = f"{what} has {rows} sample{'s' if rows > 1 else ''}: {first_line(error)}"
     suggestion = "Set dataloader.drop_last: true, or another batch_size."
@@ -276,7 +319,7 @@ def _optimizer(parts: Parts, model: Built, costs: _Costs, faults: list[Fault]) -
         costs.memory = memory(model.module, tiny, kept_bytes=costs.kept_bytes, batch=costs.batch, output=costs.output)
     if parts.lr_scheduler is not None:
         scheduler, wrong = parts.timed_scheduler()
-        faults += wrong or scheduler_faults(scheduler, tiny)
+        faults += wrong or scheduler_faults(scheduler, parts.optimizer, tiny)
 
 
 def _not_checked(model: Built) -> list[SpecWarning]:

@@ -15,9 +15,6 @@ from service.spec.model import AnyLayer, Composite, Concat, Graph, Node, Paralle
 from service.spec.verdict import Fault, LayerRow
 from worker.training.build import build_layer, joined
 
-ROWS = 2
-"""Samples in the batch that is run through."""
-
 _AXIS = {
     "in_features": -1,
     "in1_features": -1,
@@ -45,6 +42,9 @@ TORCH_ERRORS = (
     OverflowError,
 )
 """What torch raises at a layer that cannot be, or cannot take its input."""
+
+_CHEAP = 20_000
+"""Numbers that a layer without weights may be tried on for real: some 20 microseconds."""
 
 _KEEPS_SHAPE = ("Dropout", "Norm", "ReLU", "ELU", "Shrink", "shrink", "Sigmoid", "Softm", "LogSoftmax", "Tanh", "tanh")
 
@@ -87,14 +87,14 @@ class Walk:
         return self.complete and not self.faults
 
 
-def walk(model: Composite, *, sample: torch.Tensor) -> Walk:
-    """Run a batch of samples like `sample` (on meta, without the batch) through, layer by layer.
+def walk(model: Composite, *, sample: torch.Tensor, rows: int = 2) -> Walk:
+    """Run a batch of `rows` samples like `sample` (on meta, without the batch) through, layer by layer.
 
     After a layer of a wrong size goes on with the right one, after another fault with the layer's declared output size; where it has
     none, the layers that depend on it are listed as unchecked.
     """
     found = Walk()
-    batch = sample.to("meta").expand(ROWS, *sample.shape)
+    batch = sample.to("meta").expand(rows, *sample.shape)
     found.model, found.module, found.output = _Walker(found).run(model, [batch], "/model", ())
     if found.output is not None and (not found.rows or found.rows[-1].output_shape != tuple(found.output.shape[1:])):
         found.rows.append(LayerRow(path="", type=model.type, output_shape=tuple(found.output.shape[1:]), num_parameters=0))
@@ -209,6 +209,9 @@ class _Walker:
                 self._found.unchecked.append(at_node)
                 values[node.name], nodes[at] = None, (node, None)
                 continue
+            if node.layer.type in ("Add", "Multiply") and len({each.dim() for each in inputs}) > 1:
+                detail = f"{node.layer.type} is given {' and '.join(str(shown(each)) for each in inputs)} per sample: samples would mix."
+                self._fault(f"{pointer}/nodes/{at}/inputs", "inputs", detail, "Give inputs of the same number of dimensions.")
             if isinstance(node.layer, Composite) and len(inputs) > 1:
                 detail = f"{node.layer.type} takes one input; `{node.name}` is given {len(inputs)}."
                 self._fault(f"{pointer}/nodes/{at}/inputs", "inputs", detail, "Join them first, with Add or Cat.")
@@ -235,6 +238,9 @@ class _Walker:
         try:
             with torch.no_grad():
                 output = module(*inputs)
+            if _is_cheap(module, inputs):
+                _try_for_real(module, inputs)
+            _mind_output_padding(layer)
         except TORCH_ERRORS as error:
             self._refused(layer, inputs, pointer, error)
             return sized, module, self._declared_output(sized, inputs)
@@ -326,6 +332,32 @@ class _Walker:
         # the rounds of a Repeat say the same thing
         if not any(each.pointer == pointer and each.code == code for each in self._found.faults):
             self._found.faults.append(fault)
+
+
+def _is_cheap(module: nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
+    """Whether to run it on real numbers too: meta forgives a little more than the CPU does, as a Softmax over a dimension too many."""
+    return not module.state_dict() and sum(each.numel() for each in inputs) <= _CHEAP
+
+
+def _try_for_real(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    numbers = [torch.zeros(each.shape, dtype=each.dtype, requires_grad=each.is_floating_point()) for each in inputs]
+    # a copy, since a leaf of autograd may not be written in place
+    output = module(*(each.clone() for each in numbers))
+    if getattr(module, "inplace", False) and isinstance(output, torch.Tensor) and output.requires_grad:
+        output.sum().backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+
+
+def _mind_output_padding(layer: Declared) -> None:
+    """Torch minds it only where it computes. Raises ValueError."""
+    if "output_padding" not in type(layer).model_fields:
+        return
+    sides = int(layer.type[-2])
+    padding, stride, dilation = (
+        value if isinstance(value, tuple) else (value,) * sides
+        for value in (getattr(layer, name) for name in ("output_padding", "stride", "dilation"))
+    )
+    if any(each >= max(step, gap) for each, step, gap in zip(padding, stride, dilation, strict=False)):
+        raise ValueError(f"output_padding {list(padding)} has to be smaller than stride {list(stride)} or dilation {list(dilation)}")
 
 
 def shown(batch: torch.Tensor) -> list[int]:

@@ -180,8 +180,13 @@ def _tiny(dims: int) -> nn.Parameter:
     return nn.Parameter(torch.full((2,) * dims, 0.5))
 
 
-def scheduler_faults(scheduler: Declared, optimizer: torch.optim.Optimizer) -> list[Fault]:
-    """What the schedule refuses over this optimizer, in its first steps."""
+def scheduler_faults(scheduler: Declared, declared: Optimizer, tiny: torch.optim.Optimizer) -> list[Fault]:
+    """What the schedule refuses over a fresh optimizer with the groups of the tiny one, in its first steps."""
+    groups = [{**group, "params": [_tiny(each.dim()) for each in group["params"]]} for group in tiny.param_groups]
+    optimizer = make_optimizer(declared, groups)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.full_like(parameter, 0.1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

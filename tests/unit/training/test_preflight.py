@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from service.adapters.preflight_child import PreflightChildren
+from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.api.examples import examples
 from service.spec.checking import needed
 from service.spec.job import JobSpec
@@ -122,7 +122,7 @@ def test_every_example_is_valid_without_warnings(name: str):
 
 def test_a_child_that_dies_is_replaced():
     """The next check is served by a fresh one."""
-    children = PreflightChildren()
+    children = PreflightChildren(contained=lambda: contained_child(trusts_code=False))
     try:
         assert not children.check(needed(GOOD)).errors
         process = children._idle.queue[0]._process

@@ -1,0 +1,67 @@
+"""The first thing that runs inside a containment: limits on this process and its descendants, then one entry. Started by service.adapters.bubblewrap.
+
+Nothing heavy is imported before the limits hold.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import sys
+
+from service.adapters.bubblewrap import Limits
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+def main() -> None:
+    """The command line is ENTRY, the limits as JSON, and for `train` the descriptors of the command and the fact pipe."""
+    entry, limits, *arguments = sys.argv[1:]
+    confine(Limits(**json.loads(limits)))
+    del sys.argv[1:]  # the entries read their own
+    match entry, arguments:
+        case "check", []:
+            from worker.training import preflight
+
+            preflight.main()
+        case "train", [commands, facts]:
+            _train(int(commands), int(facts))
+        case _:
+            sys.exit(f"No such entry: {entry} {arguments}. Known: check, train COMMANDS_FD FACTS_FD.")
+
+
+def confine(limits: Limits) -> None:
+    """Set every limit for good, and give up what could lift one."""
+    for kind, most in (
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_NPROC, limits.processes),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        if most is not None:
+            resource.setrlimit(kind, (_within(kind, most),) * 2)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0)):
+        if libc.prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
+
+
+def _within(kind: int, most: int) -> int:
+    """A hard limit that is lower already stays: raising it is not ours to do."""
+    _, hard = resource.getrlimit(kind)
+    return most if hard == resource.RLIM_INFINITY else min(most, hard)
+
+
+def _train(commands: int, facts: int) -> None:
+    from worker.trainer import serve
+
+    # the command pipe is not closed: a thread reads it, and closing would wait for that thread
+    with os.fdopen(facts, "wb") as out:
+        serve(os.fdopen(commands, "rb"), out)
+        out.flush()
+    os._exit(0)  # the user's threads and exit hooks have no say in when it ends
