@@ -1,0 +1,71 @@
+"""Everything a spec can say, trained for real: each example, and its train.py beside it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from safetensors.torch import load_file
+
+from service.api.examples import examples
+from tests.e2e.stack import Stack, running_stack
+from tests.servers import S3Server
+
+SMALL = {"mnist-lstm": 600, "mnist-mlp": 2000, "mnist-cnn": 600}
+"""Training samples of the examples over whole MNIST; the long runs take them all."""
+MNIST = Path(os.environ.get("TRAINYARD_DATASETS_DIR", Path(__file__).parent.parent.parent.parent / "shared" / "data"))
+LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
+
+
+@pytest.fixture(scope="module")
+def worked(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An API and one worker for the whole file."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    settings = {"TRAINYARD_DATASETS_DIR": str(MNIST)} if MNIST.exists() else {}
+    with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), **settings) as running:
+        running.start_worker()
+        yield running
+
+
+def small(name: str) -> dict:
+    """An example on few samples."""
+    spec = dict(examples()[name])
+    if name in SMALL and not LONG:
+        dataset = spec["dataset"] if isinstance(spec["dataset"], dict) else {"type": spec["dataset"]}
+        spec |= {"dataset": dataset | {"limit": SMALL[name]}, "epochs": 1}
+    return spec
+
+
+@pytest.mark.parametrize("name", examples())
+def test_every_example_trains_and_its_program_gives_the_same_weights(worked: Stack, name: str, tmp_path: Path):
+    """POST, wait, download, run train.py: equal tensors, bit for bit."""
+    if name.startswith("mnist") and not (MNIST / "MNIST").exists():
+        pytest.skip(f"MNIST is not in {MNIST}")
+    job = worked.client.wait(worked.client.submit(small(name))["id"], timeout=250)
+    assert job["state"] == "succeeded", job["error"]
+    worked.client.download(job["id"], tmp_path / "job")
+
+    command = [sys.executable, str(tmp_path / "job" / "train.py"), "--data", str(MNIST), "--out", str(tmp_path / "again.safetensors")]
+    subprocess.run(command, check=True, capture_output=True, timeout=250)
+
+    ours, again = load_file(tmp_path / "job" / "model.safetensors"), load_file(tmp_path / "again.safetensors")
+    assert ours.keys() == again.keys()
+    assert all(ours[key].equal(again[key]) for key in ours)
+
+
+def test_an_error_of_custom_code_in_training_is_the_users(worked: Stack):
+    """The check sees no fault in what fails at the third step: the job fails with the user's own words."""
+    spec = dict(examples()["digits-custom-module"])
+    code = spec["model"]["code"].replace(
+        "return self.layers", "self.seen = getattr(self, 'seen', 0) + 1\n        assert self.seen < 9, 'enough'\n        return self.layers"
+    )
+    job = worked.client.wait(worked.client.submit(spec | {"model": spec["model"] | {"code": code}})["id"], timeout=120)
+
+    assert (job["state"], job["reason"]) == ("failed", "user_code")
+    assert "enough" in job["error"]["message"]
