@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from service.jobs.errors import ArtifactNotFound, NotFinished, PreflightBusy, SpecRejected, Unavailable
+from service.jobs.errors import ArtifactNotFound, JobNotFound, NotFinished, PreflightBusy, SpecRejected, Unavailable
 from service.jobs.job import Device, Job
 from service.jobs.layout import artifacts_prefix, events_key, logs_key, metrics_key
 from service.jobs.ports import ArtifactStore, FactLog, Idempotency, JobStore, Preflight, Submitted, WorkerRegistry
-from service.jobs.state import Reason
+from service.jobs.state import JobState, Reason
 from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
-from service.spec.verdict import SpecWarning, Verdict
+from service.spec.verdict import Fault, SpecWarning, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +41,39 @@ def new_id(now: datetime) -> str:
     return f"job_{int(now.timestamp() * 1000):011x}{secrets.token_hex(5)}"
 
 
-def validate(body: Mapping[str, Any], *, services: Services) -> Verdict:
+def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Verdict:
     """Every fault at once. Without torch beside the API only what needs no torch is checked, and a warning says so."""
+    whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
     try:
-        checked = services.preflight.check(needed(body))
+        checked = services.preflight.check(needed(whole))
     except PreflightBusy:
         raise
     except Unavailable:
-        return _checked_without_torch(body, threads=services.threads)
-    return verdict(body, checked, threads=services.threads)
+        found = _checked_without_torch(whole, threads=services.threads)
+    else:
+        found = verdict(whole, checked, threads=services.threads)
+    if not faults:
+        return found
+    return found.model_copy(update={"valid": False, "resolved_spec": None, "errors": (*faults, *found.errors)})
+
+
+def _with_earlier_model(body: Mapping[str, Any], *, project: str, jobs: JobStore) -> tuple[Mapping[str, Any], list[Fault]]:
+    """The body of a warm start with the earlier job's model in it, and what is wrong with that job."""
+    model = body.get("model")
+    if not isinstance(model, Mapping) or model.get("type") != "Job" or not isinstance(model.get("job_id"), str):
+        return body, []
+    plain = {name: value for name, value in model.items() if name != "model"}
+    try:
+        earlier = jobs.find(project, model["job_id"])
+    except JobNotFound:
+        detail, suggestion = f"There is no job {model['job_id']} in this project.", "Take an id from GET /v1/jobs?state=succeeded."
+        return {**body, "model": plain}, [Fault(pointer="/model/job_id", code="no_job", detail=detail, suggestion=suggestion)]
+    if earlier.state is not JobState.SUCCEEDED and earlier.checkpoint is None:
+        detail = f"Job {earlier.id} is {earlier.state} and has no weights yet."
+        fault = Fault(pointer="/model/job_id", code="no_weights", detail=detail, suggestion="Wait for its first checkpoint, or its end.")
+        return {**body, "model": plain}, [fault]
+    inner = (earlier.resolved_spec or {}).get("model", {})
+    return {**body, "model": plain | {"model": inner.get("model") if inner.get("type") == "Job" else inner}}, []
 
 
 def _checked_without_torch(body: Mapping[str, Any], *, threads: int) -> Verdict:
@@ -60,7 +84,7 @@ def _checked_without_torch(body: Mapping[str, Any], *, threads: int) -> Verdict:
 
 def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | None, services: Services) -> Submitted:
     """Check the spec whole, store the job, wake a worker. Raises SpecRejected, IdempotencyConflict, Unavailable."""
-    found = validate(body, services=services)
+    found = validate(body, project=project, services=services)
     if not found.valid:
         raise SpecRejected(found.errors)
     spec = read_spec(body)

@@ -1,6 +1,6 @@
 """Finds a data set's files: the operator's folder, then the store, then torchvision's own download, which the store keeps.
 
-The download runs in a child process (`python -m worker.datasets NAME DIR`): this module's own process never imports torch.
+The download runs in a child process (`python -m worker.datasets ...`): this module's own process never imports torch.
 """
 
 from __future__ import annotations
@@ -10,16 +10,41 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.jobs.errors import ArtifactNotFound
 from service.jobs.ports import ArtifactStore
+from service.spec.catalog import load
 
 _IDX = tuple(f"raw/{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
 _CIFAR = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     "MNIST": ("MNIST", _IDX),
     "FashionMNIST": ("FashionMNIST", _IDX),
+    "KMNIST": ("KMNIST", _IDX),
     "CIFAR10": ("cifar-10-batches-py", _CIFAR),
+    "CIFAR100": ("cifar-100-python", ("train", "test", "meta")),
+    "USPS": ("", ("usps.bz2", "usps.t.bz2")),
+    "SVHN": ("", ("train_32x32.mat", "test_32x32.mat")),
+    "ImageNet": ("", ("ILSVRC2012_devkit_t12.tar.gz",)),
+    **{
+        name: (folder, ())
+        for name, folder in {
+            "EMNIST": "EMNIST/raw",
+            "QMNIST": "QMNIST/raw",
+            "STL10": "stl10_binary",
+            "Food101": "food-101",
+            "Flowers102": "flowers-102",
+            "OxfordIIITPet": "oxford-iiit-pet",
+            "DTD": "dtd",
+            "GTSRB": "gtsrb",
+            "FGVCAircraft": "fgvc-aircraft-2013b",
+            "StanfordCars": "stanford_cars",
+            "Country211": "country211",
+            "RenderedSST2": "rendered-sst2",
+            "Imagenette": "imagenette2",
+        }.items()
+    },
 }
-"""Folder and files in torchvision's layout; any other data set of the catalog is made on the spot."""
+"""Folder and files in torchvision's layout, no files meaning whatever is there; any other data set of the catalog is made on the spot."""
 
 DOWNLOAD_SECONDS = 1800
 
@@ -48,8 +73,34 @@ class DatasetShelf:
         )
         raise DatasetMissing(
             f"{name} is nowhere to be had (looked at: {looked}). Set TRAINYARD_DATASETS_DIR to a folder in torchvision's layout that holds it, for example "
-            f"{FILES[name][0]}/{FILES[name][1][0]}.gz."
+            f"{'/'.join(filter(None, (FILES[name][0], *FILES[name][1][:1])))}."
         )
+
+    def find_weights(self, model: str, weights: str) -> Path:
+        """The file of torchvision's published weights. Raises DatasetMissing, StorageUnavailable."""
+        name = str(load()["models"][model]["weights"][weights])
+        places = [place / "weights" / name for place in (self._operators, self._fetched) if place is not None]
+        found = next((path for path in places if path.exists()), None)
+        if found is not None:
+            return found
+        target = self._fetched / "weights" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        key = f"datasets/weights/{name}"
+        part = target.with_name(f"{name}.part")
+        try:
+            with part.open("wb") as out:
+                out.writelines(self._artifacts.open(key))
+        except ArtifactNotFound:
+            part.unlink()
+            if not self._ran("weights", model, weights, str(target.parent)) or not target.exists():
+                looked = ", ".join([*map(str, places), f"the store's {key}", "torchvision's download"])
+                raise DatasetMissing(
+                    f"The weights {weights} of {model} are nowhere to be had (looked at: {looked}). Put {name} into one of these places."
+                ) from None
+            self._artifacts.put_file(key, target)
+        else:
+            part.replace(target)
+        return target
 
     def _from_store(self, name: str) -> bool:
         prefix = f"datasets/{FILES[name][0]}/"
@@ -64,36 +115,51 @@ class DatasetShelf:
 
     def _downloaded(self, name: str) -> bool:
         self._fetched.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "worker.datasets", name, str(self._fetched)]
-        try:
-            done = subprocess.run(command, check=False, capture_output=True, timeout=DOWNLOAD_SECONDS)
-        except subprocess.TimeoutExpired:
-            return False
-        if done.returncode != 0 or not _whole(self._fetched, name):
+        if not self._ran("dataset", name, str(self._fetched)) or not _whole(self._fetched, name):
             return False
         folder = self._fetched / FILES[name][0]
         for path in _present(self._fetched, name):
             self._artifacts.put_file(f"datasets/{FILES[name][0]}/{path.relative_to(folder).as_posix()}", path)
         return True
 
+    def _ran(self, *arguments: str) -> bool:
+        """Whether torchvision's own download, in a child process, ended well."""
+        command = [sys.executable, "-m", "worker.datasets", *arguments]
+        try:
+            return subprocess.run(command, check=False, capture_output=True, timeout=DOWNLOAD_SECONDS).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
 
 def _present(place: Path, name: str) -> Sequence[Path]:
     folder, files = FILES[name]
+    if not files:
+        return sorted(path for path in (place / folder).rglob("*") if path.is_file())
     found = (next((path for path in (place / folder / file, place / folder / f"{file}.gz") if path.exists()), None) for file in files)
     return [path for path in found if path is not None]
 
 
 def _whole(place: Path, name: str) -> bool:
-    return len(_present(place, name)) == len(FILES[name][1])
+    return bool(_present(place, name)) and (not FILES[name][1] or len(_present(place, name)) == len(FILES[name][1]))
 
 
-def main(name: str, folder: str) -> None:
-    """Let torchvision download a data set. Runs in the child."""
-    from torchvision import datasets
+def main(kind: str, name: str, *rest: str) -> None:
+    """Let torchvision download a data set (`dataset NAME FOLDER`) or weights (`weights MODEL NAME FOLDER`). Runs in the child."""
+    import torch
 
     import worker.training.vision  # noqa: F401  # before torchvision
 
-    getattr(datasets, name)(folder, download=True)
+    from torchvision import datasets, models  # isort: skip
+
+    if kind == "weights":
+        weights, folder = rest
+        # the file's name carries the start of its SHA-256, which is checked
+        torch.hub.load_state_dict_from_url(
+            models.get_model_weights(name)[weights].url, model_dir=folder, check_hash=True, weights_only=True
+        )
+        return
+    for split in load()["datasets"][name].get("splits", {}).values():
+        getattr(datasets, name)(*rest, download=True, **split)
 
 
 if __name__ == "__main__":

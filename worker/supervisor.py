@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.jobs.errors import Fenced, StorageUnavailable, StoreUnavailable
+from service.jobs.errors import ArtifactNotFound, Fenced, JobNotFound, StorageUnavailable, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job, JobError
 from service.jobs.ports import ArtifactStore, AttemptStore, Claim, FactLog, Flags, JobStore, Outcome, Preflight, Report
 from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
@@ -24,7 +24,7 @@ from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContain
 from worker.datasets import DatasetMissing, DatasetShelf
 from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
-from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint
+from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint, fetch_weights
 from worker.zygote import Trainer, ZygoteGone
 
 FLAG_SECONDS = 1.0
@@ -131,6 +131,7 @@ class _Attempt:
         """A trainer with its job in hand; killed with everything that it started when the block is left."""
         spec = self._checked_spec()
         datasets_dir = self.around.shelf.find(spec["dataset"]["type"])
+        initial = self._initial_weights(spec["model"])
         resume, fault = fetch_checkpoint(self.around.artifacts, self.claim.job, self.folder / "resume")
         if fault:
             self.reporter.say("warning", fault)
@@ -141,6 +142,7 @@ class _Attempt:
                 "spec": spec,
                 "directory": str(self.folder),
                 "datasets_dir": str(datasets_dir),
+                "initial": str(initial) if initial else None,
                 "resume": resume,
             }
             trainer.send(job)
@@ -150,6 +152,20 @@ class _Attempt:
             trainer.kill()
             trainer.wait(EXIT_SECONDS)
             trainer.close()
+
+    def _initial_weights(self, model: dict[str, Any]) -> Path | None:
+        """The file of weights that the model starts from, where it does not start afresh. Raises DatasetMissing, StorageUnavailable."""
+        if model["type"] == "torchvision" and model["weights"]:
+            return self.around.shelf.find_weights(model["name"], model["weights"])
+        if model["type"] != "Job":
+            return None
+        target = self.folder / "initial.safetensors"
+        try:
+            earlier = self.around.jobs.find(self.claim.job.project, model["job_id"])
+            fetch_weights(self.around.artifacts, earlier, model["checkpoint"], target)
+        except (JobNotFound, ArtifactNotFound) as error:
+            raise _Given(_failed(Reason.BAD_DATA, f"The weights of job {model['job_id']} are gone: {error}")) from error
+        return target
 
     def _started(self, spec: dict[str, Any], datasets_dir: Path) -> Trainer:
         """A warm trainer; for custom code a contained one, unless the operator trusts it."""

@@ -18,9 +18,9 @@ import torch
 
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
-from service.spec.model import frozen
+from service.spec.model import FromJob, frozen
 from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, seeded_model
-from worker.training.checkpoint import Snapshot, restore, snapshot, write
+from worker.training.checkpoint import Snapshot, load_initial, restore, save_initial, snapshot, write
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
 from worker.training.evaluate import evaluate
 from worker.training.export import export
@@ -98,7 +98,8 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
     spec, directory = JobSpec.model_validate(job["spec"]), Path(job["directory"])
     tell(PhaseStarted(phase="preparing"))
-    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"])
+    initial = Path(job["initial"]) if job.get("initial") else None
+    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
     steps = -(-len(_groups(run)) // spec.training.gradient_accumulation_steps) * spec.epochs
     where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
@@ -117,15 +118,19 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
     export(run, test, directory / "artifacts", threads=torch.get_num_threads())
+    if initial is not None:
+        save_initial(run.model, initial, directory / "artifacts" / "initial.safetensors")
     tell(Succeeded(directory=str(directory / "artifacts")))
 
 
-def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None) -> Run:
+def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None, initial: Path | None = None) -> Run:
     """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given."""
     torch.set_num_threads(spec.resources.threads or 1)
     device = torch.device("cuda" if spec.resources.device == "gpu" else "cpu")
     splits = load_splits(spec, datasets_dir=datasets_dir)
     model = seeded_model(spec)
+    if initial is not None:
+        load_initial(model, initial, whole=isinstance(spec.model, FromJob))
     freeze(model, frozen(spec.model))
     model = model.to(device)
     optimizer = build_optimizer(spec.optimizer, model)

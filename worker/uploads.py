@@ -104,6 +104,26 @@ def fetch_checkpoint(artifacts: ArtifactStore, job: Job, folder: Path) -> tuple[
     return None, fault
 
 
+def fetch_weights(artifacts: ArtifactStore, job: Job, which: str, target: Path) -> None:
+    """Another job's weights into a file: `best` is its model, or its best so far, `last` its last checkpoint's. Raises ArtifactNotFound."""
+    places = [f"{job.checkpoint.prefix}model.safetensors"] if job.checkpoint else []
+    home = artifacts_prefix(job.project, job.id, job.token) + "model.safetensors"
+    if which == "best":
+        best = [f"{job.checkpoint.prefix}best.safetensors"] if job.checkpoint else []
+        places = [home, *best, *places]
+    else:
+        places = [*places, home]
+    for at, key in enumerate(places, 1):
+        try:
+            with target.open("wb") as out:
+                out.writelines(artifacts.open(key))
+        except ArtifactNotFound:
+            if at == len(places):
+                raise
+        else:
+            return
+
+
 def _committed(artifacts: ArtifactStore, job: Job) -> list[str]:
     """Every checkpoint with a manifest, newest (token, step) first."""
     found = []

@@ -98,9 +98,9 @@ def submit_job(
 
 
 @router.post("/jobs/validate", response_model=Verdict, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
-def validate_job(body: Body, services: Used) -> Verdict:
+def validate_job(body: Body, project: Project, services: Used) -> Verdict:
     """Check a job spec without queueing it: faults, warnings, the layer table, the spec with everything filled in."""
-    return use_cases.validate(body, services=services)
+    return use_cases.validate(body, project=project, services=services)
 
 
 @router.get("/jobs", response_model=JobPage, responses=responses(422), tags=["jobs"])

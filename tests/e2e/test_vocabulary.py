@@ -69,3 +69,50 @@ def test_an_error_of_custom_code_in_training_is_the_users(worked: Stack):
 
     assert (job["state"], job["reason"]) == ("failed", "user_code")
     assert "enough" in job["error"]["message"]
+
+
+def test_a_warm_start_begins_with_the_earlier_jobs_weights(worked: Stack, tmp_path: Path):
+    """Frozen but for the last layer, the rest stays as the earlier job left it; train.py starts from the weights it is handed."""
+    first = worked.client.wait(worked.client.submit(examples()["digits-mlp"])["id"], timeout=120)
+    spec = dict(examples()["digits-mlp"]) | {"model": {"type": "Job", "job_id": first["id"], "freeze": ["1"]}, "epochs": 1}
+    second = worked.client.wait(worked.client.submit(spec)["id"], timeout=120)
+    assert second["state"] == "succeeded", second["error"]
+    worked.client.download(first["id"], tmp_path / "first")
+    worked.client.download(second["id"], tmp_path / "second")
+    command = [sys.executable, str(tmp_path / "second" / "train.py"), "--out", str(tmp_path / "again.safetensors")]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+    before, after, again = (
+        load_file(path)
+        for path in (tmp_path / "first/model.safetensors", tmp_path / "second/model.safetensors", tmp_path / "again.safetensors")
+    )
+    assert before["1.weight"].equal(after["1.weight"])
+    assert not before["4.weight"].equal(after["4.weight"])
+    assert all(after[name].equal(again[name]) for name in after)
+
+
+@pytest.mark.parametrize(
+    ("model", "pointer", "word"),
+    [
+        ({"job_id": "job_" + "0" * 21}, "/model/job_id", "no job"),
+        ({"freeze": ["nope"]}, "/model/freeze/0", "nope"),
+    ],
+)
+def test_a_warm_start_that_cannot_be_is_refused(worked: Stack, model: dict, pointer: str, word: str):
+    """At POST, with the place."""
+    first = worked.client.wait(worked.client.submit(examples()["digits-mlp"] | {"epochs": 1})["id"], timeout=120)
+    spec = examples()["digits-mlp"] | {"model": {"type": "Job", "job_id": first["id"]} | model}
+
+    verdict = worked.client.validate(spec)
+
+    assert [(fault["pointer"], word in fault["detail"]) for fault in verdict["errors"]] == [(pointer, True)]
+
+
+def test_published_weights_that_are_nowhere_fail_the_job_by_name(worked: Stack):
+    """Never a silent start from nothing."""
+    spec = dict(examples()["fake-resnet18"])
+    job = worked.client.wait(worked.client.submit(spec | {"model": spec["model"] | {"weights": "DEFAULT"}})["id"], timeout=120)
+
+    assert (job["state"], job["reason"]) == ("failed", "bad_data")
+    assert "resnet18" in job["error"]["message"]
+    assert "looked at" in job["error"]["message"]

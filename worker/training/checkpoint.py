@@ -61,6 +61,28 @@ def save_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
 
 
+def load_initial(model: torch.nn.Module, file: Path, *, whole: bool) -> None:
+    """Start from these weights. Of published ones (not `whole`) those that do not fit, the head's, are left as the seed drew them.
+
+    Raises RuntimeError where a whole model's weights do not fit.
+    """
+    if whole:
+        model.load_state_dict(load_file(file))
+        return
+    model.load_state_dict(_fitting(model, file), strict=False)
+
+
+def save_initial(model: torch.nn.Module, file: Path, target: Path) -> None:
+    """What `load_initial` took of a file, as safetensors: train.py starts from it."""
+    save_weights(_fitting(model, file), target)
+
+
+def _fitting(model: torch.nn.Module, file: Path) -> dict[str, torch.Tensor]:
+    given = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True, map_location="cpu")
+    own = model.state_dict()
+    return {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+
+
 def described(path: Path, root: Path) -> dict[str, Any]:
     """One file as {path, size, sha256}, its path relative to `root`."""
     with path.open("rb") as file:

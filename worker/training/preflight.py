@@ -27,6 +27,8 @@ from worker.training.shapes import TORCH_ERRORS, Abstractly, Walk, count, first_
 from worker.training.textbook import freeze
 from worker.training.trials import loss_faults, metric_faults, optimizer_faults, scheduler_faults
 
+from torchvision import models  # isort: skip
+
 MAX_PARAMETERS = 2_000_000_000
 
 
@@ -118,7 +120,9 @@ def _named(parts: Parts, model: Any, batch: torch.Tensor, rows: int) -> Built:
     """A model that comes whole, of torchvision or of the user's: one fault says what it does not take."""
     assert parts.dataset is not None  # noqa: S101  # nothing is built without
     if isinstance(model, Torchvision):
-        model = model.model_copy(update={"num_classes": model.num_classes or parts.dataset.facts.num_classes})
+        # DEFAULT is another name from one torchvision to the next: the resolved spec says which it was
+        weights = models.get_model_weights(model.name)[model.weights].name if model.weights in _known_weights(model.name) else model.weights
+        model = model.model_copy(update={"num_classes": model.num_classes or parts.dataset.facts.num_classes, "weights": weights})
     made = Built(model, [], [], [])
     try:
         if isinstance(model, Module):
@@ -139,6 +143,10 @@ def _named(parts: Parts, model: Any, batch: torch.Tensor, rows: int) -> Built:
         return made
     made.module, made.rows, made.output = module, table, output
     return made
+
+
+def _known_weights(name: str) -> list[str]:
+    return [*models.get_model_weights(name).__members__, "DEFAULT"]
 
 
 def _does_not_take(model: Any, batch: torch.Tensor, error: Exception, pointer: str) -> Fault:
