@@ -19,6 +19,7 @@ from service.spec.catalog import Declared
 from service.spec.checking import Parts
 from service.spec.lints import last_leaf
 from service.spec.model import Composite, FromJob, Model, Module, Sequential, Torchvision, built, frozen, leaves
+from service.spec.model import faults as model_faults
 from service.spec.verdict import Checked, Fault, LayerRow, Memory, SpecWarning
 from worker.training.build import UserCodeFault, build_model, build_optimizer
 from worker.training.measure import forward, memory
@@ -99,6 +100,8 @@ def _model(parts: Parts, sampled: Sampled) -> Built | None:
         return found
     if isinstance(parts.model, FromJob) and parts.model.model is None:
         return None
+    if model_faults(parts.model):
+        return None  # whoever reads the whole spec says so
     inner = built(parts.model)
     made = _walked(inner, sampled.train, rows) if isinstance(inner, Composite) else _named(parts, inner, sampled.train, rows)
     if isinstance(parts.model, FromJob):

@@ -43,6 +43,7 @@ TORCH_ERRORS = (
 )
 """What torch raises at a layer that cannot be, or cannot take its input."""
 
+_OF_TWO = ("Bilinear", "CosineSimilarity", "PairwiseDistance", "TransformerDecoderLayer", "Transformer", "Add", "Multiply", "MatMul", "Cat")
 _CHEAP = 20_000
 """Numbers that a layer without weights may be tried on for real: some 20 microseconds."""
 
@@ -226,6 +227,10 @@ class _Walker:
             return sized, None, values[graph.last]
 
     def _leaf(self, layer: Declared, inputs: Sequence[torch.Tensor], pointer: str, path: Path) -> Ran:
+        if layer.type in _OF_TWO and len(inputs) < 2:
+            detail = f"{layer.type} takes more than one input; it is given {shown(inputs[0])} alone."
+            self._fault(pointer, "inputs", detail, "Give each input by name, in a Graph.")
+            return layer, None, None
         sized = self._sized(layer, inputs, pointer)
         with torch.device("meta"):
             try:

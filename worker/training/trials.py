@@ -191,7 +191,7 @@ def scheduler_faults(scheduler: Declared, declared: Optimizer, tiny: torch.optim
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             made: Any = build_scheduler(scheduler, optimizer)
-            for _ in range(3):
+            for _ in range(min(3, getattr(made, "total_steps", 3))):
                 optimizer.step()
                 made.step(*([0.5] if scheduler.type == "ReduceLROnPlateau" else []))
     except TORCH_ERRORS as error:
