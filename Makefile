@@ -6,7 +6,7 @@ WORKERS ?= 1
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo up test test-all test-containers check format catalog openapi clean
+.PHONY: help install demo up bench test test-all test-containers check format catalog openapi clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
@@ -35,6 +35,10 @@ test-all: install ## everything but containers, the long runs too
 
 test-containers: install ## build and run the containers on a real engine
 	@$(BIN)/python -m pytest tests/containers -q
+
+bench: install ## figures: validate's milliseconds, a step's memory
+	@$(BIN)/python -m tests.bench.validate
+	@$(BIN)/python -m tests.bench.memory
 
 check: install ## lint, types, import contracts, generated files
 	@$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from service.jobs.errors import ArtifactNotFound, JobNotFound, NotFinished, PreflightBusy, SpecRejected, Unavailable
+from service.jobs.estimating import LEARNT_FROM, estimate
 from service.jobs.job import Device, Job
 from service.jobs.layout import artifacts_prefix, events_key, logs_key, metrics_key
 from service.jobs.ports import ArtifactStore, FactLog, Idempotency, JobStore, Preflight, Submitted, WorkerRegistry
@@ -52,6 +53,11 @@ def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Ve
         found = _checked_without_torch(whole, threads=services.threads)
     else:
         found = verdict(whole, checked, threads=services.threads)
+    if not faults and found.resolved_spec is not None:
+        device = None if found.resolved_spec["resources"]["device"] == "auto" else found.resolved_spec["resources"]["device"]
+        finished = services.jobs.list(project, limit=LEARNT_FROM, cursor=None, states=[JobState.SUCCEEDED], labels={}, name=None).jobs
+        learnt = estimate(found.resolved_spec, memory=found.memory_bytes, device=device, finished=finished)
+        return found.model_copy(update={"estimate": learnt})
     if not faults:
         return found
     return found.model_copy(update={"valid": False, "resolved_spec": None, "errors": (*faults, *found.errors)})
@@ -103,6 +109,7 @@ def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | 
         created_at=now,
         spec=dict(body),
         resolved_spec=found.resolved_spec,
+        estimate=found.estimate,
     )
     submitted = services.jobs.submit(job, idempotency=idempotency)
     services.ring()

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -165,10 +166,11 @@ def _groups(run: Run) -> list[torch.Tensor]:
 def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
     """Train on; False where it was told to stop, with a checkpoint of the last step taken."""
     every = run.spec.checkpoint
+    peak = PeakMemory(run.model)
     told = time.monotonic()
     for fact in train(run):
         if isinstance(fact, EpochDone):
-            tell(fact)
+            tell(replace(fact, metrics=fact.metrics | peak.metrics()))
             if fact.epoch % every.every_n_epochs == 0 and fact.epoch < run.spec.epochs:
                 checkpoints.save(snapshot(run))
         elif time.monotonic() - told >= REPORT_SECONDS:
@@ -180,6 +182,26 @@ def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], No
             checkpoints.save(snapshot(run))
             return False
     return True
+
+
+class PeakMemory:
+    """The most memory that training held, the model's own included: the estimate is judged by it. Linux only."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._before: int | None = None
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
+            weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+            self._before = _resident("VmRSS") - weights
+
+    def metrics(self) -> dict[str, float]:
+        """`peak_memory_bytes`, where the kernel tells."""
+        return {} if self._before is None else {"peak_memory_bytes": float(max(0, _resident("VmHWM") - self._before))}
+
+
+def _resident(name: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
 
 
 class CheckpointWriter:

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.adapters.stores import from_ms
 from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
-from service.spec.verdict import SpecWarning
+from service.spec.verdict import Estimate, SpecWarning
 
 
 def pack(spec: Mapping[str, Any]) -> tuple[str, bytes]:
@@ -46,6 +46,7 @@ def fresh_fields(job: Job, *, spec: str, resolved: str) -> dict[str, str]:
         "reason": job.reason or "",
         "dataset_digest": job.dataset_digest or "",
         "progress": job.progress.model_dump_json(),
+        "estimate": job.estimate.model_dump_json() if job.estimate else "",
         "created": job.created_at.isoformat(),
         "spec": spec,
         "resolved": resolved,
@@ -81,6 +82,7 @@ def job_of(raw: Sequence[Any]) -> Job:
         progress=Progress.model_validate_json(text["progress"]),
         metrics={name: json.loads(value) for name, value in metrics.items()},
         best=Best.model_validate_json(text["best"]) if text.get("best") else None,
+        estimate=Estimate.model_validate_json(text["estimate"]) if text.get("estimate") else None,
         created_at=datetime.fromisoformat(text["created"]),
         started_at=moment("started"),
         finished_at=moment("finished"),

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from service.jobs.estimating import judged
 from service.jobs.job import Best, Device, Job, JobError, Progress, Transition
 from service.jobs.state import JobState, Phase, Reason
-from service.spec.verdict import SpecWarning
+from service.spec.verdict import Estimate, SpecWarning
 
 
 class JobView(BaseModel):
@@ -32,6 +33,7 @@ class JobView(BaseModel):
     progress: Progress
     metrics: dict[str, float]
     best: Best | None
+    estimate: Estimate | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -91,5 +93,5 @@ def job_view(job: Job, *, position: int | None) -> JobView:
     """The job, dressed."""
     here = f"/v1/jobs/{job.id}"
     links = {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "artifacts")} | {"self": here, "cancel": f"{here}/cancel"}
-    own = set(JobView.model_fields) - {"queue_position", "links"}
-    return JobView(queue_position=position, links=links, **{name: getattr(job, name) for name in own})
+    own = set(JobView.model_fields) - {"queue_position", "links", "estimate"}
+    return JobView(queue_position=position, links=links, estimate=judged(job), **{name: getattr(job, name) for name in own})

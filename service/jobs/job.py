@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.jobs.errors import IllegalTransition
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState, Phase, Reason
-from service.spec.verdict import Record, SpecWarning
+from service.spec.verdict import Estimate, Record, SpecWarning
 
 Device = Literal["cpu", "gpu"]
 
@@ -82,6 +82,7 @@ class Job(Record):
     progress: Progress = Progress()
     metrics: dict[str, float] = Field(default_factory=dict)
     best: Best | None = None
+    estimate: Estimate | None = None
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None

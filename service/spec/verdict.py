@@ -48,19 +48,30 @@ class Memory(Record):
     gradients: int
     optimizer_state: int
     activations: int
+    """Kept for the backward pass, and the largest one's gradient."""
+    scratch: int
+    """Of the optimizer's step, when the activations are gone again."""
 
     @computed_field  # type: ignore[prop-decorator]  # pydantic's way
     @property
     def total(self) -> int:
-        """All of it."""
-        return self.weights + self.gradients + self.optimizer_state + self.activations
+        """The most of it that is held at one time."""
+        return self.weights + self.gradients + self.optimizer_state + max(self.activations, self.scratch)
 
 
 class Estimate(Record):
-    """Seconds that an epoch will take, learnt from finished jobs; None with a reason where none is like this one. Never a guess."""
+    """Seconds that an epoch will take, learnt from finished jobs; None with a reason where none is like this one. Never a guess.
+
+    Once the job has succeeded, what was measured stands beside; an error of 0.1 means that a tenth more was needed.
+    """
 
     seconds_per_epoch: float | None = None
     reason: str | None = None
+    memory_bytes: int | None = None
+    measured_seconds_per_epoch: float | None = None
+    measured_memory_bytes: int | None = None
+    seconds_error: float | None = None
+    memory_error: float | None = None
 
 
 class Checked(Record):

@@ -116,3 +116,18 @@ def test_published_weights_that_are_nowhere_fail_the_job_by_name(worked: Stack):
     assert (job["state"], job["reason"]) == ("failed", "bad_data")
     assert "resnet18" in job["error"]["message"]
     assert "looked at" in job["error"]["message"]
+
+
+def test_an_epochs_time_is_learnt_from_finished_jobs_and_judged_at_the_end(worked: Stack):
+    """Nothing is known of a model at first, and no guess is made; of the second job the record says how far the estimate was off."""
+    spec = dict(examples()["digits-cnn"]) | {"dataloader": {"batch_size": 48}, "epochs": 2}
+    unknown = worked.client.validate(spec)["estimate"]
+
+    worked.client.wait(worked.client.submit(spec)["id"], timeout=120)
+    second = worked.client.wait(worked.client.submit(spec | {"seed": 5})["id"], timeout=120)
+
+    assert unknown["seconds_per_epoch"] is None
+    assert "No finished job" in unknown["reason"]
+    told = second["estimate"]
+    assert told["seconds_error"] == pytest.approx(told["measured_seconds_per_epoch"] / told["seconds_per_epoch"] - 1)
+    assert told["memory_error"] == pytest.approx(told["measured_memory_bytes"] / told["memory_bytes"] - 1)

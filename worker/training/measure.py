@@ -15,11 +15,12 @@ from service.spec.verdict import Memory
 
 @dataclass(frozen=True)
 class Forward:
-    """One forward pass in training: its output, its floating point operations, and the bytes that it keeps for the backward pass."""
+    """One forward pass in training: its output, its floating point operations, and what it keeps for the backward pass."""
 
     output: torch.Tensor
     flops: int
     kept_bytes: int
+    largest_bytes: int
 
 
 def forward(module: nn.Module, batch: torch.Tensor) -> Forward:
@@ -42,20 +43,25 @@ def forward(module: nn.Module, batch: torch.Tensor) -> Forward:
     counter = FlopCounterMode(display=False)
     with counter, torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
         output = module(batch)
-    return Forward(output=output, flops=counter.get_total_flops(), kept_bytes=sum(kept.values()))
+    return Forward(
+        output=output, flops=counter.get_total_flops(), kept_bytes=sum(kept.values()), largest_bytes=max(kept.values(), default=0)
+    )
 
 
-def memory(module: nn.Module, optimizer: torch.optim.Optimizer, *, kept_bytes: int, batch: torch.Tensor, output: torch.Tensor) -> Memory:
+def memory(module: nn.Module, optimizer: torch.optim.Optimizer, *, passed: Forward, batch: torch.Tensor) -> Memory:
     """Bytes of a training step at its fullest. `optimizer` has made a step over tiny parameters of the same numbers of dimensions."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     weights = _bytes([*module.parameters(), *module.buffers()])
-    # the batch as it came, and the output with its gradient
-    activations = kept_bytes + _bytes([batch]) + 2 * _bytes([output])
+    # the batch as it came, the output with its gradient, and the largest gradient that passes back through the rest
+    activations = passed.kept_bytes + passed.largest_bytes + _bytes([batch]) + 2 * _bytes([passed.output])
+    keeps_state = any(optimizer.state.values())
     return Memory(
         weights=weights,
         gradients=_bytes(trained),
         optimizer_state=sum(_state_bytes(optimizer, parameter) for parameter in trained),
         activations=activations,
+        # on the CPU parameters are updated one by one: the root of a running square, and the update itself
+        scratch=(2 if keeps_state else 1) * max((_bytes([parameter]) for parameter in trained), default=0),
     )
 
 

@@ -22,7 +22,7 @@ from service.spec.model import Composite, FromJob, Model, Module, Sequential, To
 from service.spec.model import faults as model_faults
 from service.spec.verdict import Checked, Fault, LayerRow, Memory, SpecWarning
 from worker.training.build import UserCodeFault, build_model, build_optimizer
-from worker.training.measure import forward, memory
+from worker.training.measure import Forward, forward, memory
 from worker.training.samples import Sampled, sample
 from worker.training.shapes import TORCH_ERRORS, Abstractly, Walk, count, first_line, walk
 from worker.training.textbook import freeze
@@ -80,9 +80,8 @@ def check(body: Mapping[str, Any]) -> Checked:
 class _Costs:
     flops_per_sample: int | None = None
     memory: Memory | None = None
-    kept_bytes: int | None = None
     batch: torch.Tensor | None = None
-    output: torch.Tensor | None = None
+    passed: Forward | None = None
 
 
 def _model(parts: Parts, sampled: Sampled) -> Built | None:
@@ -222,7 +221,7 @@ def _step(parts: Parts, model: Built, sampled: Sampled, faults: list[Fault]) -> 
     assert costs.batch is not None  # noqa: S101  # for the reader of types
     try:
         counted = forward(model.module.train(), costs.batch)
-        costs.output, costs.kept_bytes, costs.flops_per_sample = counted.output, counted.kept_bytes, counted.flops // first
+        costs.passed, costs.flops_per_sample = counted, counted.flops // first
         if counted.output.shape != (first, *(model.output or ())):
             raise ValueError(  # noqa: TRY301  # one place says what a batch's fault is
                 f"the output is {list(counted.output.shape)}, where {[first, *(model.output or ())]} was expected: samples mix"
@@ -326,8 +325,8 @@ def _optimizer(parts: Parts, model: Built, costs: _Costs, faults: list[Fault]) -
     faults += found
     if tiny is None:
         return
-    if model.module is not None and costs.kept_bytes is not None and costs.batch is not None and costs.output is not None:
-        costs.memory = memory(model.module, tiny, kept_bytes=costs.kept_bytes, batch=costs.batch, output=costs.output)
+    if model.module is not None and costs.passed is not None and costs.batch is not None:
+        costs.memory = memory(model.module, tiny, passed=costs.passed, batch=costs.batch)
     if parts.lr_scheduler is not None:
         scheduler, wrong = parts.timed_scheduler()
         faults += wrong or scheduler_faults(scheduler, parts.optimizer, tiny)

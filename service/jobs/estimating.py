@@ -1,0 +1,62 @@
+"""How long an epoch will take, learnt from finished jobs; and how far an estimate was off. Never a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any
+
+from service.jobs.job import Job
+from service.jobs.state import JobState
+from service.spec.checking import needed
+from service.spec.job import JobSpec
+from service.spec.verdict import Estimate, Memory
+
+LEARNT_FROM = 50
+"""The latest finished jobs that are looked at."""
+_WORK = ("model", "dataloader", "optimizer", "training")
+
+
+def estimate(resolved: Mapping[str, Any], *, memory: Memory | None, device: str | None, finished: Iterable[Job]) -> Estimate:
+    """What jobs that did the same work, sample by sample, needed for as many samples. `device` is None where it is not chosen yet."""
+    rates = [
+        job.metrics["samples_per_second"] for job in finished if _is_like(job, resolved, device) and job.metrics.get("samples_per_second")
+    ]
+    total = memory.total if memory else None
+    if not rates:
+        reason = "No finished job here trained this model on this kind of samples, with this batch size and as many threads."
+        return Estimate(memory_bytes=total, reason=reason)
+    return Estimate(memory_bytes=total, seconds_per_epoch=_samples(resolved) / median(rates))
+
+
+def judged(job: Job) -> Estimate | None:
+    """The job's estimate beside what was measured, once it has succeeded; an error of 0.1 means a tenth too low."""
+    found, rate = job.estimate, job.metrics.get("samples_per_second")
+    if found is None or job.state is not JobState.SUCCEEDED or job.resolved_spec is None:
+        return found
+    seconds = _samples(job.resolved_spec) / rate if rate else None
+    memory = job.metrics.get("peak_memory_bytes")
+    return found.model_copy(
+        update={
+            "measured_seconds_per_epoch": seconds,
+            "measured_memory_bytes": int(memory) if memory else None,
+            "seconds_error": seconds / found.seconds_per_epoch - 1 if seconds and found.seconds_per_epoch else None,
+            "memory_error": memory / found.memory_bytes - 1 if memory and found.memory_bytes else None,
+        }
+    )
+
+
+def _is_like(job: Job, resolved: Mapping[str, Any], device: str | None) -> bool:
+    other = job.resolved_spec
+    return other is not None and device in (None, job.device) and _work(other) == _work(resolved)
+
+
+def _work(resolved: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the time of a sample depends on, but for the machine."""
+    parts = needed(resolved)
+    data = {name: value for name, value in parts["dataset"].items() if name not in ("limit", "validation_split", "size")}
+    return (data, *(parts[name] for name in _WORK), resolved["resources"]["threads"])
+
+
+def _samples(resolved: Mapping[str, Any]) -> int:
+    return JobSpec.model_validate(resolved).dataset.split_sizes[0]

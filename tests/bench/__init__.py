@@ -1,0 +1,1 @@
+"""Measurements, run by `make bench`: figures for people to read, none of them asserted."""
