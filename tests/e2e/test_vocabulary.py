@@ -12,6 +12,7 @@ import pytest
 import redis
 from safetensors.torch import load_file
 
+from service.adapters import bubblewrap
 from service.api.examples import examples
 from tests.e2e.stack import Stack, running_stack
 from tests.servers import S3Server
@@ -19,6 +20,7 @@ from tests.servers import S3Server
 SMALL = {"mnist-lstm": 600, "mnist-mlp": 2000, "mnist-cnn": 600}
 """Training samples of the examples over whole MNIST; the long runs take them all."""
 MNIST = Path(os.environ.get("TRAINYARD_DATASETS_DIR", Path(__file__).parent.parent.parent.parent / "shared" / "data"))
+CUSTOM = "digits-custom-module"
 LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
 
 
@@ -47,6 +49,8 @@ def test_every_example_trains_and_its_program_gives_the_same_weights(worked: Sta
     """POST, wait, download, run train.py: equal tensors, bit for bit."""
     if name.startswith("mnist") and not (MNIST / "MNIST").exists():
         pytest.skip(f"MNIST is not in {MNIST}")
+    if name == CUSTOM and bubblewrap.unavailable():
+        pytest.skip(str(bubblewrap.unavailable()))
     job = worked.client.wait(worked.client.submit(small(name))["id"], timeout=250)
     assert job["state"] == "succeeded", job["error"]
     worked.client.download(job["id"], tmp_path / "job")
@@ -59,9 +63,10 @@ def test_every_example_trains_and_its_program_gives_the_same_weights(worked: Sta
     assert all(ours[key].equal(again[key]) for key in ours)
 
 
+@pytest.mark.skipif(bubblewrap.unavailable() is not None, reason=str(bubblewrap.unavailable()))
 def test_an_error_of_custom_code_in_training_is_the_users(worked: Stack):
     """The check sees no fault in what fails at the third step: the job fails with the user's own words."""
-    spec = dict(examples()["digits-custom-module"])
+    spec = dict(examples()[CUSTOM])
     code = spec["model"]["code"].replace(
         "return self.layers", "self.seen = getattr(self, 'seen', 0) + 1\n        assert self.seen < 9, 'enough'\n        return self.layers"
     )
