@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -157,17 +158,21 @@ def get(job_id: JobId, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def wait(
-    job_ids: list[str], timeout: Annotated[float | None, typer.Option(help="Seconds; exit 7 after them.")] = None, as_json: JsonFlag = False
+    job_ids: list[str],
+    timeout: Annotated[float | None, typer.Option(help="Seconds for all of them together; exit 7 after that.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Block until every job has ended; exit 0 only if all succeeded."""
+    """Block until every job has ended; exit 0 only if all succeeded. --json prints the job, or a list where several are named."""
     with Client() as client:
         try:
-            jobs = [client.wait(job_id, timeout=timeout) for job_id in job_ids]
+            jobs = _ended(client, job_ids, timeout)
         except TimeoutError as error:
             err.print(str(error), highlight=False)
             raise typer.Exit(7) from error
-    for job in jobs:
-        _show(job, as_json=as_json, text=_summary(job))
+    if as_json:
+        out.print_json(json.dumps(jobs if len(jobs) > 1 else jobs[0]))
+    else:
+        print(*map(_summary, jobs), sep="\n")
     raise typer.Exit(max(ENDS[job["state"]] for job in jobs))
 
 
@@ -273,7 +278,7 @@ def main() -> None:
         app(standalone_mode=True)
     except ClientError as error:
         err.print(f"trainyard: {error}", highlight=False)
-        _print_faults(error.problem.get("errors", ()))
+        _print_faults(error.faults)
         sys.exit(error.exit_code)
     except local.CannotStart as error:
         err.print(f"trainyard: {error}", highlight=False)
@@ -281,6 +286,10 @@ def main() -> None:
     except SpecFaults as error:
         _print_faults([fault.model_dump() for fault in error.faults])
         sys.exit(Rejected.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        err.print(f"trainyard: {where}{error.strerror or error}", highlight=False)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -328,6 +337,11 @@ def _index(node: Any, key: str, change: str) -> Any:
     if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
         return int(key)
     raise typer.BadParameter(f"{change!r}: there is no {key!r} to change in {type(node).__name__} {node!r:.60}")
+
+
+def _ended(client: Client, job_ids: Sequence[str], timeout: float | None) -> list[Job]:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    return [client.wait(each, timeout=None if deadline is None else max(0.0, deadline - time.monotonic())) for each in job_ids]
 
 
 def _followed(client: Client, job_id: str) -> Job:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from service.client.errors import Unreachable
+from service.client.errors import ClientError
 from service.client.sdk import Client
 from service.local import CannotStart, rclone_command, valkey_command
 
@@ -48,7 +48,7 @@ def examine(client: Client) -> Iterator[Finding]:
             f"{client.url}: {bad or 'ready'}, {parts['workers']} worker(s)",
             "Look at the logs of the part that is named.",
         )
-    except Unreachable as error:
+    except ClientError as error:
         yield Finding("service", False, str(error), "Start one with `trainyard up`, or set TRAINYARD_URL.")
 
 

@@ -2,10 +2,12 @@
 
 ClientError
 ├── Rejected       the spec has faults (422); each with pointer, sentence, suggestion
+├── BadRequest     anything else that was asked wrongly (422), or cannot be asked: a bad address, key, cursor or filter
 ├── NotFound       no such job or file (404)
 ├── Conflict       the job's state does not allow it (409)
 ├── Unreachable    nobody answers, or only 503, for as long as we tried
-├── Corrupt        a download does not have the SHA-256 of its manifest
+├── NotTrainyard   some other server answers at this address
+├── Corrupt        a download does not have the size and SHA-256 of its manifest
 └── Refused        any other refusal
 """
 
@@ -24,11 +26,25 @@ class ClientError(Exception):
         super().__init__(message)
         self.problem = dict(problem or {})
 
+    @property
+    def faults(self) -> list[dict[str, Any]]:
+        """What the problem document lists, each with pointer and detail at least."""
+        listed = self.problem.get("errors")
+        return (
+            [each for each in listed if isinstance(each, dict) and {"pointer", "detail"} <= each.keys()] if isinstance(listed, list) else []
+        )
+
 
 class Rejected(ClientError):
     """The spec has faults."""
 
     exit_code = 3
+
+
+class BadRequest(ClientError):
+    """Asked wrongly, or not to be asked at all."""
+
+    exit_code = 2
 
 
 class NotFound(ClientError):
@@ -42,20 +58,34 @@ class Conflict(ClientError):
 
 
 class Unreachable(ClientError):
-    """Nobody answers."""
+    """Nobody answers; `retry_after` is the seconds that a 503 asked for."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, problem: Mapping[str, Any] | None = None, *, retry_after: float = 0) -> None:
+        super().__init__(message, problem)
+        self.retry_after = retry_after
+
+
+class NotTrainyard(ClientError):
+    """Some other server answers at this address."""
 
     exit_code = 5
 
 
 class Corrupt(ClientError):
-    """A download does not have the SHA-256 of its manifest."""
+    """A download does not have the size and SHA-256 of its manifest."""
 
 
 class Refused(ClientError):
     """Any other refusal."""
 
 
-def error_of(status: int, problem: Mapping[str, Any]) -> ClientError:
-    """The error of an HTTP status."""
-    kind = {404: NotFound, 409: Conflict, 422: Rejected, 503: Unreachable}.get(status, Refused)
-    return kind(str(problem.get("detail", f"HTTP {status}")), problem)
+def error_of(status: int, problem: Mapping[str, Any], *, retry_after: float = 0) -> ClientError:
+    """The error of an HTTP status; of a 422, the problem's type tells whether it is about a spec."""
+    detail = str(problem.get("detail", f"HTTP {status}"))
+    if status == 503:
+        return Unreachable(detail, problem, retry_after=retry_after)
+    about_spec = str(problem.get("type")).endswith("/spec-rejected")
+    kind = {404: NotFound, 409: Conflict, 422: Rejected if about_spec else BadRequest}.get(status, Refused)
+    return kind(detail, problem)

@@ -5,30 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2
 
-from service.client.errors import Corrupt, Unreachable, error_of
+from service.client.errors import BadRequest, Corrupt, NotTrainyard, Unreachable, error_of
+from service.client.patience import Patience, patiently, seconds_asked
 
 Job = dict[str, Any]
-TRIES = 5
+STREAM_TRIES = 10
+GRACE_SECONDS = 1.0
+"""How much later than asked a long poll may answer."""
 TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 class Client:
-    """One service. `url` and `api_key` default to TRAINYARD_URL and TRAINYARD_API_KEY."""
+    """One service. `url` and `api_key` default to TRAINYARD_URL and TRAINYARD_API_KEY. Raises BadRequest where they cannot be used."""
 
     def __init__(self, url: str | None = None, api_key: str | None = None) -> None:
-        self.url = (url or os.environ.get("TRAINYARD_URL") or "http://127.0.0.1:8000").rstrip("/")
+        self.url = _checked(url or os.environ.get("TRAINYARD_URL") or "http://127.0.0.1:8000")
         key = api_key or os.environ.get("TRAINYARD_API_KEY")
+        if key and not (key.isascii() and key.isprintable()):
+            raise BadRequest("TRAINYARD_API_KEY is not a key: it holds a character that no key has.")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=httpx2.Timeout(90, connect=5), trust_env=False)
+        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=_timeout(None), trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -43,138 +48,233 @@ class Client:
     def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
         """Queue a job; sending it again with the same key gives the same job. Raises Rejected with every fault."""
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        return dict(self._ask("POST", "/v1/jobs", json=dict(spec), headers=headers).json())
+        return self._object("POST", "/v1/jobs", has="id", json=dict(spec), headers=headers)
 
     def validate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """The verdict: {valid, errors, warnings, resolved_spec, layers, num_parameters}."""
-        return dict(self._ask("POST", "/v1/jobs/validate", json=dict(spec)).json())
+        return self._object("POST", "/v1/jobs/validate", has="valid", json=dict(spec))
 
     def get(self, job_id: str, *, wait: float = 0, leaving: str | None = None) -> Job:
         """The job; with `wait`, once its state differs or after so many seconds (at most 60)."""
-        query = {"wait": wait, **({"while": leaving} if leaving else {})}
-        return dict(self._ask("GET", f"/v1/jobs/{job_id}", params=query).json())
+        return self._job(job_id, wait=wait, leaving=leaving)
 
     def jobs(self, **filters: Any) -> dict[str, Any]:
         """One page: {data, next_cursor}. Filters: limit, cursor, state, label, name."""
-        return dict(self._ask("GET", "/v1/jobs", params={name: value for name, value in filters.items() if value is not None}).json())
+        return self._object("GET", "/v1/jobs", has="data", params={name: value for name, value in filters.items() if value is not None})
 
     def cancel(self, job_id: str) -> Job:
         """Stop the job. Raises Conflict where it has ended otherwise."""
-        return dict(self._ask("POST", f"/v1/jobs/{job_id}/cancel").json())
+        return self._object("POST", f"/v1/jobs/{job_id}/cancel", has="state")
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
-        """The job once it has ended. Raises TimeoutError."""
+        """The job once it has ended. Raises TimeoutError after `timeout` seconds in all; retries and their pauses count."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        job = self.get(job_id)
+        job = self._job(job_id, deadline=deadline)
         while job["state"] not in TERMINAL:
             left = 60.0 if deadline is None else min(60.0, deadline - time.monotonic())
             if left <= 0:
                 raise TimeoutError(f"Job {job_id} is still {job['state']}.")
-            job = self.get(job_id, wait=left, leaving=job["state"])
+            job = self._job(job_id, wait=left, leaving=job["state"], deadline=deadline)
         return job
 
+    def _job(self, job_id: str, *, wait: float = 0, leaving: str | None = None, deadline: float | None = None) -> Job:
+        query = {"wait": wait, **({"while": leaving} if leaving else {})}
+        try:
+            return self._object("GET", f"/v1/jobs/{job_id}", has="state", params=query, deadline=deadline)
+        except Unreachable as error:
+            slow = isinstance(error.__cause__, httpx2.TimeoutException)
+            if slow and deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"No answer in time about job {job_id}.") from error
+            raise
+
     def events(self, job_id: str, *, after: int = 0) -> Iterator[dict[str, Any]]:
-        """Events as they happen, to the terminal one; a broken stream is taken up where it broke."""
-        failures = 0
+        """Events as they happen, to the terminal one; a stream that ends before is taken up where it broke. Raises Unreachable."""
+        patience = Patience(tries=STREAM_TRIES)
         while True:
             try:
-                for event in self._stream(job_id, after):
-                    after, failures = event["id"], 0
-                    yield event
-            except httpx2.TransportError as error:
-                failures += 1
-                if failures >= TRIES:
-                    raise Unreachable(f"{self.url} does not answer: {error}") from error
-                threading.Event().wait(min(5.0, 0.2 * 2**failures))
+                for event in self._to_the_last(job_id, after):
+                    patience = Patience(tries=STREAM_TRIES)
+                    if event:
+                        after = event["id"]
+                        yield event
+            except Unreachable as failure:
+                patience.after(failure)
             else:
                 return
 
     def past_events(self, job_id: str, *, after: int = 0) -> Sequence[dict[str, Any]]:
         """The next events that have happened, oldest first; empty at the end."""
-        return list(self._ask("GET", f"/v1/jobs/{job_id}/events", params={"after": after, "limit": 1000}).json()["data"])
+        return list(self._object("GET", f"/v1/jobs/{job_id}/events", has="data", params={"after": after, "limit": 1000})["data"])
 
-    def _stream(self, job_id: str, after: int) -> Iterator[dict[str, Any]]:
+    def _to_the_last(self, job_id: str, after: int) -> Iterator[dict[str, Any] | None]:
+        """One stream's events. Raises Unreachable where it ends before the terminal one, which the caller may have had already."""
+        began_after = after
+        for event in self._stream(job_id, after):
+            yield event
+            if event and _is_last(event):
+                return
+            after = event["id"] if event else after
+        if after != began_after or not self._is_over(job_id, after):
+            raise Unreachable(f"{self.url} ends the events of job {job_id} before the job has ended.")
+
+    def _is_over(self, job_id: str, after: int) -> bool:
+        return self.get(job_id)["state"] in TERMINAL and not self.past_events(job_id, after=after)
+
+    def _stream(self, job_id: str, after: int) -> Iterator[dict[str, Any] | None]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
-        with self._http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as answer:
-            if answer.status_code != 200:
-                answer.read()
-                raise error_of(answer.status_code, _problem(answer))
-            for line in answer.iter_lines():
-                if line.startswith("data: "):
-                    yield json.loads(line.removeprefix("data: "))
+        with self._answer("GET", f"/v1/jobs/{job_id}/events", headers=headers) as answer:
+            self._check_kind(answer, "text/event-stream")
+            yield from _whole_events(answer.iter_lines())
 
     def metrics(self, job_id: str) -> Sequence[dict[str, Any]]:
         """One row per finished epoch."""
-        return list(self._ask("GET", f"/v1/jobs/{job_id}/metrics").json()["data"])
+        return list(self._object("GET", f"/v1/jobs/{job_id}/metrics", has="data")["data"])
 
     def metrics_csv(self, job_id: str) -> str:
         """The same as CSV."""
-        return self._ask("GET", f"/v1/jobs/{job_id}/metrics", params={"format": "csv"}).text
+        return self._text(f"/v1/jobs/{job_id}/metrics", "text/csv", params={"format": "csv"})
 
     def logs(self, job_id: str, *, tail: int | None = None) -> str:
         """The log's text."""
-        return self._ask("GET", f"/v1/jobs/{job_id}/logs", params={"tail": tail} if tail else {}).text
+        return self._text(f"/v1/jobs/{job_id}/logs", "text/plain", params={"tail": tail} if tail else {})
 
     def artifacts(self, job_id: str) -> Sequence[dict[str, Any]]:
         """The manifest: {path, size, sha256, content_type, url}. Raises Conflict before the end."""
-        return list(self._ask("GET", f"/v1/jobs/{job_id}/artifacts").json()["data"])
+        return list(self._object("GET", f"/v1/jobs/{job_id}/artifacts", has="data")["data"])
 
     def download(self, job_id: str, folder: Path) -> list[Path]:
-        """Every artifact into the folder; a file appears whole and verified, or not at all. Raises Corrupt."""
+        """Every artifact into the folder; a file appears whole and verified, or not at all. Raises Corrupt, Unreachable, OSError."""
         written = []
         for file in self.artifacts(job_id):
             target = folder / file["path"]
             if not target.resolve().is_relative_to(folder.resolve()):
                 raise Corrupt(f"The manifest names {file['path']!r}, which lies outside the folder.")
-            target.parent.mkdir(parents=True, exist_ok=True)
             self._fetch(file, target)
             written.append(target)
         return written
 
     def _fetch(self, file: Mapping[str, Any], target: Path) -> None:
-        part, digest = target.with_name(target.name + ".part"), hashlib.sha256()
-        with self._http.stream("GET", file["url"]) as answer, part.open("wb") as out:
-            if answer.status_code != 200:
-                answer.read()
-                raise error_of(answer.status_code, _problem(answer))
-            for chunk in answer.iter_bytes():
-                digest.update(chunk)
-                out.write(chunk)
-        if digest.hexdigest() != file["sha256"]:
-            part.unlink()
+        part = target.with_name(target.name + ".part")
+        try:
+            patiently(lambda: self._save(file, part))
+            part.replace(target)
+        finally:
+            with suppress(OSError):
+                part.unlink()
+
+    def _save(self, file: Mapping[str, Any], part: Path) -> None:
+        """The file's bytes from the first on, no more than its manifest says. Raises Corrupt."""
+        size, digest = 0, hashlib.sha256()
+        with self._answer("GET", file["url"]) as answer:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as out:
+                for chunk in answer.iter_bytes():
+                    size += out.write(chunk)
+                    digest.update(chunk)
+                    if size > file["size"]:
+                        break
+        if (size, digest.hexdigest()) != (file["size"], file["sha256"]):
             raise Corrupt(f"{file['path']} arrived damaged; try again.")
-        part.replace(target)
 
     def ready(self) -> dict[str, Any]:
         """What readiness says, also when it says no."""
-        try:
-            return dict(self._http.get("/readyz").json())
-        except httpx2.TransportError as error:
-            raise Unreachable(f"{self.url} does not answer: {error}. Start it with `make up`, or set TRAINYARD_URL.") from error
+        with self._in_our_words():
+            answer = self._http.get("/readyz")
+        return self._read(answer, has="parts")
 
-    def _ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    def _object(self, method: str, path: str, *, has: str, deadline: float | None = None, **options: Any) -> dict[str, Any]:
+        """The JSON object that is answered; one without the key `has` is not our service's."""
+        return self._read(self._ask(method, path, deadline=deadline, **options), has=has)
+
+    def _text(self, path: str, kind: str, **options: Any) -> str:
+        answer = self._ask("GET", path, **options)
+        self._check_kind(answer, kind)
+        return answer.text
+
+    def _ask(self, method: str, path: str, *, deadline: float | None = None, **options: Any) -> httpx2.Response:
         """One request, tried again while nobody answers or the service is busy; every request of ours is safe to repeat."""
-        pause = 0.2
-        for attempt in range(1, TRIES + 1):
-            try:
-                answer = self._http.request(method, path, **options)
-            except httpx2.TransportError as error:
-                if attempt == TRIES:
-                    raise Unreachable(f"{self.url} does not answer: {error}. Start it with `make up`, or set TRAINYARD_URL.") from error
-            else:
-                if answer.status_code < 400:
-                    return answer
-                if answer.status_code != 503 or attempt == TRIES:
-                    raise error_of(answer.status_code, _problem(answer))
-                pause = max(pause, float(answer.headers.get("Retry-After", "0")))
-            threading.Event().wait(min(5.0, pause))
-            pause *= 2
-        raise AssertionError("the last try returns or raises")
+
+        def once() -> httpx2.Response:
+            with self._answer(method, path, timeout=_timeout(deadline), **options) as answer:
+                answer.read()
+            return answer
+
+        return patiently(once, deadline)
+
+    @contextmanager
+    def _answer(self, method: str, path: str, **options: Any) -> Iterator[httpx2.Response]:
+        """A good answer, its body still to be read. Raises Unreachable for what may pass, another ClientError for what will not."""
+        with self._in_our_words(), self._http.stream(method, path, **options) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise error_of(answer.status_code, _problem(answer), retry_after=seconds_asked(answer.headers.get("Retry-After", "")))
+            yield answer
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.TransportError as error:
+            why = str(error) or type(error).__name__
+            raise Unreachable(f"{self.url} does not answer: {why}. Start it with `make up`, or set TRAINYARD_URL.") from error
+        except httpx2.DecodingError as error:
+            raise self._stranger() from error
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise BadRequest(f"This cannot be asked of {self.url}: {error}") from error
+
+    def _read(self, answer: httpx2.Response, *, has: str) -> dict[str, Any]:
+        try:
+            body = answer.json()
+        except ValueError as error:
+            raise self._stranger() from error
+        if not isinstance(body, dict) or has not in body:
+            raise self._stranger()
+        return body
+
+    def _check_kind(self, answer: httpx2.Response, kind: str) -> None:
+        if not answer.headers.get("Content-Type", "").startswith(kind):
+            raise self._stranger()
+
+    def _stranger(self) -> NotTrainyard:
+        return NotTrainyard(f"{self.url} answers, but not as Trainyard does. Is TRAINYARD_URL another server's address?")
+
+
+def _timeout(deadline: float | None) -> httpx2.Timeout:
+    left = 90.0 if deadline is None else min(90.0, max(0.0, deadline - time.monotonic()) + GRACE_SECONDS)
+    return httpx2.Timeout(left, connect=min(5.0, left))
+
+
+def _checked(url: str) -> str:
+    """The address without its last slash. Raises BadRequest."""
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise BadRequest(f"{url!r} is not an address: {error}. TRAINYARD_URL is for example http://127.0.0.1:8000.") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65535:
+        raise BadRequest(f"{url!r} is not an address. TRAINYARD_URL is for example http://127.0.0.1:8000.")
+    return url.rstrip("/")
+
+
+def _whole_events(lines: Iterable[str]) -> Iterator[dict[str, Any] | None]:
+    """The events that came whole, up to their blank line; None for a comment, which only says that the stream lives."""
+    data = ""
+    for line in lines:
+        if line.startswith("data: "):
+            data = line.removeprefix("data: ")
+        elif line.startswith(":"):
+            yield None
+        elif not line and data:
+            yield json.loads(data)
+            data = ""
+
+
+def _is_last(event: Mapping[str, Any]) -> bool:
+    return event["type"] == "state" and event["data"]["state"] in TERMINAL
 
 
 def _problem(answer: httpx2.Response) -> dict[str, Any]:
     try:
         body = answer.json()
     except ValueError:
-        return {"detail": f"HTTP {answer.status_code}: {answer.text[:200]}"}
+        return {"detail": f"HTTP {answer.status_code}: {' '.join(answer.text[:200].split())}"}
     return body if isinstance(body, dict) else {}

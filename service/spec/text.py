@@ -1,52 +1,113 @@
-"""Reads a body: JSON, or YAML 1.2 (where 1e-3 is a number), with limits on size, depth and aliases."""
+"""Reads a body: JSON, or what JSON can hold of YAML 1.2 (where 1e-3 is a number), with limits on size, depth and aliases."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from io import BytesIO
+from itertools import count
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from service.spec.faults import pointer
 from service.spec.verdict import Fault, SpecFaults
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 64
 MAX_ALIASES = 100
+MAX_VALUES = MAX_BYTES  # every value takes a byte: only aliases of aliases come to more
+MAX_FAULTS = 100
+
+YAML_TAG = "tag:yaml.org,2002:"
+TEXT, NUMBERS, MERGE = ("str", "value"), ("int", "float", "bool", "null"), "merge"
+ONLY_YAML = {
+    "timestamp": ("a date", "Put it in quotes, to have it as text."),
+    "binary": ("binary data", "Give it as text, without the tag."),
+    "set": ("a set", "Write a list: [a, b]."),
+    "omap": ("an ordered map", "Write an object without the tag: {a: 1, b: 2}."),
+    "pairs": ("a list of pairs", "Write an object without the tag: {a: 1, b: 2}."),
+}
 
 
 def parse_body(data: bytes, content_type: str = "application/json") -> dict[str, Any]:
-    """The object that a body holds. Raises SpecFaults with the line where it cannot be read."""
+    """The object that a body holds. Raises SpecFaults: the place of all that JSON cannot hold, or the line where reading had to stop."""
     if len(data) > MAX_BYTES:
         raise SpecFaults([Fault(pointer="", code="too_large", detail=f"The body has {len(data)} bytes; {MAX_BYTES} are allowed.")])
     body = _yaml(data) if "yaml" in content_type else _json(data)
+    faults: list[Fault] = []
+    _look(body, (), faults, count())
+    if faults:
+        raise SpecFaults(faults[:MAX_FAULTS])
     if not isinstance(body, dict):
-        raise SpecFaults(
-            [
-                Fault(
-                    pointer="",
-                    code="not_an_object",
-                    detail="A job spec is an object with the keys dataset, model, loss, optimizer, epochs.",
-                )
-            ]
-        )
-    _check_tree(body, 0)
+        detail = "A job spec is an object with the keys dataset, model, loss, optimizer, epochs."
+        raise SpecFaults([Fault(pointer="", code="not_an_object", detail=detail)])
     return body
+
+
+@dataclass(frozen=True, eq=False)
+class _Odd:
+    """Stands in for a value or a key that JSON cannot hold, until `_look` knows its place. `name` is a key's text, if it has any."""
+
+    code: str
+    detail: str
+    suggestion: str
+    name: str | None = None
+
+
+def _look(node: Any, path: tuple[str | int, ...], faults: list[Fault], seen: Iterator[int]) -> None:
+    """Collect what JSON cannot hold, from the top down."""
+    if len(path) > MAX_DEPTH:
+        raise _unreadable(f"nested deeper than {MAX_DEPTH} levels")
+    if next(seen) > MAX_VALUES:
+        raise _unreadable("too large once its YAML aliases are followed")
+    if isinstance(node, _Odd):
+        faults.append(Fault(pointer=pointer(path), code=node.code, detail=node.detail, suggestion=node.suggestion))
+    elif isinstance(node, float) and not math.isfinite(node):
+        faults.append(_not_finite(path))
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(key, _Odd):
+                _look(key, path if key.name is None else (*path, key.name), faults, seen)
+            else:
+                _look(value, (*path, key), faults, seen)
+    elif isinstance(node, list):
+        for place, value in enumerate(node):
+            _look(value, (*path, place), faults, seen)
+
+
+def _not_finite(path: tuple[str | int, ...]) -> Fault:
+    return Fault(
+        pointer=pointer(path),
+        code="finite_number",
+        detail="NaN, infinity and numbers too large for a float are not allowed.",
+        suggestion="Give a finite number, or leave the key out.",
+    )
+
+
+def _object(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """The pairs as a dict; a key that comes again is kept as odd."""
+    made: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            made[_Odd("repeated_key", f"`{key}` is given more than once here.", "Keep one of them.", key)] = value
+        else:
+            made[key] = value
+    return made
 
 
 def _json(data: bytes) -> Any:
     try:
-        return json.loads(data, parse_constant=_refused)
+        return json.loads(data, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise _unreadable(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise _unreadable(f"not JSON: {error}") from error
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is not allowed")
 
 
 def _yaml(data: bytes) -> Any:
@@ -54,7 +115,8 @@ def _yaml(data: bytes) -> Any:
         aliases = sum(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(BytesIO(data)))
         if aliases > MAX_ALIASES:
             raise _unreadable(f"{aliases} YAML aliases; {MAX_ALIASES} are allowed")
-        return YAML(typ="safe", pure=True).load(BytesIO(data))
+        reader = YAML(typ="safe", pure=True)
+        return _Values(reader.constructor).of(reader.compose(BytesIO(data)))
     except MarkedYAMLError as error:
         line = f" at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}" if error.problem_mark else ""
         raise _unreadable(f"not YAML: {error.problem}{line}") from error
@@ -62,18 +124,72 @@ def _yaml(data: bytes) -> Any:
         raise _unreadable(f"not YAML: {error}") from error
 
 
+class _Values:
+    """Makes plain values of YAML nodes, each node once: what is aliased is shared, and a node inside itself ends at the limit on depth."""
+
+    def __init__(self, scalars: Any) -> None:
+        self._scalars = scalars
+        self._made: dict[int, Any] = {}
+
+    def of(self, node: Node | None) -> Any:
+        """The value of a node; odd where JSON has none."""
+        if node is None or id(node) in self._made:
+            return self._made.get(id(node))
+        kind = str(node.tag).removeprefix(YAML_TAG)
+        match node:
+            case MappingNode() if kind == "map":
+                made: dict[Any, Any] = {}
+                self._made[id(node)] = made
+                made.update(self._merged(node) | _object((self._key(key), self.of(value)) for key, value in _own(node)))
+            case SequenceNode() if kind == "seq":
+                items: list[Any] = []
+                self._made[id(node)] = items
+                items.extend(self.of(item) for item in node.value)
+            case _:
+                self._made[id(node)] = self._scalar(node, kind)
+        return self._made[id(node)]
+
+    def _scalar(self, node: Node, kind: str) -> Any:
+        if isinstance(node, ScalarNode) and kind in (*TEXT, MERGE):
+            return node.value
+        if isinstance(node, ScalarNode) and kind in NUMBERS:
+            try:
+                return self._scalars.construct_object(node)
+            except (ValueError, LookupError):
+                return _Odd("unreadable", f"{node.value!r:.60} cannot be read as {kind}.", "Put it in quotes, to have it as text.")
+        if kind in ONLY_YAML:
+            what, instead = ONLY_YAML[kind]
+            return _Odd("only_yaml", f"This is {what}, which JSON does not have.", instead)
+        tag = str(node.tag).replace(YAML_TAG, "!!")
+        return _Odd("unknown_tag", f"The tag {tag} is not YAML's own, or not for this kind of value.", "Leave the tag out.")
+
+    def _key(self, node: Node) -> Any:
+        if not isinstance(node, ScalarNode):
+            return _Odd("key_not_text", "Something here is keyed by a list or an object.", "Every key is text.")
+        if str(node.tag).removeprefix(YAML_TAG) in TEXT:
+            return node.value
+        written = str(node.value) or "null"
+        return _Odd("key_not_text", f"Something here is keyed by {written}, which is not text.", f'Write "{written}".', written)
+
+    def _merged(self, node: MappingNode) -> dict[Any, Any]:
+        """What `<<` brings: of several the first wins, and the node's own keys win over all."""
+        brought: dict[Any, Any] = {}
+        for key, value in node.value:
+            if _is_merge(key):
+                for source in value.value if isinstance(value, SequenceNode) else [value]:
+                    found = self.of(source)
+                    odd = {_Odd("bad_merge", "`<<` takes an object or a list of objects.", "Name an anchor: <<: *base.", "<<"): None}
+                    brought = (found if isinstance(found, dict) else odd) | brought
+        return brought
+
+
+def _own(node: MappingNode) -> Iterator[tuple[Node, Node]]:
+    return ((key, value) for key, value in node.value if not _is_merge(key))
+
+
+def _is_merge(key: Node) -> bool:
+    return str(key.tag) == YAML_TAG + MERGE
+
+
 def _unreadable(why: str) -> SpecFaults:
     return SpecFaults([Fault(pointer="", code="unreadable", detail=f"The body is {why}.")])
-
-
-def _check_tree(node: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise _unreadable(f"nested deeper than {MAX_DEPTH} levels")
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if not isinstance(key, str):
-                raise _unreadable(f"keyed by {key!r}, which is not text")
-            _check_tree(value, depth + 1)
-    elif isinstance(node, list):
-        for value in node:
-            _check_tree(value, depth + 1)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.client import cli, sdk
+from service.client import cli, patience, sdk
 
 JOB: dict[str, Any] = {
     "id": "job_1", "name": "first", "state": "succeeded", "reason": None, "error": None, "metrics": {"test_accuracy": 0.9625},
@@ -28,7 +28,7 @@ Trainyard = Callable[..., int]
 @pytest.fixture
 def trainyard(monkeypatch: pytest.MonkeyPatch) -> Trainyard:
     """Run the command with some arguments against some answers; gives its exit code."""
-    monkeypatch.setattr(sdk, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=lambda _: None)))
+    monkeypatch.setattr(patience, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=lambda _: None)))
 
     def run(*arguments: str, answer: Callable[[httpx2.Request], httpx2.Response]) -> int:
         def client() -> sdk.Client:
@@ -104,7 +104,7 @@ def test_a_rejected_spec_shows_every_fault(trainyard: Trainyard, capsys: pytest.
         {"pointer": "/optimizer/learning_rate", "detail": "is not known.", "suggestion": "Did you mean lr?"},
         {"pointer": "/model", "detail": "is missing.", "suggestion": None},
     ]
-    refusal = {"detail": "The spec has 2 faults.", "errors": faults}
+    refusal = {"type": "/problems/spec-rejected", "detail": "The spec has 2 faults.", "errors": faults}
 
     assert trainyard("submit", spec, answer=lambda _: httpx2.Response(422, json=refusal)) == 3
 
@@ -167,7 +167,8 @@ def test_submit_sends_what_was_changed(trainyard: Trainyard, spec: str) -> None:
 
 def following(request: httpx2.Request) -> httpx2.Response:
     if request.url.path.endswith("/events"):
-        return httpx2.Response(200, text="".join(f"id: {event['id']}\ndata: {json.dumps(event)}\n\n" for event in EVENTS))
+        text = "".join(f"id: {event['id']}\ndata: {json.dumps(event)}\n\n" for event in EVENTS)
+        return httpx2.Response(200, text=text, headers={"Content-Type": "text/event-stream"})
     return httpx2.Response(200, json=JOB)
 
 
