@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,9 +20,10 @@ WAITING_AT_MOST = 10_000
 
 
 class Reporter:
-    """One attempt's reports. Raises Fenced from `flush`, never StoreUnavailable."""
+    """One attempt's reports, from any of its threads. Raises Fenced, never StoreUnavailable."""
 
     def __init__(self, facts: FactLog, claim: Claim) -> None:
+        self._lock = threading.RLock()
         self._facts, self._claim = facts, claim
         self._waiting: deque[Report] = deque(maxlen=WAITING_AT_MOST)
         self._lines: list[str] = []
@@ -79,8 +81,11 @@ class Reporter:
 
     def flush(self, *, force: bool = False) -> None:
         """Send what waits, if it is time. Raises Fenced."""
-        if not force and time.monotonic() - self._flushed < REPORT_SECONDS:
-            return
+        with self._lock:
+            if force or time.monotonic() - self._flushed >= REPORT_SECONDS:
+                self._send()
+
+    def _send(self) -> None:
         self._flushed = time.monotonic()
         while self._lines:
             batch, self._lines = self._lines[:LINES_AT_ONCE], self._lines[LINES_AT_ONCE:]
@@ -93,9 +98,10 @@ class Reporter:
             return  # training goes on; the next flush tries again
 
     def _add(self, report: Report, *, line: str | None = None) -> None:
-        self._waiting.append(replace(report, logs=[*self._lines, *([line] if line else [])]))
-        self._lines = []
-        self.flush(force=True)
+        with self._lock:
+            self._waiting.append(replace(report, logs=[*self._lines, *([line] if line else [])]))
+            self._lines = []
+            self.flush(force=True)
 
     def _at(self, epoch: int, step: int) -> dict[str, Any]:
         steps = self._progress["steps"]

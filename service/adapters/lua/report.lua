@@ -36,7 +36,8 @@ for _, warning in ipairs(report.warnings) do
   if not known:find(warning, 1, true) then redis.call('HSET', job, 'warnings', known == '' and warning or known .. '\n' .. warning) end
 end
 if ARGV[5] then
-  redis.call('SETNX', 'ty:spec:' .. ARGV[5], ARGV[6])
+  keep_spec(ARGV[5], ARGV[6])
+  drop_spec(field(id, 'resolved'))
   redis.call('HSET', job, 'resolved', ARGV[5])
 end
 return 1
