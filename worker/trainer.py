@@ -40,7 +40,7 @@ from worker.training.facts import (
     to_line,
 )
 from worker.training.loop import NanLoss, Position, Run, train
-from worker.training.textbook import freeze
+from worker.training.textbook import freeze, moving_average
 
 REPORT_SECONDS = 0.5
 """Steps are told at most this often."""
@@ -112,10 +112,10 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
             return
     tell(PhaseStarted(phase="evaluating"))
     if run.position.best_weights is not None:
-        run.model.load_state_dict(run.position.best_weights)
+        run.judged.load_state_dict(run.position.best_weights)
     groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
     batches = Batches(run.splits.test, spec, device=run.device).over(groups)
-    test = evaluate(run.model, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
+    test = evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
     tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
     export(run, test, directory / "artifacts", threads=torch.get_num_threads())
@@ -146,6 +146,7 @@ def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None,
         device=device,
         position=Position(),
         order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle),
+        average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),
     )
     if resume is not None:
         restore(run, Path(resume["directory"]))
@@ -166,7 +167,7 @@ def _groups(run: Run) -> list[torch.Tensor]:
 def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
     """Train on; False where it was told to stop, with a checkpoint of the last step taken."""
     every = run.spec.checkpoint
-    peak = PeakMemory(run.model)
+    peak = PeakMemory(run)
     told = time.monotonic()
     for fact in train(run):
         if isinstance(fact, EpochDone):
@@ -185,13 +186,14 @@ def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], No
 
 
 class PeakMemory:
-    """The most memory that training held, the model's own included: the estimate is judged by it. Linux only."""
+    """The most memory that training held, the weights and their average included: the estimate is judged by it. Linux only."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, run: Run) -> None:
         self._before: int | None = None
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
-            weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+            kept = [run.model] if run.average is None else [run.model, run.average.module]
+            weights = sum(tensor.numel() * tensor.element_size() for each in kept for tensor in each.state_dict().values())
             self._before = _resident("VmRSS") - weights
 
     def metrics(self) -> dict[str, float]:

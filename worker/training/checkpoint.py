@@ -23,6 +23,7 @@ class Snapshot:
     epoch: int
     step: int
     weights: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor] | None
     best_weights: dict[str, torch.Tensor] | None
     state: dict[str, Any]
 
@@ -38,8 +39,16 @@ def snapshot(run: Run) -> Snapshot:
         state["scheduler"] = run.scheduler.state_dict()
     if run.device.type == "cuda":
         state["cuda_rng"] = torch.cuda.get_rng_state(run.device)
+    average = None
+    if run.average is not None:
+        state["averaged"], average = run.average.n_averaged, _copied(run.average.module.state_dict())
     return Snapshot(
-        epoch=run.position.epoch, step=run.position.step, weights=_copied(run.model.state_dict()), best_weights=best, state=_copied(state)
+        epoch=run.position.epoch,
+        step=run.position.step,
+        weights=_copied(run.model.state_dict()),
+        average=average,
+        best_weights=best,
+        state=_copied(state),
     )
 
 
@@ -47,6 +56,8 @@ def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     """Write a snapshot; returns its files as {path, size, sha256}."""
     folder.mkdir(parents=True)
     save_weights(taken.weights, folder / "model.safetensors")
+    if taken.average is not None:
+        save_weights(taken.average, folder / "average.safetensors")
     if taken.best_weights is not None:
         save_weights(taken.best_weights, folder / "best.safetensors")
     state = io.BytesIO()
@@ -97,6 +108,9 @@ def restore(run: Run, folder: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     if run.scheduler is not None:
         run.scheduler.load_state_dict(state["scheduler"])
+    if run.average is not None:
+        run.average.module.load_state_dict(load_file(folder / "average.safetensors"))
+        run.average.n_averaged.copy_(state["averaged"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
     best = folder / "best.safetensors"

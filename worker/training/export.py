@@ -16,9 +16,9 @@ from worker.training.script import render
 
 
 def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int) -> None:
-    """Write every artifact that needs the model. `run.model` holds the weights that are the job's."""
+    """Write every artifact that needs the model. `run.judged` holds the weights that are the job's."""
     (folder / "evaluation").mkdir(parents=True)
-    save_weights(run.model.state_dict(), folder / "model.safetensors")
+    save_weights(run.judged.state_dict(), folder / "model.safetensors")
     about = environment(threads=threads, device=run.device)
     (folder / "train.py").write_text(render(run.spec, about))
     _write_json(folder / "resolved_spec.json", run.spec.model_dump(mode="json"))

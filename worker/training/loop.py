@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from service.spec.job import JobSpec
 from worker.training.data import Batches, EpochOrder, Splits, grouped
@@ -57,6 +58,13 @@ class Run:
     device: torch.device
     position: Position
     order: EpochOrder
+    average: AveragedModel | None = None
+    """Of the weights, where the spec asks for one."""
+
+    @property
+    def judged(self) -> nn.Module:
+        """The model that is evaluated and handed out."""
+        return self.model if self.average is None else self.average.module
 
     @property
     def steps_schedule(self) -> Literal["step", "epoch"] | None:
@@ -115,6 +123,8 @@ def _steps(run: Run) -> Iterator[StepDone]:
         optimizer.step()
         # 6 reset the gradients
         optimizer.zero_grad(set_to_none=True)
+        if run.average is not None:
+            run.average.update_parameters(model)
         if run.steps_schedule == "step":
             run.scheduler.step()
         position.step += 1
@@ -136,7 +146,7 @@ def _end_epoch(run: Run) -> EpochDone:
     if len(run.splits.validation):
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
-        metrics |= evaluate(run.model, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics).scalars("val")
+        metrics |= evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics).scalars("val")
     metrics["lr"] = float(run.optimizer.param_groups[0]["lr"])
     _step_schedule(run, metrics)
     position.epoch, position.batch = position.epoch + 1, 0
@@ -173,7 +183,7 @@ def _keep_best(run: Run, metrics: dict[str, float]) -> None:
     value, best = metrics[monitor], run.position.best
     if best is None or (value > best["value"] if mode == "max" else value < best["value"]):
         run.position.best = {"monitor": monitor, "value": value, "epoch": run.position.epoch, "step": run.position.step}
-        run.position.best_weights = {name: tensor.detach().clone() for name, tensor in run.model.state_dict().items()}
+        run.position.best_weights = {name: tensor.detach().clone() for name, tensor in run.judged.state_dict().items()}
 
 
 def _stopped_early(run: Run, metrics: dict[str, float]) -> bool:
