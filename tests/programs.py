@@ -18,6 +18,10 @@ def program_weights(spec: JobSpec, folder: Path) -> dict[str, torch.Tensor]:
     """The weights that the spec's train.py saves."""
     about = environment(threads=spec.resources.threads or 1, device=torch.device("cpu"))
     (folder / "train.py").write_text(render(spec, about))
-    command = [sys.executable, "-W", "error", "train.py", "--out", "again.safetensors"]
-    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    return run_program(folder)
+
+
+def run_program(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that the train.py in a folder saves."""
+    subprocess.run([sys.executable, "-W", "error", "train.py", "--out", "again.safetensors"], cwd=folder, check=True, timeout=120)
     return load_file(folder / "again.safetensors")

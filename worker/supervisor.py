@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.jobs.errors import ArtifactNotFound, Fenced, JobNotFound, StorageUnavailable, StoreUnavailable
+from service.jobs.errors import ArtifactNotFound, Fenced, JobNotFound, PreflightBusy, StorageUnavailable, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job, JobError
 from service.jobs.ports import ArtifactStore, AttemptStore, Claim, FactLog, Flags, JobStore, Outcome, Preflight, Report
-from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
+from service.jobs.state import JobState, Phase, Reason
 from service.spec.checking import is_custom, needed, verdict
+from service.spec.verdict import Verdict
 from service.sweeping import json_lines
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
 from worker.datasets import DatasetMissing, DatasetShelf
+from worker.oom import KillCount
+from worker.remedies import ended_by
 from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
 from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint, fetch_weights
@@ -84,6 +87,7 @@ class _Attempt:
         self.inbox: queue.Queue[Fact | Flags | CheckpointPointer | Exception | None] = queue.Queue()
         self.over = threading.Event()
         self.reporter = Reporter(around.facts, claim)
+        self.kills = KillCount()
         self.uploader = Uploader(around.artifacts, patience_seconds=around.storage_patience_seconds, abandon=self.over)
         self.uploads: queue.Queue[CheckpointWritten | None] = queue.Queue()
         self.threads: list[threading.Thread] = []
@@ -129,7 +133,7 @@ class _Attempt:
     @contextlib.contextmanager
     def _trainer(self) -> Iterator[Trainer]:
         """A trainer with its job in hand; killed with everything that it started when the block is left."""
-        spec = self._checked_spec()
+        self.spec = spec = self._checked_spec()
         datasets_dir = self.around.shelf.find(spec["dataset"]["type"])
         initial = self._initial_weights(spec["model"])
         resume, fault = fetch_checkpoint(self.around.artifacts, self.claim.job, self.folder / "resume")
@@ -144,6 +148,7 @@ class _Attempt:
                 "datasets_dir": str(datasets_dir),
                 "initial": str(initial) if initial else None,
                 "resume": resume,
+                "inexact": self.claim.job.exactness.reasons,
             }
             trainer.send(job)
             self._thread("facts", lambda: self._read_facts(trainer))
@@ -222,13 +227,14 @@ class _Attempt:
                 case Succeeded() | Stopped():
                     return item
                 case Failed():
-                    raise _Given(_outcome_of(item))
+                    raise _Given(self._ended_by(item))
                 case CheckpointWritten():
                     self.uploads.put(item)
                 case None:
                     status = trainer.wait(EXIT_SECONDS)
-                    self.reporter.say("warning", f"the trainer process ended without a word (exit status {status})")
-                    raise _Given(Outcome(kind="give_back", reason=Reason.TRAINER_LOST))
+                    word = f"the trainer process ended without a word (exit status {status})"
+                    self.reporter.say("warning", word)
+                    raise _Given(self._ended_by(Failed(code=Reason.TRAINER_LOST, message=word)))
                 case fact:
                     self.reporter.tell(fact)
                     self.reporter.flush()
@@ -321,6 +327,25 @@ class _Attempt:
         (folder / "job.json").write_text(self.around.jobs.find(job.project, job.id).model_dump_json(indent=2) + "\n")
         self.uploader.artifacts(self.claim, folder)
 
+    def _ended_by(self, fact: Failed) -> Outcome:
+        """How the attempt ends. Where another spec may help the next one, it is stored before the job is given back."""
+        if fact.code == Reason.TRAINER_LOST and self.kills.rose():
+            fact = Failed(code=Reason.OUT_OF_MEMORY, message="Memory ran out: the kernel ended a process of the job.")
+        outcome, report = ended_by(fact, self.claim.job, self.spec, self._verdict)
+        if report is not None:
+            self.reporter.put(report)
+            while self.reporter.is_behind:
+                self.over.wait(FLAG_SECONDS)
+                self.reporter.flush(force=True)
+        return outcome
+
+    def _verdict(self, spec: dict[str, Any]) -> Verdict:
+        while True:
+            try:
+                return verdict(spec, self.around.preflight.check(needed(spec)), threads=self.around.threads)
+            except PreflightBusy:
+                self.over.wait(FLAG_SECONDS)
+
     def _finish(self, outcome: Outcome) -> JobState:
         while True:
             try:
@@ -337,12 +362,6 @@ class _Attempt:
 
 def _failed(code: Reason, message: str, *, hint: str | None = None) -> Outcome:
     return Outcome(kind="failed", error=JobError(code=code, message=message, hint=hint))
-
-
-def _outcome_of(fact: Failed) -> Outcome:
-    reason = Reason(fact.code)
-    error = JobError(code=reason, message=fact.message, hint=fact.hint)
-    return Outcome(kind="give_back" if reason in INFRASTRUCTURE else "failed", reason=reason, error=error)
 
 
 def _seconds_run(job: Job) -> float:

@@ -20,9 +20,10 @@ import torch
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from service.spec.model import FromJob, frozen
-from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, seeded_model
+from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
 from worker.training.checkpoint import Snapshot, load_initial, restore, save_initial, snapshot, write
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
+from worker.training.epochs import steps_in_all
 from worker.training.evaluate import evaluate
 from worker.training.export import export
 from worker.training.facts import (
@@ -37,6 +38,7 @@ from worker.training.facts import (
     Stopped,
     Succeeded,
     TrainingStarted,
+    Warned,
     to_line,
 )
 from worker.training.loop import NanLoss, Position, Run, train
@@ -86,7 +88,11 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
         case NanLoss():
             return Failed(code="nan_loss", message=str(error), hint="A smaller learning rate, or training.clip_grad_norm, usually helps.")
         case MemoryError() | torch.OutOfMemoryError():
-            return Failed(code="out_of_memory", message="Memory ran out.", hint="Use a smaller batch_size or model.")
+            return Failed(code="out_of_memory", message="Memory ran out.")
+        case RuntimeError() if "can't allocate memory" in str(error):  # torch's allocator on the CPU has no class of its own
+            return Failed(code="out_of_memory", message="Memory ran out.")
+        case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
+            return Failed(code="trainer_lost", message=f"A process that loads data was lost: {error}")
         case OSError() if error.errno == errno.ENOSPC:
             return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
     if custom:
@@ -101,8 +107,12 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(PhaseStarted(phase="preparing"))
     initial = Path(job["initial"]) if job.get("initial") else None
     run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
-    steps = -(-len(_groups(run)) // spec.training.gradient_accumulation_steps) * spec.epochs
+    steps = steps_in_all(spec, len(run.splits.train))
     where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
+    inexact = job.get("inexact", [])
+    if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
+        detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
+        tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
     tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
@@ -118,7 +128,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     test = evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
     tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
-    export(run, test, directory / "artifacts", threads=torch.get_num_threads())
+    export(run, test, directory / "artifacts", threads=torch.get_num_threads(), inexact=inexact)
     if initial is not None:
         save_initial(run.model, initial, directory / "artifacts" / "initial.safetensors")
     tell(Succeeded(directory=str(directory / "artifacts")))
@@ -157,11 +167,6 @@ def asked_metrics(spec: JobSpec) -> dict[str, Any]:
     """Torchmetrics' metrics that the spec asks for; plain Accuracy and ConfusionMatrix are counted by the evaluation itself."""
     asked = [each for each in spec.evaluation.metrics or () if each.type not in ("Accuracy", "ConfusionMatrix") or each.chosen()]
     return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
-
-
-def _groups(run: Run) -> list[torch.Tensor]:
-    loader = run.spec.dataloader
-    return grouped(torch.arange(len(run.splits.train)), size=loader.batch_size, drop_last=loader.drop_last)
 
 
 def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:

@@ -21,6 +21,7 @@ from service.adapters.stores import (
     TAIL_SECONDS,
     Cursor,
     Stores,
+    exactness,
     failure,
     finite,
     retries_used_up,
@@ -451,6 +452,8 @@ def _changes(job: Job, report: Report) -> dict[str, Any]:
     }
     if report.progress is not None:
         changes["progress"] = Progress(**report.progress)
+    if report.inexact:
+        changes["exactness"] = exactness((*job.exactness.reasons, report.inexact))
     if report.best is not None:
         changes["best"] = Best(**report.best)
     if report.resolved_spec is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from service.adapters.stores import from_ms
+from service.adapters.stores import exactness, from_ms
 from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
 from service.spec.verdict import Estimate, SpecWarning
 
@@ -45,6 +45,7 @@ def fresh_fields(job: Job, *, spec: str, resolved: str) -> dict[str, str]:
         "warnings": lines(job.warnings),
         "reason": job.reason or "",
         "dataset_digest": job.dataset_digest or "",
+        "inexact": "\n".join(job.exactness.reasons),
         "progress": job.progress.model_dump_json(),
         "estimate": job.estimate.model_dump_json() if job.estimate else "",
         "created": job.created_at.isoformat(),
@@ -79,6 +80,7 @@ def job_of(raw: Sequence[Any]) -> Job:
         device=text["device"],
         warnings=tuple(SpecWarning.model_validate_json(line) for line in text["warnings"].split("\n") if line),
         dataset_digest=text["dataset_digest"] or None,
+        exactness=exactness(text.get("inexact", "").split()),
         progress=Progress.model_validate_json(text["progress"]),
         metrics={name: json.loads(value) for name, value in metrics.items()},
         best=Best.model_validate_json(text["best"]) if text.get("best") else None,

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from worker.training.epochs import place_of, samples_done
 from worker.training.loop import Run
 
 
@@ -34,7 +35,14 @@ def snapshot(run: Run) -> Snapshot:
     best = position.pop("best_weights")
     # an epoch that is over left its draws in the generator; one under way is drawn again from its start
     position["loader_state"] = run.order.generator.get_state() if run.position.batch == 0 else run.position.loader_state
-    state = {"position": position, "optimizer": run.optimizer.state_dict(), "rng": torch.get_rng_state()}
+    done = samples_done(run.spec, run.position.batch)
+    state = {
+        "position": position,
+        "batch_size": run.spec.dataloader.batch_size,
+        "samples_done": done,
+        "optimizer": run.optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
     if run.scheduler is not None:
         state["scheduler"] = run.scheduler.state_dict()
     if run.device.type == "cuda":
@@ -113,6 +121,8 @@ def restore(run: Run, folder: Path) -> None:
         run.average.n_averaged.copy_(state["averaged"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
+    if state["batch_size"] != run.spec.dataloader.batch_size:
+        run.position.batch, run.position.trimmed = place_of(run.spec, state["samples_done"])
     best = folder / "best.safetensors"
     run.position.best_weights = load_file(best) if best.exists() else None
     run.order.generator.set_state(state["position"]["loader_state"])

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from service.spec.job import JobSpec
 from worker.training.data import Batches, EpochOrder, Splits, grouped
+from worker.training.epochs import epoch_batches, from_place
 from worker.training.evaluate import evaluate, summed
 from worker.training.facts import EpochDone, StepDone
 from worker.training.textbook import targets_for
@@ -27,12 +28,14 @@ class NanLoss(Exception):
 class Position:
     """Where training stands, besides weights and optimizer: everything a checkpoint needs to go on to the same bits.
 
-    `loader_state` is the loader generator's state at the epoch's start; `batch` counts batches done in the running epoch.
+    `loader_state` is the loader generator's state at the epoch's start; `batch` counts batches done in the running
+    epoch; `trimmed` samples of the next one were done in a smaller one, of another size.
     """
 
     epoch: int = 0
     step: int = 0
     batch: int = 0
+    trimmed: int = 0
     loader_state: torch.Tensor | None = None
     loss_sum: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     correct: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
@@ -91,10 +94,13 @@ def train(run: Run) -> Iterator[StepDone | EpochDone]:
 
 def _steps(run: Run) -> Iterator[StepDone]:
     spec, position, model, loss_fn, optimizer = run.spec, run.position, run.model, run.loss_fn, run.optimizer
-    if position.batch == 0:
+    if position.batch == position.trimmed == 0:
         position.loader_state = run.order.generator.get_state()
-    groups = grouped(run.order.start(), size=spec.dataloader.batch_size, drop_last=spec.dataloader.drop_last)
-    batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(groups[position.batch :])
+    groups = epoch_batches(run.order.start(), spec)
+    ahead = from_place(groups, position.batch, position.trimmed)
+    batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(ahead)
+    first = position.batch = len(groups) - len(ahead)
+    position.trimmed = 0
     accumulate = spec.training.gradient_accumulation_steps
     dataset, classes = spec.dataset, spec.dataset.facts.num_classes
     model.train()
@@ -106,7 +112,6 @@ def _steps(run: Run) -> Iterator[StepDone]:
         # 3 loss
         loss = loss_fn(outputs, targets)
         # 4 backward; a last, smaller group of micro-batches steps with its own mean
-        first = position.batch - position.batch % accumulate
         members = min(accumulate, len(groups) - first)
         (loss / members if members > 1 else loss).backward()
         # keep the numbers on the device: reading one here would wait for it
@@ -130,6 +135,7 @@ def _steps(run: Run) -> Iterator[StepDone]:
         position.step += 1
         now = time.perf_counter()
         position.seconds, started = position.seconds + now - started, now
+        first = position.batch
         yield StepDone(epoch=position.epoch, step=position.step)
         started = time.perf_counter()  # what the reader of facts does is not training
     run.order.end()

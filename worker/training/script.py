@@ -38,7 +38,7 @@ The textbook training loop in plain PyTorch (torch, torchvision, safetensors$ext
 
     python train.py --data DIR --out model.safetensors
 
-On the CPU, with the same versions, thread count and instruction set, it gives the very weights that the service gave: bit for bit.
+$promise
 It differs from the tutorial's loop in one thing: the DataLoader and random_split are handed generators of their own, seeded, so
 that the order of the samples depends on the seed alone.
 """
@@ -143,6 +143,7 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "title": f"Trains {spec.name or spec.dataset.type}: {built(spec.model).type} on {spec.dataset.type}, {spec.epochs} epochs.",
         "extra": ", scikit-learn" if spec.dataset.type == "Digits" else "",
         "vision": _vision_imports(spec),
+        "promise": _promise(environment.get("inexact_because", ())),
         "seed": spec.seed,
         "epochs": spec.epochs,
         "threads": spec.resources.threads,
@@ -192,6 +193,22 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
     body = _PROGRAM.substitute(parts, imports="$imports")
     program = body.replace("$imports", _imports(body.partition("$imports")[2]), 1)
     return re.sub(r"\n{4,}", "\n\n\n", program)
+
+
+_EXACT = (
+    "On the CPU, with the same versions, thread count and instruction set, it gives the very weights that the service gave: bit for bit."
+)
+_INEXACT = {
+    "out_of_memory": "memory ran out once, and from its last checkpoint on the job had batches of half the size, as here",
+    "hardware_changed": "the job went on, from a checkpoint, on another processor or with another torch",
+}
+
+
+def _promise(inexact: Sequence[str]) -> str:
+    if not inexact:
+        return _EXACT
+    reasons = "\n".join(f"- {_INEXACT[reason]}" for reason in inexact)
+    return f"It gives much the same weights that the service gave, but not bit for bit:\n{reasons}"
 
 
 _IMPORTS = (
