@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from service.jobs.job import JobError
 from service.jobs.ports import Outcome
-from service.jobs.state import INFRASTRUCTURE, Reason
-from worker.training.facts import Failed
+from service.jobs.state import Reason
 
 
 class Ending(Exception):
@@ -24,10 +23,3 @@ def failed(code: Reason, message: str, *, hint: str | None = None) -> Outcome:
 def given_back(reason: Reason, message: str) -> Outcome:
     """The infrastructure ended the attempt; another may do better."""
     return Outcome(kind="give_back", reason=reason, error=JobError(code=reason, message=message))
-
-
-def outcome_of(fact: Failed) -> Outcome:
-    """What the trainer's last word means for the job."""
-    reason = Reason(fact.code)
-    error = JobError(code=reason, message=fact.message, hint=fact.hint)
-    return Outcome(kind="give_back" if reason in INFRASTRUCTURE else "failed", reason=reason, error=error)

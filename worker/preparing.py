@@ -46,6 +46,7 @@ class Prepared:
             "datasets_dir": str(self.datasets_dir),
             "initial": str(self.initial) if self.initial else None,
             "resume": self.resume,
+            "inexact": job.exactness.reasons,
         }
 
 

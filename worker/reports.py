@@ -12,7 +12,8 @@ from typing import Any
 
 from service.jobs.errors import StoreUnavailable
 from service.jobs.ports import Claim, FactLog, Report
-from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, TrainingStarted
+from service.spec.verdict import SpecWarning
+from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, TrainingStarted, Warned
 
 REPORT_SECONDS = 0.5
 LINES_AT_ONCE = 500
@@ -64,6 +65,9 @@ class Reporter:
             case Evaluated():
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
                 self._add(Report(metrics=fact.metrics, events=[event("metrics", shown, fact.metrics)]), line=shown)
+            case Warned():
+                warning = SpecWarning(pointer=fact.pointer, code=fact.code, detail=fact.detail)
+                self._add(Report(warnings=[warning], events=[event("warning", fact.detail, warning.model_dump())]), line=fact.detail)
             case LogLine():
                 self.log(fact.text)
 
@@ -96,6 +100,11 @@ class Reporter:
                 self._waiting.popleft()
         except StoreUnavailable:
             return  # training goes on; the next flush tries again
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store has not taken everything yet."""
+        return bool(self._waiting)
 
     def _add(self, report: Report, *, line: str | None = None) -> None:
         with self._lock:

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from service.jobs.errors import Fenced, StoreUnavailable
+from service.jobs.errors import Fenced, PreflightBusy, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.ports import AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report
 from service.jobs.state import JobState, Phase, Reason
-from service.spec.checking import is_custom
+from service.spec.checking import is_custom, needed, verdict
+from service.spec.verdict import Verdict
 from service.sweeping import json_lines
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
 from worker.datasets import DatasetMissing
 from worker.folders import AttemptFolders
-from worker.outcomes import Ending, failed, given_back, outcome_of
+from worker.oom import KillCount
+from worker.outcomes import Ending, failed, given_back
 from worker.preparing import Prepared, Sources, prepare
+from worker.remedies import ended_by
 from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
 from worker.uploads import Storage, StorageGivenUp, Uploader
@@ -72,6 +75,7 @@ class _Attempt:
         self.over = threading.Event()
         self.pausing = False
         self.reporter = Reporter(around.facts, claim)
+        self.kills = KillCount()
         self.storage = Storage(patience_seconds=around.storage_patience_seconds, abandon=self.over, tell=self._storage_says)
         self.uploader = Uploader(around.sources.artifacts, self.storage)
         self.uploads: queue.Queue[CheckpointWritten | None] = queue.Queue()
@@ -122,6 +126,7 @@ class _Attempt:
         """A trainer with its job in hand; killed with everything that it started when the block is left."""
         job = self.claim.job
         prepared = prepare(job, self.folder, sources=self.around.sources, storage=self.storage, reporter=self.reporter)
+        self.spec = prepared.spec
         trainer = self._started(prepared)
         try:
             trainer.send(prepared.as_command(job, self.folder))
@@ -173,13 +178,14 @@ class _Attempt:
                 case Succeeded() | Stopped():
                     return item
                 case Failed():
-                    raise Ending(outcome_of(item))
+                    raise Ending(self._ended_by(item))
                 case CheckpointWritten():
                     self.uploads.put(item)
                 case None:
                     status = trainer.wait(EXIT_SECONDS)
-                    self.reporter.say("warning", f"the trainer process ended without a word (exit status {status})")
-                    raise Ending(Outcome(kind="give_back", reason=Reason.TRAINER_LOST))
+                    word = f"the trainer process ended without a word (exit status {status})"
+                    self.reporter.say("warning", word)
+                    raise Ending(self._ended_by(Failed(code=Reason.TRAINER_LOST, message=word)))
                 case fact:
                     self.reporter.tell(fact)
                     self.reporter.flush()
@@ -270,6 +276,25 @@ class _Attempt:
     def _told_so_far(self, job: Job) -> tuple[Sequence[Mapping[str, Any]], Sequence[str], Job]:
         place = (job.project, job.id)
         return self.around.facts.metrics(*place) or (), self.around.facts.logs(*place) or (), self.around.sources.jobs.find(*place)
+
+    def _ended_by(self, fact: Failed) -> Outcome:
+        """How the attempt ends. Where another spec may help the next one, it is stored before the job is given back."""
+        if fact.code == Reason.TRAINER_LOST and self.kills.rose():
+            fact = Failed(code=Reason.OUT_OF_MEMORY, message="Memory ran out: the kernel ended a process of the job.")
+        outcome, report = ended_by(fact, self.claim.job, self.spec, self._verdict)
+        if report is not None:
+            self.reporter.put(report)
+            while self.reporter.is_behind:
+                self.over.wait(FLAG_SECONDS)
+                self.reporter.flush(force=True)
+        return outcome
+
+    def _verdict(self, spec: dict[str, Any]) -> Verdict:
+        while True:
+            try:
+                return verdict(spec, self.around.sources.preflight.check(needed(spec)), threads=self.around.sources.threads)
+            except PreflightBusy:
+                self.over.wait(FLAG_SECONDS)
 
     def _finish(self, outcome: Outcome) -> JobState:
         return self._patiently(lambda: self.around.attempts.finish(self.claim, outcome))

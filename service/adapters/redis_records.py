@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.adapters.stores import finite, from_ms, to_ms
+from service.adapters.stores import exactness, finite, from_ms, to_ms
 from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
 from service.spec.verdict import Estimate, SpecWarning
 
@@ -60,6 +60,7 @@ def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str,
         "warnings": lines(job.warnings),
         "reason": job.reason or "",
         "dataset_digest": job.dataset_digest or "",
+        "inexact": "\n".join(job.exactness.reasons),
         "progress": job.progress.model_dump_json(),
         "estimate": job.estimate.model_dump_json() if job.estimate else "",
         "created": job.created_at.isoformat(),
@@ -115,6 +116,7 @@ def job_of(raw: Sequence[Any]) -> Job:
         device=text["device"],
         warnings=tuple(SpecWarning.model_validate_json(line) for line in text["warnings"].split("\n") if line),
         dataset_digest=text["dataset_digest"] or None,
+        exactness=exactness(text.get("inexact", "").split()),
         progress=Progress.model_validate_json(text["progress"]),
         metrics={name: json.loads(value) for name, value in metrics.items()},
         best=Best.model_validate_json(text["best"]) if text.get("best") else None,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from service.jobs.job import JobError
+from service.jobs.job import Exactness, JobError
 from service.jobs.ports import (
     ArtifactStore,
     AttemptStore,
@@ -92,6 +92,11 @@ def failure(outcome: Outcome) -> JobError | None:
             return error.model_copy(update={"code": outcome.reason or error.code})
         case _:
             return None
+
+
+def exactness(reasons: Iterable[str]) -> Exactness:
+    """The record of why weights are not exact, each reason once; of none, that they are."""
+    return Exactness.model_validate({"exact": not (known := tuple(dict.fromkeys(reasons))), "reasons": known})
 
 
 def rfc3339(at: datetime) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.jobs.estimating import judged
-from service.jobs.job import Best, Device, Job, JobError, Progress, Transition
+from service.jobs.job import Best, Device, Exactness, Job, JobError, Progress, Transition
 from service.jobs.state import JobState, Phase, Reason
 from service.spec.verdict import Estimate, SpecWarning
 
@@ -29,6 +29,7 @@ class JobView(BaseModel):
     device: Device
     warnings: list[SpecWarning]
     dataset_digest: str | None
+    exactness: Exactness
     queue_position: int | None
     progress: Progress
     metrics: dict[str, float]

@@ -53,6 +53,13 @@ class CheckpointPointer(Record):
     """S3 key prefix of the checkpoint's folder; its manifest.json, written last, names the files."""
 
 
+class Exactness(Record):
+    """Whether the weights are, bit for bit, those of the spec as submitted, trained in one go; and if not, every reason."""
+
+    exact: bool = True
+    reasons: tuple[Literal["out_of_memory", "hardware_changed"], ...] = ()
+
+
 class Best(Record):
     """The best epoch so far by `checkpoint.monitor`."""
 
@@ -80,6 +87,7 @@ class Job(Record):
     device: Device = "cpu"
     warnings: tuple[SpecWarning, ...] = ()
     dataset_digest: str | None = None
+    exactness: Exactness = Exactness()
     progress: Progress = Progress()
     metrics: dict[str, float] = Field(default_factory=dict)
     best: Best | None = None

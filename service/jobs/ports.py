@@ -81,6 +81,8 @@ class Report:
     """Set once by a worker that ran the check itself (no torch beside the API)."""
     warnings: Sequence[SpecWarning] = ()
     dataset_digest: str | None = None
+    inexact: str | None = None
+    """Why the weights are no longer those of the spec as submitted."""
 
 
 class JobStore(Protocol):

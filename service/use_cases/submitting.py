@@ -143,5 +143,5 @@ def _again(source: Job, *, services: Services) -> Job:
 
 _KEPT_BY_A_RETRY = (
     *("project", "name", "labels", "max_retries", "priority", "spec", "resolved_spec", "estimate"),
-    *("dataset_digest", "progress", "checkpoints", "token"),
+    *("dataset_digest", "progress", "checkpoints", "token", "exactness"),
 )

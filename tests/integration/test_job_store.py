@@ -14,7 +14,7 @@ import redis
 from service.adapters import redis_jobs
 from service.adapters.stores import Stores
 from service.jobs.errors import IdempotencyConflict, IllegalTransition, JobNotFound, StoreUnavailable
-from service.jobs.job import Job, JobError, Progress
+from service.jobs.job import Exactness, Job, JobError, Progress
 from service.jobs.ports import Claim, Idempotency, Outcome, Report, WorkerBeat
 from service.jobs.state import JobState, Phase, Reason
 from service.spec.verdict import SpecWarning
@@ -285,7 +285,7 @@ def test_a_report_reaches_record_and_tail(stores: Stores, new_job: NewJob) -> No
     best = {"monitor": "val_loss", "value": loss, "epoch": 1, "step": 10}
     event = {"type": "epoch", "message": "Epoch 1", "data": {"epoch": 1, "empty": []}}
 
-    stores.facts.report(taken, Report(metrics={"lr": 0.1, "train_loss": 9.0}, logs=["a"]))
+    stores.facts.report(taken, Report(metrics={"lr": 0.1, "train_loss": 9.0}, logs=["a"], inexact="out_of_memory"))
     stores.facts.report(
         taken,
         Report(
@@ -297,6 +297,7 @@ def test_a_report_reaches_record_and_tail(stores: Stores, new_job: NewJob) -> No
             logs=["b", "ünïcode"],
             best=best,
             dataset_digest="sha",
+            inexact="hardware_changed",
         ),
     )
 
@@ -304,6 +305,7 @@ def test_a_report_reaches_record_and_tail(stores: Stores, new_job: NewJob) -> No
     assert job.progress == Progress(epoch=1, epochs=2, step=10, steps=20, percent=50.0, eta_seconds=1e-7)
     assert job.metrics == {"lr": 0.1, "train_loss": loss}
     assert (job.phase, job.dataset_digest) == (Phase.TRAINING, "sha")
+    assert job.exactness == Exactness(exact=False, reasons=("out_of_memory", "hardware_changed"))
     assert job.best is not None
     assert job.best.value == loss
     assert stores.facts.metrics("default", job.id) == [row]

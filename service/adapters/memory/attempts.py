@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.adapters.memory.shelf import Shelf, Tail, told
-from service.adapters.stores import failure, finite, to_ms
+from service.adapters.stores import exactness, failure, finite, to_ms
 from service.jobs.job import Best, CheckpointPointer, Device, Job, Progress, Transition
 from service.jobs.ports import Claim, Flags, Outcome, Report
 from service.jobs.state import JobState, Phase
@@ -155,6 +155,8 @@ def _changes(job: Job, report: Report) -> dict[str, Any]:
     }
     if report.progress is not None:
         changes["progress"] = Progress(**report.progress)
+    if report.inexact:
+        changes["exactness"] = exactness((*job.exactness.reasons, report.inexact))
     if report.best is not None:
         changes["best"] = Best(**report.best)
     if report.resolved_spec is not None:
