@@ -10,6 +10,7 @@ from typing import Any
 from service.jobs.job import Job
 from service.jobs.layout import events_key, logs_key, metrics_key, record_key
 from service.jobs.ports import ArtifactStore, Doorbell, FactLog, Housekeeping, WorkerRegistry
+from service.killpoints import KillPoint, passing
 
 SAVED_AT_ONCE = 50
 
@@ -29,6 +30,7 @@ def ring(*, housekeeping: Housekeeping, doorbell: Doorbell, workers: WorkerRegis
     for device, waiting in housekeeping.pending().items():
         times = min(waiting, idle[device])
         if times:
+            passing(KillPoint.BEFORE_RING)
             doorbell.ring(device, times=times)
 
 
@@ -38,6 +40,7 @@ def save(*, housekeeping: Housekeeping, facts: FactLog, artifacts: ArtifactStore
         if job.is_terminal:
             _save_tail(job, facts=facts, artifacts=artifacts)
         artifacts.put_bytes(record_key(job.project, job.id), job.model_dump_json().encode())
+        passing(KillPoint.RECORD_PUT)
         housekeeping.saved(job)
 
 

@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 from celery import signals
 
+from service import killpoints
 from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
@@ -22,6 +23,7 @@ from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.stores import Stores
 from service.background import Repeating
 from service.jobs.ports import WorkerBeat
+from service.killpoints import UnknownKillPoint
 from service.settings import SettingsFault
 from service.startup import NotReady, await_parts
 from service.sweeping import sweep
@@ -72,12 +74,13 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        killpoints.arm(os.environ)
         settings = WorkerSettings.read()
         stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
         artifacts = S3Artifacts(settings)
         await_parts({"REDIS_URL": stores.ping, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
         keeper = ZygoteKeeper(settings)
-    except (SettingsFault, NotReady, ZygoteGone) as error:
+    except (SettingsFault, NotReady, ZygoteGone, UnknownKillPoint) as error:
         print(f"trainyard worker: {error}", file=sys.stderr)  # noqa: T201
         return 1
     try:

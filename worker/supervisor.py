@@ -18,6 +18,7 @@ from service.jobs.errors import ArtifactNotFound, Fenced, JobNotFound, StorageUn
 from service.jobs.job import CheckpointPointer, Job, JobError
 from service.jobs.ports import ArtifactStore, AttemptStore, Claim, FactLog, Flags, JobStore, Outcome, Preflight, Report
 from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
+from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom, needed, verdict
 from service.sweeping import json_lines
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
@@ -94,9 +95,12 @@ class _Attempt:
         try:
             outcome = self._outcome(uploading)
             self.reporter.flush(force=True)
-            return self._finish(outcome)
+            state = self._finish(outcome)
+            passing(KillPoint.FINISHED)
         except Fenced:
             return None
+        else:
+            return state
         finally:
             self.over.set()
             self.uploads.put(None)
@@ -146,6 +150,7 @@ class _Attempt:
                 "resume": resume,
             }
             trainer.send(job)
+            passing(KillPoint.TRAINER_STARTED)
             self._thread("facts", lambda: self._read_facts(trainer))
             yield trainer
         finally:
@@ -287,14 +292,18 @@ class _Attempt:
         keep = max(1, (self.claim.job.resolved_spec or {}).get("checkpoint", {}).get("keep_last", 2))
         while (written := self.uploads.get()) is not None:
             try:
+                passing(KillPoint.CHECKPOINT_TOLD)
                 pointer = self.uploader.checkpoint(self.claim, written)
+                passing(KillPoint.CHECKPOINT_MANIFEST_PUT)
                 self._commit(pointer)
+                passing(KillPoint.CHECKPOINT_COMMITTED)
             except (Fenced, StorageGivenUp) as error:
                 self.inbox.put(error)
                 return
             self.inbox.put(pointer)
             committed.append(pointer)
             while len(committed) > keep:
+                passing(KillPoint.BEFORE_DROP)
                 self.uploader.drop([committed.popleft()])
 
     def _commit(self, pointer: CheckpointPointer) -> None:
@@ -319,7 +328,9 @@ class _Attempt:
         (folder / "metrics.jsonl").write_bytes(json_lines(metrics))
         (folder / "logs.txt").write_text("".join(f"{line}\n" for line in logs))
         (folder / "job.json").write_text(self.around.jobs.find(job.project, job.id).model_dump_json(indent=2) + "\n")
+        passing(KillPoint.BEFORE_ARTIFACTS)
         self.uploader.artifacts(self.claim, folder)
+        passing(KillPoint.ARTIFACTS_MANIFEST_PUT)
 
     def _finish(self, outcome: Outcome) -> JobState:
         while True:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from service.killpoints import KillPoint, passing
 from worker.training.loop import Run
 
 
@@ -47,6 +48,7 @@ def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     """Write a snapshot; returns its files as {path, size, sha256}."""
     folder.mkdir(parents=True)
     save_weights(taken.weights, folder / "model.safetensors")
+    passing(KillPoint.CHECKPOINT_HALF_WRITTEN)
     if taken.best_weights is not None:
         save_weights(taken.best_weights, folder / "best.safetensors")
     state = io.BytesIO()

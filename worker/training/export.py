@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from service.killpoints import KillPoint, passing
 from worker.training.checkpoint import save_weights
 from worker.training.environment import environment
 from worker.training.evaluate import Evaluation
@@ -19,6 +20,7 @@ def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int) -> N
     """Write every artifact that needs the model. `run.model` holds the weights that are the job's."""
     (folder / "evaluation").mkdir(parents=True)
     save_weights(run.model.state_dict(), folder / "model.safetensors")
+    passing(KillPoint.EXPORTING)
     about = environment(threads=threads, device=run.device)
     (folder / "train.py").write_text(render(run.spec, about))
     _write_json(folder / "resolved_spec.json", run.spec.model_dump(mode="json"))
