@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
+from service import killpoints
 from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
@@ -20,6 +22,7 @@ from service.adapters.stores import Stores
 from service.api.app import create_app
 from service.background import Repeating
 from service.jobs.errors import Unavailable
+from service.killpoints import UnknownKillPoint
 from service.settings import ApiSettings, SettingsFault
 from service.startup import NotReady, await_parts
 from service.use_cases import Services
@@ -99,10 +102,11 @@ def main() -> int:
     """Serve until told to stop. Exit code 1 where a part is missing at the start, with one line that says which."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        killpoints.arm(os.environ)
         settings = ApiSettings.read()
         api = build(settings)
         await_parts({"REDIS_URL": api.stores.ping, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket})
-    except (SettingsFault, NotReady) as error:
+    except (SettingsFault, NotReady, UnknownKillPoint) as error:
         print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201
         return 1
     api.start()

@@ -14,6 +14,7 @@ from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
 from service.jobs.layout import events_key, logs_key, metrics_key, record_key
 from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore, WorkerRegistry
+from service.killpoints import KillPoint, passing
 
 AT_ONCE = 50
 """Jobs of a kind that one round takes up."""
@@ -46,6 +47,7 @@ class Sweeper:
         for device, waiting in self.housekeeping.pending().items():
             times = min(waiting, idle[device])
             if times:
+                passing(KillPoint.BEFORE_RING)
                 self.doorbell.ring(device, times=times)
 
     def save(self) -> None:
@@ -54,6 +56,7 @@ class Sweeper:
             with suppress(JobNotFound):  # deleted just now: what is written here goes with the rest
                 self._save_tail(job)
             self.artifacts.put_bytes(record_key(job.project, job.id), job.model_dump_json().encode())
+            passing(KillPoint.RECORD_PUT)
             self.housekeeping.saved(job)
 
     def dispose(self) -> None:

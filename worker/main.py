@@ -16,6 +16,7 @@ from importlib.metadata import version
 
 from celery import signals
 
+from service import killpoints
 from service.adapters.celery_doorbell import CeleryDoorbell, OwnBell, celery_app
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
@@ -24,6 +25,7 @@ from service.adapters.stores import Stores
 from service.background import Repeating
 from service.jobs.errors import StoreUnavailable
 from service.jobs.ports import WorkerBeat
+from service.killpoints import UnknownKillPoint
 from service.settings import SettingsFault
 from service.startup import NotReady, await_parts
 from worker.datasets import DatasetShelf
@@ -79,6 +81,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        killpoints.arm(os.environ)
         settings = WorkerSettings.read()
         stores = connect(
             settings.redis_url,
@@ -89,7 +92,7 @@ def main() -> int:
         artifacts = S3Artifacts(settings)
         await_parts({"REDIS_URL": stores.ping, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
         keeper = ZygoteKeeper(settings)
-    except (SettingsFault, NotReady, ZygoteGone) as error:
+    except (SettingsFault, NotReady, ZygoteGone, UnknownKillPoint) as error:
         print(f"trainyard worker: {error}", file=sys.stderr)  # noqa: T201
         return 1
     try:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from service.jobs.errors import Unavailable
 from service.jobs.ports import AttemptStore, Claim, WorkerBeat, WorkerRegistry
 from service.jobs.state import JobState
+from service.killpoints import KillPoint, passing
 
 log = logging.getLogger("trainyard")
 
@@ -82,6 +83,7 @@ class Slots:
         with self._lock:
             self._jobs.append(job)
         self._told()
+        passing(KillPoint.CLAIMED)
         log.info("job %s: attempt %d starts", job, claim.job.attempt)
         try:
             state = self._supervise(claim)

@@ -16,6 +16,7 @@ from service.jobs.errors import Fenced, PreflightBusy, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.ports import AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report
 from service.jobs.state import JobState, Phase, Reason
+from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom, needed, verdict
 from service.spec.verdict import Verdict
 from service.sweeping import json_lines
@@ -87,9 +88,12 @@ class _Attempt:
         try:
             outcome = self._outcome(uploading)
             self.reporter.flush(force=True)
-            return self._finish(outcome)
+            state = self._finish(outcome)
+            passing(KillPoint.FINISHED)
         except Fenced:
             return None
+        else:
+            return state
         finally:
             self.over.set()
             self.uploads.put(None)
@@ -130,6 +134,7 @@ class _Attempt:
         trainer = self._started(prepared)
         try:
             trainer.send(prepared.as_command(job, self.folder))
+            passing(KillPoint.TRAINER_STARTED)
             self._thread("facts", lambda: self._read_facts(trainer))
             yield trainer
         finally:
@@ -243,10 +248,15 @@ class _Attempt:
         keep = (self.claim.job.resolved_spec or {}).get("checkpoint", {}).get("keep_last", 2)
         try:
             while (written := self.uploads.get()) is not None:
+                passing(KillPoint.CHECKPOINT_TOLD)
                 pointer = self.uploader.checkpoint(self.claim, written)
+                passing(KillPoint.CHECKPOINT_MANIFEST_PUT)
                 dropped = self._commit(pointer, keep=keep)
+                passing(KillPoint.CHECKPOINT_COMMITTED)
                 self.inbox.put(pointer)
-                self.uploader.drop(dropped)
+                if dropped:
+                    passing(KillPoint.BEFORE_DROP)
+                    self.uploader.drop(dropped)
         except (Fenced, StorageGivenUp) as error:
             self.inbox.put(error)
 
@@ -271,7 +281,9 @@ class _Attempt:
         (folder / "metrics.jsonl").write_bytes(json_lines(metrics))
         (folder / "logs.txt").write_text("".join(f"{line}\n" for line in logs))
         (folder / "job.json").write_text(record.model_dump_json(indent=2) + "\n")
+        passing(KillPoint.BEFORE_ARTIFACTS)
         self.uploader.artifacts(self.claim, folder)
+        passing(KillPoint.ARTIFACTS_MANIFEST_PUT)
 
     def _told_so_far(self, job: Job) -> tuple[Sequence[Mapping[str, Any]], Sequence[str], Job]:
         place = (job.project, job.id)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Self
 
 import torch
 
+from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from service.spec.model import FromJob, frozen
@@ -182,6 +183,8 @@ def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], No
         elif time.monotonic() - told >= REPORT_SECONDS:
             told = time.monotonic()
             tell(fact)
+        if isinstance(fact, StepDone):
+            passing(KillPoint.LATER_EPOCH_STEP if fact.epoch else KillPoint.FIRST_EPOCH_STEP)
         if isinstance(fact, StepDone) and every.every_n_steps and fact.step % every.every_n_steps == 0:
             checkpoints.save(snapshot(run))
         if stopping():
@@ -254,5 +257,6 @@ class CheckpointWriter:
                 self._fault = error
                 continue
             self._written.add(taken.step)
+            passing(KillPoint.CHECKPOINT_WRITTEN)
             with suppress(BrokenPipeError):
                 self._tell(CheckpointWritten(epoch=taken.epoch, step=taken.step, directory=str(folder), files=files))

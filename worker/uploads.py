@@ -19,6 +19,7 @@ from service.jobs.errors import ArtifactNotFound, StorageUnavailable
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.layout import artifacts_prefix, checkpoint_prefix
 from service.jobs.ports import ArtifactStore, Claim
+from service.killpoints import KillPoint, passing
 from worker.training.facts import CheckpointWritten
 
 _TYPES = {
@@ -78,6 +79,7 @@ class Uploader:
         folder = Path(written.directory)
         for file in written.files:
             self._file(prefix + file["path"], folder / file["path"], inside=folder)
+        passing(KillPoint.CHECKPOINT_FILES_PUT)
         manifest = {"epoch": written.epoch, "step": written.step, "token": claim.token, "files": written.files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest).encode(), "application/json")
         shutil.rmtree(folder)
@@ -91,6 +93,7 @@ class Uploader:
             name = path.relative_to(folder).as_posix()
             self._file(prefix + name, path, inside=folder)
             files.append({"path": name, "size": path.stat().st_size, "sha256": sha256(path), "content_type": content_type(name)})
+        passing(KillPoint.ARTIFACTS_FILES_PUT)
         manifest = {"job_id": claim.job.id, "token": claim.token, "files": files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest, indent=2).encode(), "application/json")
 

@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from service.killpoints import KILL_AT, KILL_ONCE, arm
+
 START_SECONDS = 120
 SPAWN_SECONDS = 30
 _KEPT = (
@@ -34,6 +36,8 @@ _KEPT = (
     "NVIDIA_VISIBLE_DEVICES",
     "VIRTUAL_ENV",
     "PYTHONPATH",
+    KILL_AT,
+    KILL_ONCE,
 )
 _KEPT_PREFIXES = ("OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
 
@@ -187,6 +191,7 @@ def main() -> None:
 
     import worker.trainer
 
+    arm(os.environ)
     gc.freeze()  # what is here stays; a collection in a child would copy its pages
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)

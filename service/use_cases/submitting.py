@@ -12,6 +12,7 @@ from service.jobs.estimating import LEARNT_FROM, estimate
 from service.jobs.job import Device, Job
 from service.jobs.ports import Idempotency, JobStore, Submitted, WorkerRegistry
 from service.jobs.state import JobState, Reason
+from service.killpoints import KillPoint, passing
 from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
 from service.spec.verdict import Fault, SpecWarning, Verdict
@@ -95,7 +96,9 @@ def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | 
         resolved_spec=found.resolved_spec,
         estimate=found.estimate,
     )
+    passing(KillPoint.BEFORE_SUBMIT)
     submitted = services.jobs.submit(job, idempotency=idempotency)
+    passing(KillPoint.AFTER_SUBMIT)
     services.ring()
     return submitted
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from service.killpoints import KillPoint, passing
 from worker.training.epochs import place_of, samples_done
 from worker.training.loop import Run
 
@@ -66,6 +67,7 @@ def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     save_weights(taken.weights, folder / "model.safetensors")
     if taken.average is not None:
         save_weights(taken.average, folder / "average.safetensors")
+    passing(KillPoint.CHECKPOINT_HALF_WRITTEN)
     if taken.best_weights is not None:
         save_weights(taken.best_weights, folder / "best.safetensors")
     state = io.BytesIO()

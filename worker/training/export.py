@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from service.killpoints import KillPoint, passing
 from worker.training.checkpoint import save_weights
 from worker.training.environment import environment
 from worker.training.evaluate import Evaluation
@@ -20,6 +21,7 @@ def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int, inex
     """Write every artifact that needs the model. `run.judged` holds the weights that are the job's."""
     (folder / "evaluation").mkdir(parents=True)
     save_weights(run.judged.state_dict(), folder / "model.safetensors")
+    passing(KillPoint.EXPORTING)
     about = environment(threads=threads, device=run.device) | {"exact": not inexact, "inexact_because": list(inexact)}
     (folder / "train.py").write_text(render(run.spec, about))
     _write_json(folder / "resolved_spec.json", run.spec.model_dump(mode="json"))
