@@ -36,9 +36,10 @@ def rebuild(*, artifacts: ArtifactStore, rebuilding: Rebuilding) -> Rebuilt:
         except (ArtifactNotFound, ValidationError):
             found.unreadable.append(key)
             continue
+        rows: Sequence[Mapping[str, Any]] = ()
         if not job.is_terminal:
-            job = _at_newest_checkpoint(job, manifests[job_id], artifacts)
-        if rebuilding.restore(job, rows=() if job.is_terminal else _covered_rows(job, artifacts)):
+            job, rows = _at_newest_checkpoint(job, manifests[job_id], artifacts)
+        if rebuilding.restore(job, rows=rows):
             found.restored += 1
         else:
             found.known += 1
@@ -58,12 +59,20 @@ def _listed(artifacts: ArtifactStore) -> tuple[dict[str, str], defaultdict[str, 
     return records, manifests
 
 
-def _at_newest_checkpoint(job: Job, manifests: Sequence[str], artifacts: ArtifactStore) -> Job:
-    """The record may be older than the checkpoints: whichever attempt wrote one, it is a state of this very training."""
+def _at_newest_checkpoint(job: Job, manifests: Sequence[str], artifacts: ArtifactStore) -> tuple[Job, list[Mapping[str, Any]]]:
+    """The job at the newest checkpoint that its saved metric rows reach to, and those rows.
+
+    The record may be older than the checkpoints: whichever attempt wrote one, it is a state of this very training.
+    """
+    rows = _saved_rows(job, artifacts)
+    told = rows[-1]["epoch"] if rows else 0
     known = {pointer.prefix for pointer in job.checkpoints}
     newer = [_pointer(key, artifacts) for key in manifests if key.removesuffix("manifest.json") not in known]
-    pointers = sorted((*newer, *job.checkpoints), key=lambda pointer: (pointer.token, pointer.step), reverse=True)
-    return job.model_copy(update={"checkpoints": tuple(pointers), "token": max(job.token, *(each.token for each in pointers), 0)})
+    newest_first = sorted((*newer, *job.checkpoints), key=lambda pointer: (pointer.token, pointer.step), reverse=True)
+    token = max(job.token, *(pointer.token for pointer in newest_first), 0)
+    kept = tuple(pointer for pointer in newest_first if pointer.epoch <= told)
+    covered = kept[0].step if kept else -1
+    return job.model_copy(update={"checkpoints": kept, "token": token}), [row for row in rows if row["step"] <= covered]
 
 
 def _pointer(key: str, artifacts: ArtifactStore) -> CheckpointPointer:
@@ -73,11 +82,8 @@ def _pointer(key: str, artifacts: ArtifactStore) -> CheckpointPointer:
     )
 
 
-def _covered_rows(job: Job, artifacts: ArtifactStore) -> list[Mapping[str, Any]]:
-    """The metric rows up to the checkpoint; later ones will be told again."""
+def _saved_rows(job: Job, artifacts: ArtifactStore) -> list[Mapping[str, Any]]:
     try:
-        lines = b"".join(artifacts.open(metrics_key(job.project, job.id))).splitlines()
+        return [json.loads(line) for line in b"".join(artifacts.open(metrics_key(job.project, job.id))).splitlines()]
     except ArtifactNotFound:
         return []
-    covered = job.checkpoint.step if job.checkpoint else -1
-    return [row for row in map(json.loads, lines) if row["step"] <= covered]

@@ -13,7 +13,7 @@ from typing import Any
 from service.jobs.errors import StoreUnavailable
 from service.jobs.ports import Claim, FactLog, Report
 from service.spec.verdict import SpecWarning
-from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, TrainingStarted, Warned
+from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, Stopped, TrainingStarted, Warned
 
 REPORT_SECONDS = 0.5
 LINES_AT_ONCE = 500
@@ -68,6 +68,8 @@ class Reporter:
             case Warned():
                 warning = SpecWarning(pointer=fact.pointer, code=fact.code, detail=fact.detail)
                 self._add(Report(warnings=[warning], events=[event("warning", fact.detail, warning.model_dump())]), line=fact.detail)
+            case Stopped():
+                self._add(Report(progress=self._at(fact.epoch, fact.step)), line=f"stopped after step {fact.step}")
             case LogLine():
                 self.log(fact.text)
 

@@ -110,6 +110,7 @@ class _Attempt:
             uploading.join()
             self._raise_what_arrived()
             if isinstance(ended, Stopped):
+                self.reporter.tell(ended)
                 return Outcome(kind="give_back", reason=Reason.PAUSED if self.pausing else Reason.DRAINED, counts=False)
             self._take_home(Path(ended.directory))
             return Outcome(kind="succeeded")
