@@ -25,8 +25,10 @@ from service.jobs.errors import Unavailable
 from service.killpoints import UnknownKillPoint
 from service.settings import ApiSettings, SettingsFault
 from service.startup import NotReady, await_parts
-from service.sweeping import ring, sweep
 from service.use_cases import Services
+
+STORE_SECONDS = 1.0
+"""How long a request waits for Redis, three times at most, before it is answered with 503."""
 
 
 @dataclass(frozen=True)
@@ -54,28 +56,30 @@ class Api:
 
 def build(settings: ApiSettings) -> Api:
     """The API's parts, joined; nothing connects before its first use."""
-    stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
+    stores = connect(
+        settings.redis_url,
+        lease_seconds=settings.lease_seconds,
+        sweep_seconds=settings.sweep_seconds,
+        socket_seconds=STORE_SECONDS,
+    )
     artifacts = S3Artifacts(settings)
     preflight = PreflightChildren(
         children=settings.preflight_children, contained=partial(contained_child, trusts_code=settings.uncontained_code)
     )
     doorbell = CeleryDoorbell(celery_app(settings.redis_url))
 
-    def ring_now() -> None:
-        ring(housekeeping=stores.housekeeping, doorbell=doorbell, workers=stores.workers)
-
-    def sweep_now() -> None:
-        sweep(housekeeping=stores.housekeeping, facts=stores.facts, artifacts=artifacts, doorbell=doorbell, workers=stores.workers)
+    sweeper = stores.sweeper(artifacts=artifacts, doorbell=doorbell)
 
     def torch_beside() -> None:
         if not preflight.available():
             raise Unavailable("torch is not installed beside the API; jobs are accepted with a warning and checked by the worker")
 
     # the ringer runs when a submit wakes it; its own turn is only a safety net
-    ringer = Repeating("ringer", 30, ring_now)
+    ringer = Repeating("ringer", 30, sweeper.ring)
     warmer = Repeating("preflight", 60, lambda: preflight.warm() if preflight.available() else None)
     services = Services(
         jobs=stores.jobs,
+        requests=stores.requests,
         facts=stores.facts,
         artifacts=artifacts,
         preflight=preflight,
@@ -91,7 +95,7 @@ def build(settings: ApiSettings) -> Api:
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         closing=stores.changes.aclose,
     )
-    return Api(app, stores, artifacts, preflight, (ringer, Repeating("sweeper", settings.sweep_seconds, sweep_now), warmer))
+    return Api(app, stores, artifacts, preflight, (ringer, Repeating("sweeper", settings.sweep_seconds, sweeper.sweep), warmer))
 
 
 def main() -> int:

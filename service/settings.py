@@ -31,6 +31,8 @@ class StoreSettings(BaseSettings):
     aws_region: str = Field(default="us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     lease_seconds: float = Field(default=60, gt=0, validation_alias=AliasChoices("TRAINYARD_LEASE_SECONDS"))
     sweep_seconds: float = Field(default=5, gt=0, validation_alias=AliasChoices("TRAINYARD_SWEEP_SECONDS"))
+    project_slots: int = Field(default=0, ge=0, validation_alias=AliasChoices("TRAINYARD_PROJECT_SLOTS"))
+    """Jobs of one project that may run at a time; 0 sets no limit."""
     uncontained_code: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_UNCONTAINED_CODE"))
     """Run custom modules like the service's own code: only where every user is trusted with the machine."""
     threads: int = Field(default=os.cpu_count() or 1, ge=1, validation_alias=AliasChoices("TRAINYARD_THREADS"))

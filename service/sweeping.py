@@ -5,54 +5,82 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from service.collecting import collect, erase
+from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
 from service.jobs.layout import events_key, logs_key, metrics_key, record_key
-from service.jobs.ports import ArtifactStore, Doorbell, FactLog, Housekeeping, WorkerRegistry
+from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore, WorkerRegistry
 from service.killpoints import KillPoint, passing
 
-SAVED_AT_ONCE = 50
+AT_ONCE = 50
+"""Jobs of a kind that one round takes up."""
 
 
-def sweep(*, housekeeping: Housekeeping, facts: FactLog, artifacts: ArtifactStore, doorbell: Doorbell, workers: WorkerRegistry) -> None:
-    """One round. Raises Unavailable where a part does not answer; the next round does what this one could not."""
-    housekeeping.expire()
-    ring(housekeeping=housekeeping, doorbell=doorbell, workers=workers)
-    save(housekeeping=housekeeping, facts=facts, artifacts=artifacts)
+@dataclass(frozen=True, kw_only=True)
+class Sweeper:
+    """One of many that keep house."""
 
+    jobs: JobStore
+    housekeeping: Housekeeping
+    disposal: Disposal
+    facts: FactLog
+    artifacts: ArtifactStore
+    doorbell: Doorbell
+    workers: WorkerRegistry
 
-def ring(*, housekeeping: Housekeeping, doorbell: Doorbell, workers: WorkerRegistry) -> None:
-    """Wake as many idle slots as there is work for, per class."""
-    idle: Counter[str] = Counter()
-    for worker in workers.workers():
-        idle[worker.device] += max(0, worker.slots - worker.busy)
-    for device, waiting in housekeeping.pending().items():
-        times = min(waiting, idle[device])
-        if times:
-            passing(KillPoint.BEFORE_RING)
-            doorbell.ring(device, times=times)
+    def sweep(self) -> None:
+        """One round. Raises Unavailable where a part does not answer; the next round does what this one could not."""
+        self.housekeeping.expire()
+        self.ring()
+        self.save()
+        self.dispose()
 
+    def ring(self) -> None:
+        """Wake as many idle slots as there is work for, per class."""
+        idle: Counter[str] = Counter()
+        for worker in self.workers.workers():
+            idle[worker.device] += max(0, worker.slots - worker.busy)
+        for device, waiting in self.housekeeping.pending().items():
+            times = min(waiting, idle[device])
+            if times:
+                passing(KillPoint.BEFORE_RING)
+                self.doorbell.ring(device, times=times)
 
-def save(*, housekeeping: Housekeeping, facts: FactLog, artifacts: ArtifactStore) -> None:
-    """Write every unsaved record to storage; with an ended job goes its live tail."""
-    for job in housekeeping.unsaved(SAVED_AT_ONCE):
+    def save(self) -> None:
+        """Write every unsaved record to storage, its metric rows before it; with an ended job goes its whole live tail."""
+        for job in self.housekeeping.unsaved(AT_ONCE):
+            with suppress(JobNotFound):  # deleted just now: what is written here goes with the rest
+                self._save_tail(job)
+            self.artifacts.put_bytes(record_key(job.project, job.id), job.model_dump_json().encode())
+            passing(KillPoint.RECORD_PUT)
+            self.housekeeping.saved(job)
+
+    def dispose(self) -> None:
+        """Remove the objects of deleted jobs, and what attempts of ended ones left behind."""
+        for project, job_id in self.disposal.deleted(AT_ONCE):
+            erase(project, job_id, artifacts=self.artifacts)
+            self.disposal.erased(project, job_id)
+        for project, job_id in self.disposal.littered(AT_ONCE):
+            with suppress(JobNotFound):  # deleted just now: all of it goes
+                collect(self.jobs.find(project, job_id), artifacts=self.artifacts)
+            self.disposal.collected(project, job_id)
+
+    def _save_tail(self, job: Job) -> None:
+        place = (job.project, job.id)
+        rows = self.facts.metrics(*place)
+        if rows is None:  # it was saved before, and the tail has expired since
+            return
+        if rows:
+            self.artifacts.put_bytes(metrics_key(*place), json_lines(rows), content_type="application/jsonl")
         if job.is_terminal:
-            _save_tail(job, facts=facts, artifacts=artifacts)
-        artifacts.put_bytes(record_key(job.project, job.id), job.model_dump_json().encode())
-        passing(KillPoint.RECORD_PUT)
-        housekeeping.saved(job)
-
-
-def _save_tail(job: Job, *, facts: FactLog, artifacts: ArtifactStore) -> None:
-    events = facts.events(job.project, job.id, after=0, limit=100_000)
-    if events is not None:  # else it was saved before, and the tail has expired since
-        artifacts.put_bytes(events_key(job.project, job.id), json_lines(events), content_type="application/jsonl")
-        artifacts.put_bytes(
-            metrics_key(job.project, job.id), json_lines(facts.metrics(job.project, job.id) or ()), content_type="application/jsonl"
-        )
-        logs = "".join(f"{line}\n" for line in facts.logs(job.project, job.id) or ())
-        artifacts.put_bytes(logs_key(job.project, job.id), logs.encode(), content_type="text/plain; charset=utf-8")
+            events = self.facts.events(*place, after=0, limit=100_000) or ()
+            self.artifacts.put_bytes(events_key(*place), json_lines(events), content_type="application/jsonl")
+            logs = "".join(f"{line}\n" for line in self.facts.logs(*place) or ())
+            self.artifacts.put_bytes(logs_key(*place), logs.encode(), content_type="text/plain; charset=utf-8")
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:

@@ -10,24 +10,28 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 
 from celery import signals
 
 from service import killpoints
-from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
+from service.adapters.celery_doorbell import CeleryDoorbell, OwnBell, celery_app
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.stores import Stores
 from service.background import Repeating
+from service.jobs.errors import StoreUnavailable
 from service.jobs.ports import WorkerBeat
 from service.killpoints import UnknownKillPoint
 from service.settings import SettingsFault
 from service.startup import NotReady, await_parts
-from service.sweeping import sweep
 from worker.datasets import DatasetShelf
+from worker.folders import AttemptFolders
+from worker.hearing import Deaf, Hearing
+from worker.preparing import Sources
 from worker.settings import WorkerSettings
 from worker.slots import Slots
 from worker.supervisor import Surroundings, supervise
@@ -35,6 +39,9 @@ from worker.tasks import register
 from worker.zygote import Trainer, Zygote, ZygoteGone
 
 BEAT_SECONDS = 5
+DEAF = 3
+"""The exit code of a worker that no ring reaches any more."""
+DEAF_GRACE_SECONDS = 30.0
 log = logging.getLogger("trainyard")
 
 
@@ -76,7 +83,12 @@ def main() -> int:
     try:
         killpoints.arm(os.environ)
         settings = WorkerSettings.read()
-        stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
+        stores = connect(
+            settings.redis_url,
+            lease_seconds=settings.lease_seconds,
+            sweep_seconds=settings.sweep_seconds,
+            project_slots=settings.project_slots,
+        )
         artifacts = S3Artifacts(settings)
         await_parts({"REDIS_URL": stores.ping, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
         keeper = ZygoteKeeper(settings)
@@ -84,29 +96,40 @@ def main() -> int:
         print(f"trainyard worker: {error}", file=sys.stderr)  # noqa: T201
         return 1
     try:
-        _work(arguments, settings, stores, artifacts, keeper)
+        with AttemptFolders(settings.work_dir, arguments.name) as folders:
+            return _work(arguments, settings, stores, artifacts, keeper, folders)
     finally:
         keeper.close()
         stores.close()
-    return 0
 
 
-def _work(arguments: argparse.Namespace, settings: WorkerSettings, stores: Stores, artifacts: S3Artifacts, keeper: ZygoteKeeper) -> None:
-    draining = threading.Event()
+def _work(
+    arguments: argparse.Namespace,
+    settings: WorkerSettings,
+    stores: Stores,
+    artifacts: S3Artifacts,
+    keeper: ZygoteKeeper,
+    folders: AttemptFolders,
+) -> int:
+    draining, deaf = threading.Event(), threading.Event()
     app = celery_app(settings.redis_url)
+    bell = OwnBell(app, arguments.name)
     preflight = PreflightChildren(contained=partial(contained_child, trusts_code=settings.uncontained_code))
     around = Surroundings(
-        jobs=stores.jobs,
+        sources=Sources(
+            jobs=stores.jobs,
+            artifacts=artifacts,
+            shelf=DatasetShelf(operators=settings.datasets_dir, fetched=settings.work_dir / "datasets", artifacts=artifacts),
+            preflight=preflight,
+            threads=settings.threads,
+        ),
         attempts=stores.attempts,
         facts=stores.facts,
-        artifacts=artifacts,
-        preflight=preflight,
-        threads=settings.threads,
+        disposal=stores.disposal,
+        folders=folders,
         trusts_code=settings.uncontained_code,
-        shelf=DatasetShelf(operators=settings.datasets_dir, fetched=settings.work_dir / "datasets", artifacts=artifacts),
         spawner=keeper,
         draining=draining,
-        work_dir=settings.work_dir,
         stall_seconds=settings.stall_seconds,
         storage_patience_seconds=settings.storage_patience_seconds,
     )
@@ -118,25 +141,47 @@ def _work(arguments: argparse.Namespace, settings: WorkerSettings, stores: Store
         threads=settings.threads,
         versions={name: version(name) for name in ("torch", "torchvision")},
     )
+    house = stores.sweeper(artifacts=artifacts, doorbell=CeleryDoorbell(app))
     slots = Slots(
-        attempts=stores.attempts, workers=stores.workers, beat=beat, supervise=lambda claim: supervise(claim, around), draining=draining
+        attempts=stores.attempts,
+        workers=stores.workers,
+        beat=beat,
+        supervise=lambda claim: supervise(claim, around),
+        ring=house.ring,
+        draining=draining,
     )
-    register(app, slots.work)
-    doorbell = CeleryDoorbell(app)
+    hearing = Hearing(ring=bell.ring, idle=lambda: slots.idle, limit_seconds=settings.deaf_seconds)
+    register(app, work=slots.work, heard=hearing.heard)
 
     def tidy() -> None:
         keeper.check()
         slots.beat()
-        sweep(housekeeping=stores.housekeeping, facts=stores.facts, artifacts=artifacts, doorbell=doorbell, workers=stores.workers)
+        house.sweep()
+
+    def listen() -> None:
+        try:
+            hearing.check()
+        except Deaf as error:
+            log.critical("%s Ending, to be started again.", error)
+            deaf.set()
+            draining.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            # a consumer that hears nothing may not hear this either
+            last_resort = threading.Timer(DEAF_GRACE_SECONDS, lambda: os._exit(DEAF))
+            last_resort.daemon = True
+            last_resort.start()
 
     slots.beat()
-    sweeper = Repeating("sweeper", min(BEAT_SECONDS, settings.sweep_seconds), tidy).start()
+    repeating = [
+        Repeating("sweeper", min(BEAT_SECONDS, settings.sweep_seconds), tidy).start(),
+        Repeating("hearing", min(BEAT_SECONDS, settings.deaf_seconds / 4), listen).start(),
+    ]
     signals.worker_shutting_down.connect(lambda **_: draining.set(), weak=False)
     log.info("worker %s: %d slot(s) on %s", arguments.name, arguments.slots, arguments.device)
     worker = app.Worker(
         pool="threads",
         concurrency=arguments.slots,
-        queues=[arguments.device],
+        queues=[arguments.device, bell.queue],
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
@@ -146,9 +191,13 @@ def _work(arguments: argparse.Namespace, settings: WorkerSettings, stores: Store
     signal.signal(signal.SIGTERM, lambda *_: draining.set())  # until Celery's own handler stands
     worker.start()
     draining.set()
-    sweeper.stop()
-    stores.workers.leave(arguments.name)
+    for each in repeating:
+        each.stop()
+    with suppress(StoreUnavailable):  # forgotten anyway, after some silence
+        stores.workers.leave(arguments.name)
+        bell.remove()
     preflight.close()
+    return DEAF if deaf.is_set() else 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from typing import Any
 
 from service.jobs.errors import StoreUnavailable
 from service.jobs.ports import Claim, FactLog, Report
-from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, TrainingStarted
+from service.spec.verdict import SpecWarning
+from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, TrainingStarted, Warned
 
 REPORT_SECONDS = 0.5
 LINES_AT_ONCE = 500
@@ -19,9 +21,10 @@ WAITING_AT_MOST = 10_000
 
 
 class Reporter:
-    """One attempt's reports. Raises Fenced from `flush`, never StoreUnavailable."""
+    """One attempt's reports, from any of its threads. Raises Fenced, never StoreUnavailable."""
 
     def __init__(self, facts: FactLog, claim: Claim) -> None:
+        self._lock = threading.RLock()
         self._facts, self._claim = facts, claim
         self._waiting: deque[Report] = deque(maxlen=WAITING_AT_MOST)
         self._lines: list[str] = []
@@ -62,6 +65,9 @@ class Reporter:
             case Evaluated():
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
                 self._add(Report(metrics=fact.metrics, events=[event("metrics", shown, fact.metrics)]), line=shown)
+            case Warned():
+                warning = SpecWarning(pointer=fact.pointer, code=fact.code, detail=fact.detail)
+                self._add(Report(warnings=[warning], events=[event("warning", fact.detail, warning.model_dump())]), line=fact.detail)
             case LogLine():
                 self.log(fact.text)
 
@@ -79,8 +85,11 @@ class Reporter:
 
     def flush(self, *, force: bool = False) -> None:
         """Send what waits, if it is time. Raises Fenced."""
-        if not force and time.monotonic() - self._flushed < REPORT_SECONDS:
-            return
+        with self._lock:
+            if force or time.monotonic() - self._flushed >= REPORT_SECONDS:
+                self._send()
+
+    def _send(self) -> None:
         self._flushed = time.monotonic()
         while self._lines:
             batch, self._lines = self._lines[:LINES_AT_ONCE], self._lines[LINES_AT_ONCE:]
@@ -92,10 +101,16 @@ class Reporter:
         except StoreUnavailable:
             return  # training goes on; the next flush tries again
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store has not taken everything yet."""
+        return bool(self._waiting)
+
     def _add(self, report: Report, *, line: str | None = None) -> None:
-        self._waiting.append(replace(report, logs=[*self._lines, *([line] if line else [])]))
-        self._lines = []
-        self.flush(force=True)
+        with self._lock:
+            self._waiting.append(replace(report, logs=[*self._lines, *([line] if line else [])]))
+            self._lines = []
+            self.flush(force=True)
 
     def _at(self, epoch: int, step: int) -> dict[str, Any]:
         steps = self._progress["steps"]

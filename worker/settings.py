@@ -18,6 +18,8 @@ class WorkerSettings(StoreSettings):
     datasets_dir: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_DATASETS_DIR"))
     """Data sets in torchvision's layout, looked at first and never written to."""
     stall_seconds: float = Field(default=600, gt=0, validation_alias=AliasChoices("TRAINYARD_STALL_SECONDS"))
+    deaf_seconds: float = Field(default=60, gt=0, validation_alias=AliasChoices("TRAINYARD_DEAF_SECONDS"))
+    """How long an idle worker's rings to itself may go unheard before it ends, to be started again."""
     storage_patience_seconds: float = Field(default=3600, gt=0, validation_alias=AliasChoices("TRAINYARD_STORAGE_PATIENCE_SECONDS"))
-    """How long uploads wait for storage to come back before the attempt is given back."""
+    """How long uploads wait for storage to come back before the job fails, and what was not uploaded is kept on the worker."""
     zygote_log: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_ZYGOTE_LOG"))

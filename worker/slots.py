@@ -26,9 +26,11 @@ class Slots:
         workers: WorkerRegistry,
         beat: WorkerBeat,
         supervise: Callable[[Claim], JobState | None],
+        ring: Callable[[], None],
         draining: threading.Event,
     ) -> None:
         self._attempts, self._workers, self._supervise, self._draining = attempts, workers, supervise, draining
+        self._ring = ring
         self._beat = beat
         self._lock = threading.Lock()
         self._jobs: list[str] = []
@@ -39,6 +41,11 @@ class Slots:
         with self._lock:
             beat = replace(self._beat, busy=self._beat.slots if self._draining.is_set() else self._busy, jobs=tuple(self._jobs))
         self._workers.beat(beat)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a ring would find a free slot here."""
+        return not self._draining.is_set() and self._busy < self._beat.slots
 
     def work(self) -> None:
         """Answer one ring: run attempts until nothing waits."""
@@ -84,6 +91,14 @@ class Slots:
         finally:
             with self._lock:
                 self._jobs.remove(job)
+        if state is JobState.QUEUED:
+            self._wake_another()
+
+    def _wake_another(self) -> None:
+        try:
+            self._ring()
+        except Unavailable as error:
+            log.warning("cannot ring: %s", error)  # sweepers will
 
     def _told(self) -> None:
         try:

@@ -5,29 +5,34 @@ from __future__ import annotations
 import contextlib
 import itertools
 import queue
-import shutil
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from service.jobs.errors import ArtifactNotFound, Fenced, JobNotFound, StorageUnavailable, StoreUnavailable
-from service.jobs.job import CheckpointPointer, Job, JobError
-from service.jobs.ports import ArtifactStore, AttemptStore, Claim, FactLog, Flags, JobStore, Outcome, Preflight, Report
-from service.jobs.state import INFRASTRUCTURE, JobState, Phase, Reason
+from service.jobs.errors import Fenced, PreflightBusy, StoreUnavailable
+from service.jobs.job import CheckpointPointer, Job
+from service.jobs.ports import AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report
+from service.jobs.state import JobState, Phase, Reason
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom, needed, verdict
+from service.spec.verdict import Verdict
 from service.sweeping import json_lines
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
-from worker.datasets import DatasetMissing, DatasetShelf
+from worker.datasets import DatasetMissing
+from worker.folders import AttemptFolders
+from worker.oom import KillCount
+from worker.outcomes import Ending, failed, given_back
+from worker.preparing import Prepared, Sources, prepare
+from worker.remedies import ended_by
 from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
-from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint, fetch_weights
+from worker.uploads import Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
 
+T = TypeVar("T")
 FLAG_SECONDS = 1.0
 EXIT_SECONDS = 10.0
 MAX_LINE = 16 * 1024**2
@@ -44,37 +49,22 @@ class Spawner(Protocol):
 class Surroundings:
     """Everything an attempt needs from its worker."""
 
-    jobs: JobStore
+    sources: Sources
     attempts: AttemptStore
     facts: FactLog
-    artifacts: ArtifactStore
-    preflight: Preflight
-    threads: int
+    disposal: Disposal
+    folders: AttemptFolders
     trusts_code: bool
-    shelf: DatasetShelf
     spawner: Spawner
     draining: threading.Event
-    work_dir: Path
     stall_seconds: float
     storage_patience_seconds: float
 
 
-class _Given(Exception):
-    """The attempt ends with this outcome."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.kind)
-        self.outcome = outcome
-
-
 def supervise(claim: Claim, around: Surroundings) -> JobState | None:
     """Run one attempt to its end; the job's new state, or None where the attempt was fenced off (nothing was written then)."""
-    folder = around.work_dir / "attempts" / f"{claim.job.id}-{claim.token}"
-    folder.mkdir(parents=True)
-    try:
+    with around.folders.of(claim) as folder:
         return _Attempt(claim, around, folder).run()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Attempt:
@@ -84,8 +74,11 @@ class _Attempt:
         self.claim, self.around, self.folder = claim, around, folder
         self.inbox: queue.Queue[Fact | Flags | CheckpointPointer | Exception | None] = queue.Queue()
         self.over = threading.Event()
+        self.pausing = False
         self.reporter = Reporter(around.facts, claim)
-        self.uploader = Uploader(around.artifacts, patience_seconds=around.storage_patience_seconds, abandon=self.over)
+        self.kills = KillCount()
+        self.storage = Storage(patience_seconds=around.storage_patience_seconds, abandon=self.over, tell=self._storage_says)
+        self.uploader = Uploader(around.sources.artifacts, self.storage)
         self.uploads: queue.Queue[CheckpointWritten | None] = queue.Queue()
         self.threads: list[threading.Thread] = []
 
@@ -106,6 +99,7 @@ class _Attempt:
             self.uploads.put(None)
             for thread in self.threads:
                 thread.join()
+            self._leave_to_sweepers()
 
     def _outcome(self, uploading: threading.Thread) -> Outcome:
         try:
@@ -116,40 +110,30 @@ class _Attempt:
             uploading.join()
             self._raise_what_arrived()
             if isinstance(ended, Stopped):
-                return Outcome(kind="give_back", reason=Reason.DRAINED, counts=False)
+                return Outcome(kind="give_back", reason=Reason.PAUSED if self.pausing else Reason.DRAINED, counts=False)
             self._take_home(Path(ended.directory))
             return Outcome(kind="succeeded")
-        except _Given as given:
-            return given.outcome
+        except Ending as end:
+            return end.outcome
         except DatasetMissing as error:
-            return _failed(Reason.BAD_DATA, str(error))
-        except (StorageUnavailable, StorageGivenUp) as error:
-            return Outcome(kind="give_back", reason=Reason.STORAGE, error=JobError(code=Reason.STORAGE, message=str(error)))
+            return failed(Reason.BAD_DATA, str(error))
+        except StorageGivenUp as error:
+            kept = self.around.folders.keep(self.folder)
+            return failed(Reason.STORAGE, str(error), hint=f"What was not uploaded is kept in {kept}. Retry the job once storage is back.")
         except ZygoteGone as error:
-            return Outcome(kind="give_back", reason=Reason.TRAINER_LOST, error=JobError(code=Reason.TRAINER_LOST, message=str(error)))
+            return given_back(Reason.TRAINER_LOST, str(error))
 
     # --- before the first step
 
     @contextlib.contextmanager
     def _trainer(self) -> Iterator[Trainer]:
         """A trainer with its job in hand; killed with everything that it started when the block is left."""
-        spec = self._checked_spec()
-        datasets_dir = self.around.shelf.find(spec["dataset"]["type"])
-        initial = self._initial_weights(spec["model"])
-        resume, fault = fetch_checkpoint(self.around.artifacts, self.claim.job, self.folder / "resume")
-        if fault:
-            self.reporter.say("warning", fault)
-        trainer = self._started(spec, datasets_dir)
+        job = self.claim.job
+        prepared = prepare(job, self.folder, sources=self.around.sources, storage=self.storage, reporter=self.reporter)
+        self.spec = prepared.spec
+        trainer = self._started(prepared)
         try:
-            job = {
-                "job_id": self.claim.job.id,
-                "spec": spec,
-                "directory": str(self.folder),
-                "datasets_dir": str(datasets_dir),
-                "initial": str(initial) if initial else None,
-                "resume": resume,
-            }
-            trainer.send(job)
+            trainer.send(prepared.as_command(job, self.folder))
             passing(KillPoint.TRAINER_STARTED)
             self._thread("facts", lambda: self._read_facts(trainer))
             yield trainer
@@ -158,28 +142,14 @@ class _Attempt:
             trainer.wait(EXIT_SECONDS)
             trainer.close()
 
-    def _initial_weights(self, model: dict[str, Any]) -> Path | None:
-        """The file of weights that the model starts from, where it does not start afresh. Raises DatasetMissing, StorageUnavailable."""
-        if model["type"] == "torchvision" and model["weights"]:
-            return self.around.shelf.find_weights(model["name"], model["weights"])
-        if model["type"] != "Job":
-            return None
-        target = self.folder / "initial.safetensors"
-        try:
-            earlier = self.around.jobs.find(self.claim.job.project, model["job_id"])
-            fetch_weights(self.around.artifacts, earlier, model["checkpoint"], target)
-        except (JobNotFound, ArtifactNotFound) as error:
-            raise _Given(_failed(Reason.BAD_DATA, f"The weights of job {model['job_id']} are gone: {error}")) from error
-        return target
-
-    def _started(self, spec: dict[str, Any], datasets_dir: Path) -> Trainer:
+    def _started(self, prepared: Prepared) -> Trainer:
         """A warm trainer; for custom code a contained one, unless the operator trusts it."""
-        if not is_custom(spec) or self.around.trusts_code:
+        if not is_custom(prepared.spec) or self.around.trusts_code:
             return self.around.spawner.spawn()
         try:
-            trainer = ContainedTrainer.start(self.folder, datasets_dir)
+            trainer = ContainedTrainer.start(self.folder, prepared.datasets_dir)
         except NotContained as error:
-            raise _Given(_failed(Reason.USER_CODE, str(error))) from error
+            raise Ending(failed(Reason.USER_CODE, str(error))) from error
         self._thread("written", self._watch_written)
         return trainer
 
@@ -187,32 +157,18 @@ class _Attempt:
         while not self.over.wait(FLAG_SECONDS):
             if written_bytes(self.folder) > WRITTEN_BYTES:
                 detail = f"The job's code wrote more than {WRITTEN_BYTES // 1024**3} GiB."
-                self.inbox.put(_Given(_failed(Reason.USER_CODE, detail)))
+                self.inbox.put(Ending(failed(Reason.USER_CODE, detail)))
                 return
-
-    def _checked_spec(self) -> dict[str, Any]:
-        """The resolved spec; where there was no torch beside the API, the check is this attempt's first phase."""
-        job = self.claim.job
-        spec = job.resolved_spec
-        if spec is None:
-            found = verdict(job.spec, self.around.preflight.check(needed(job.spec)), threads=self.around.threads)
-            if found.resolved_spec is None:
-                faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in found.errors)
-                raise _Given(_failed(Reason.BAD_SPEC, faults, hint="Correct the spec and submit again."))
-            spec = found.resolved_spec
-            self.reporter.put(Report(resolved_spec=spec, warnings=(*job.warnings, *found.warnings)))
-        spec["resources"]["device"] = job.device
-        return spec
 
     # --- while it runs
 
     def _relay(self, trainer: Trainer) -> Succeeded | Stopped:
-        """Pass facts on until the trainer is done. Raises _Given for every other end."""
+        """Pass facts on until the trainer is done. Raises Ending for every other end."""
         job = self.claim.job
         deadline = time.monotonic() + job.spec.get("resources", {}).get("timeout_seconds", 86_400) - _seconds_run(job)
         heard = time.monotonic()
         while True:
-            if self.around.draining.is_set():
+            if self.pausing or self.around.draining.is_set():
                 trainer.send({"command": "stop"})  # said again is harmless
             try:
                 item = self.inbox.get(timeout=0.2)
@@ -227,13 +183,14 @@ class _Attempt:
                 case Succeeded() | Stopped():
                     return item
                 case Failed():
-                    raise _Given(_outcome_of(item))
+                    raise Ending(self._ended_by(item))
                 case CheckpointWritten():
                     self.uploads.put(item)
                 case None:
                     status = trainer.wait(EXIT_SECONDS)
-                    self.reporter.say("warning", f"the trainer process ended without a word (exit status {status})")
-                    raise _Given(Outcome(kind="give_back", reason=Reason.TRAINER_LOST))
+                    word = f"the trainer process ended without a word (exit status {status})"
+                    self.reporter.say("warning", word)
+                    raise Ending(self._ended_by(Failed(code=Reason.TRAINER_LOST, message=word)))
                 case fact:
                     self.reporter.tell(fact)
                     self.reporter.flush()
@@ -241,15 +198,17 @@ class _Attempt:
     def _check_time(self, *, deadline: float, heard: float) -> None:
         now = time.monotonic()
         if now > deadline:
-            raise _Given(_failed(Reason.TIMED_OUT, "The job ran for longer than resources.timeout_seconds."))
+            raise Ending(failed(Reason.TIMED_OUT, "The job ran for longer than resources.timeout_seconds."))
         if now - heard > self.around.stall_seconds:
-            raise _Given(Outcome(kind="give_back", reason=Reason.STALLED))
+            raise Ending(Outcome(kind="give_back", reason=Reason.STALLED))
 
     def _heed(self, word: Flags | CheckpointPointer | Exception) -> None:
         """What the attempt's own threads say: the user's flags, a commit, or why they had to stop."""
         match word:
             case Flags(cancel=True):
-                raise _Given(Outcome(kind="cancelled"))
+                raise Ending(Outcome(kind="cancelled"))
+            case Flags(pause=pausing):
+                self.pausing = pausing
             case CheckpointPointer():
                 told = event("checkpoint", f"checkpoint at step {word.step}", word.model_dump())
                 self.reporter.put(Report(events=[told]))
@@ -268,7 +227,7 @@ class _Attempt:
             try:
                 self.inbox.put(from_line(line))
             except ValueError as error:
-                self.inbox.put(_Given(_failed(Reason.USER_CODE, f"The trainer said what is {error}.")))
+                self.inbox.put(Ending(failed(Reason.USER_CODE, f"The trainer said what is {error}.")))
                 return
         self.inbox.put(None)
 
@@ -282,34 +241,29 @@ class _Attempt:
                 return
             except StoreUnavailable:
                 continue
-            if flags.cancel:
+            if flags.cancel or flags.pause != self.pausing:
                 self.inbox.put(flags)
 
     def _upload_checkpoints(self) -> None:
-        committed: deque[CheckpointPointer] = deque()
-        if self.claim.job.checkpoint:
-            committed.append(self.claim.job.checkpoint)
-        keep = max(1, (self.claim.job.resolved_spec or {}).get("checkpoint", {}).get("keep_last", 2))
-        while (written := self.uploads.get()) is not None:
-            try:
+        keep = (self.claim.job.resolved_spec or {}).get("checkpoint", {}).get("keep_last", 2)
+        try:
+            while (written := self.uploads.get()) is not None:
                 passing(KillPoint.CHECKPOINT_TOLD)
                 pointer = self.uploader.checkpoint(self.claim, written)
                 passing(KillPoint.CHECKPOINT_MANIFEST_PUT)
-                self._commit(pointer)
+                dropped = self._commit(pointer, keep=keep)
                 passing(KillPoint.CHECKPOINT_COMMITTED)
-            except (Fenced, StorageGivenUp) as error:
-                self.inbox.put(error)
-                return
-            self.inbox.put(pointer)
-            committed.append(pointer)
-            while len(committed) > keep:
-                passing(KillPoint.BEFORE_DROP)
-                self.uploader.drop([committed.popleft()])
+                self.inbox.put(pointer)
+                if dropped:
+                    passing(KillPoint.BEFORE_DROP)
+                    self.uploader.drop(dropped)
+        except (Fenced, StorageGivenUp) as error:
+            self.inbox.put(error)
 
-    def _commit(self, pointer: CheckpointPointer) -> None:
+    def _commit(self, pointer: CheckpointPointer, *, keep: int) -> Sequence[CheckpointPointer]:
         while True:
             try:
-                return self.around.attempts.checkpoint(self.claim, pointer)
+                return self.around.attempts.checkpoint(self.claim, pointer, keep=keep)
             except StoreUnavailable as error:
                 if self.over.wait(FLAG_SECONDS):
                     raise StorageGivenUp("The attempt ended.") from error
@@ -320,40 +274,67 @@ class _Attempt:
         """Add what only the supervisor knows to the artifacts, and upload them."""
         job = self.claim.job
         if not folder.resolve().is_relative_to(self.folder.resolve()) or links_in(folder):
-            raise _Given(_failed(Reason.USER_CODE, "The job's code put links where its results should be."))
+            raise Ending(failed(Reason.USER_CODE, "The job's code put links where its results should be."))
         self.reporter.put(Report(phase=Phase.UPLOADING, logs=["uploading"]))
         self.reporter.flush(force=True)
-        metrics = self.around.facts.metrics(job.project, job.id) or ()
-        logs = self.around.facts.logs(job.project, job.id) or ()
+        metrics, logs, record = self._patiently(lambda: self._told_so_far(job))
         (folder / "metrics.jsonl").write_bytes(json_lines(metrics))
         (folder / "logs.txt").write_text("".join(f"{line}\n" for line in logs))
-        (folder / "job.json").write_text(self.around.jobs.find(job.project, job.id).model_dump_json(indent=2) + "\n")
+        (folder / "job.json").write_text(record.model_dump_json(indent=2) + "\n")
         passing(KillPoint.BEFORE_ARTIFACTS)
         self.uploader.artifacts(self.claim, folder)
         passing(KillPoint.ARTIFACTS_MANIFEST_PUT)
 
-    def _finish(self, outcome: Outcome) -> JobState:
+    def _told_so_far(self, job: Job) -> tuple[Sequence[Mapping[str, Any]], Sequence[str], Job]:
+        place = (job.project, job.id)
+        return self.around.facts.metrics(*place) or (), self.around.facts.logs(*place) or (), self.around.sources.jobs.find(*place)
+
+    def _ended_by(self, fact: Failed) -> Outcome:
+        """How the attempt ends. Where another spec may help the next one, it is stored before the job is given back."""
+        if fact.code == Reason.TRAINER_LOST and self.kills.rose():
+            fact = Failed(code=Reason.OUT_OF_MEMORY, message="Memory ran out: the kernel ended a process of the job.")
+        outcome, report = ended_by(fact, self.claim.job, self.spec, self._verdict)
+        if report is not None:
+            self.reporter.put(report)
+            while self.reporter.is_behind:
+                self.over.wait(FLAG_SECONDS)
+                self.reporter.flush(force=True)
+        return outcome
+
+    def _verdict(self, spec: dict[str, Any]) -> Verdict:
         while True:
             try:
-                return self.around.attempts.finish(self.claim, outcome)
+                return verdict(spec, self.around.sources.preflight.check(needed(spec)), threads=self.around.sources.threads)
+            except PreflightBusy:
+                self.over.wait(FLAG_SECONDS)
+
+    def _finish(self, outcome: Outcome) -> JobState:
+        return self._patiently(lambda: self.around.attempts.finish(self.claim, outcome))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """What the store answers, however long it is away: an attempt ends only with a word to it."""
+        while True:
+            try:
+                return ask()
             except StoreUnavailable:
                 self.over.wait(FLAG_SECONDS)
+
+    def _leave_to_sweepers(self) -> None:
+        """Whatever of this attempt no record names, also what was written while it was fenced off already."""
+        with contextlib.suppress(StoreUnavailable):  # then the store's own second look finds it
+            self.around.disposal.litter(self.claim.job.project, self.claim.job.id)
+
+    def _storage_says(self, what: str) -> None:
+        try:
+            self.reporter.say("storage", what)
+        except Fenced as error:
+            self.inbox.put(error)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"{name}-{self.claim.job.id}", daemon=True)
         self.threads.append(thread)
         thread.start()
         return thread
-
-
-def _failed(code: Reason, message: str, *, hint: str | None = None) -> Outcome:
-    return Outcome(kind="failed", error=JobError(code=code, message=message, hint=hint))
-
-
-def _outcome_of(fact: Failed) -> Outcome:
-    reason = Reason(fact.code)
-    error = JobError(code=reason, message=fact.message, hint=fact.hint)
-    return Outcome(kind="give_back" if reason in INFRASTRUCTURE else "failed", reason=reason, error=error)
 
 
 def _seconds_run(job: Job) -> float:

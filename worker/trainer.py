@@ -21,9 +21,10 @@ from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from service.spec.model import FromJob, frozen
-from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, seeded_model
+from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
 from worker.training.checkpoint import Snapshot, load_initial, restore, save_initial, snapshot, write
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
+from worker.training.epochs import steps_in_all
 from worker.training.evaluate import evaluate
 from worker.training.export import export
 from worker.training.facts import (
@@ -38,10 +39,11 @@ from worker.training.facts import (
     Stopped,
     Succeeded,
     TrainingStarted,
+    Warned,
     to_line,
 )
 from worker.training.loop import NanLoss, Position, Run, train
-from worker.training.textbook import freeze
+from worker.training.textbook import freeze, moving_average
 
 REPORT_SECONDS = 0.5
 """Steps are told at most this often."""
@@ -87,7 +89,11 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
         case NanLoss():
             return Failed(code="nan_loss", message=str(error), hint="A smaller learning rate, or training.clip_grad_norm, usually helps.")
         case MemoryError() | torch.OutOfMemoryError():
-            return Failed(code="out_of_memory", message="Memory ran out.", hint="Use a smaller batch_size or model.")
+            return Failed(code="out_of_memory", message="Memory ran out.")
+        case RuntimeError() if "can't allocate memory" in str(error):  # torch's allocator on the CPU has no class of its own
+            return Failed(code="out_of_memory", message="Memory ran out.")
+        case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
+            return Failed(code="trainer_lost", message=f"A process that loads data was lost: {error}")
         case OSError() if error.errno == errno.ENOSPC:
             return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
     if custom:
@@ -102,8 +108,12 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(PhaseStarted(phase="preparing"))
     initial = Path(job["initial"]) if job.get("initial") else None
     run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
-    steps = -(-len(_groups(run)) // spec.training.gradient_accumulation_steps) * spec.epochs
+    steps = steps_in_all(spec, len(run.splits.train))
     where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
+    inexact = job.get("inexact", [])
+    if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
+        detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
+        tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
     tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
@@ -113,13 +123,13 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
             return
     tell(PhaseStarted(phase="evaluating"))
     if run.position.best_weights is not None:
-        run.model.load_state_dict(run.position.best_weights)
+        run.judged.load_state_dict(run.position.best_weights)
     groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
     batches = Batches(run.splits.test, spec, device=run.device).over(groups)
-    test = evaluate(run.model, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
+    test = evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
     tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
-    export(run, test, directory / "artifacts", threads=torch.get_num_threads())
+    export(run, test, directory / "artifacts", threads=torch.get_num_threads(), inexact=inexact)
     if initial is not None:
         save_initial(run.model, initial, directory / "artifacts" / "initial.safetensors")
     tell(Succeeded(directory=str(directory / "artifacts")))
@@ -147,6 +157,7 @@ def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None,
         device=device,
         position=Position(),
         order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle),
+        average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),
     )
     if resume is not None:
         restore(run, Path(resume["directory"]))
@@ -159,15 +170,10 @@ def asked_metrics(spec: JobSpec) -> dict[str, Any]:
     return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
 
 
-def _groups(run: Run) -> list[torch.Tensor]:
-    loader = run.spec.dataloader
-    return grouped(torch.arange(len(run.splits.train)), size=loader.batch_size, drop_last=loader.drop_last)
-
-
 def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
     """Train on; False where it was told to stop, with a checkpoint of the last step taken."""
     every = run.spec.checkpoint
-    peak = PeakMemory(run.model)
+    peak = PeakMemory(run)
     told = time.monotonic()
     for fact in train(run):
         if isinstance(fact, EpochDone):
@@ -188,13 +194,14 @@ def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], No
 
 
 class PeakMemory:
-    """The most memory that training held, the model's own included: the estimate is judged by it. Linux only."""
+    """The most memory that training held, the weights and their average included: the estimate is judged by it. Linux only."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, run: Run) -> None:
         self._before: int | None = None
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
-            weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+            kept = [run.model] if run.average is None else [run.model, run.average.module]
+            weights = sum(tensor.numel() * tensor.element_size() for each in kept for tensor in each.state_dict().values())
             self._before = _resident("VmRSS") - weights
 
     def metrics(self) -> dict[str, float]:

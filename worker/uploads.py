@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from service.jobs.errors import ArtifactNotFound, StorageUnavailable
 from service.jobs.job import CheckpointPointer, Job
@@ -34,11 +34,44 @@ class StorageGivenUp(Exception):
     """Storage stayed away for longer than the attempt is willing to wait."""
 
 
-class Uploader:
-    """One attempt's uploads, tried again until storage answers, the patience is used up, or `abandon` is set."""
+T = TypeVar("T")
 
-    def __init__(self, artifacts: ArtifactStore, *, patience_seconds: float, abandon: threading.Event) -> None:
-        self._artifacts, self._patience, self._abandon = artifacts, patience_seconds, abandon
+
+class Storage:
+    """Storage as an attempt sees it: each call is tried again until it is answered, the patience is used up, or `abandon` is set.
+
+    `tell` hears in a sentence when storage falls silent, and when it is back.
+    """
+
+    def __init__(self, *, patience_seconds: float, abandon: threading.Event, tell: Callable[[str], None]) -> None:
+        self._patience, self._abandon, self._tell = patience_seconds, abandon, tell
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """What the call answers. Raises StorageGivenUp."""
+        began, pause, silent = time.monotonic(), 0.2, False
+        while True:
+            try:
+                answer = work()
+            except StorageUnavailable as error:
+                if not silent:
+                    silent = True
+                    self._tell(f"storage does not answer; uploads wait, for {self._patience:g} s at most: {error}")
+                if time.monotonic() - began > self._patience:
+                    raise StorageGivenUp(f"Storage did not answer for {self._patience:g} s. {error}") from error
+                if self._abandon.wait(pause):
+                    raise StorageGivenUp("The attempt ended.") from error
+                pause = min(30.0, pause * 2)
+            else:
+                if silent:
+                    self._tell(f"storage is back after {time.monotonic() - began:.0f} s; what waited is uploaded")
+                return answer
+
+
+class Uploader:
+    """One attempt's uploads, each as patient as its storage."""
+
+    def __init__(self, artifacts: ArtifactStore, storage: Storage) -> None:
+        self._artifacts, self._storage = artifacts, storage
 
     def checkpoint(self, claim: Claim, written: CheckpointWritten) -> CheckpointPointer:
         """Upload a checkpoint and remove its folder; the pointer still has to be committed."""
@@ -65,7 +98,7 @@ class Uploader:
         self._bytes(prefix + "manifest.json", json.dumps(manifest, indent=2).encode(), "application/json")
 
     def drop(self, pointers: Sequence[CheckpointPointer]) -> None:
-        """Remove checkpoints that newer commits have replaced; what cannot be removed now is left to a janitor."""
+        """Remove checkpoints that newer commits have replaced; what cannot be removed now is left to sweepers."""
         for pointer in pointers:
             try:
                 self._artifacts.delete([stored.key for stored in self._artifacts.list(pointer.prefix)])
@@ -74,37 +107,22 @@ class Uploader:
 
     def _file(self, key: str, path: Path, *, inside: Path) -> None:
         with held(path, inside=inside) as file:
-            self._persist(lambda: self._artifacts.put_file(key, file, content_type=content_type(key)))
+            self._storage.patiently(lambda: self._artifacts.put_file(key, file, content_type=content_type(key)))
 
     def _bytes(self, key: str, data: bytes, kind: str) -> None:
-        self._persist(lambda: self._artifacts.put_bytes(key, data, content_type=kind))
-
-    def _persist(self, put: Callable[[], None]) -> None:
-        deadline, pause = time.monotonic() + self._patience, 0.5
-        while True:
-            try:
-                return put()
-            except StorageUnavailable as error:
-                if time.monotonic() > deadline:
-                    raise StorageGivenUp(str(error)) from error
-                if self._abandon.wait(pause):
-                    raise StorageGivenUp("The attempt ended.") from error
-                pause = min(30.0, pause * 2)
+        self._storage.patiently(lambda: self._artifacts.put_bytes(key, data, content_type=kind))
 
 
-def fetch_checkpoint(artifacts: ArtifactStore, job: Job, folder: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """The newest whole checkpoint, downloaded and verified, as {directory, epoch, step}; and why an older one (or none) was taken."""
-    if job.checkpoint is None:
-        return None, None
-    fault = None
-    older = sorted(_committed(artifacts, job), key=lambda prefix: prefix != job.checkpoint.prefix if job.checkpoint else False)
-    for prefix in older or [job.checkpoint.prefix]:
+def fetch_checkpoint(artifacts: ArtifactStore, job: Job, folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest checkpoint that is whole, downloaded and verified, as {directory, epoch, step}; and why each newer one was not taken."""
+    faults: list[str] = []
+    for pointer in job.checkpoints:
+        shutil.rmtree(folder, ignore_errors=True)
         try:
-            return _download(artifacts, prefix, folder), fault
-        except (ArtifactNotFound, ValueError) as error:
-            fault = f"checkpoint {prefix} cannot be used: {error}"
-            shutil.rmtree(folder, ignore_errors=True)
-    return None, fault
+            return _download(artifacts, pointer.prefix, folder), faults
+        except (ArtifactNotFound, KeyError, ValueError) as error:
+            faults.append(f"the checkpoint at step {pointer.step} cannot be used ({pointer.prefix}): {error}")
+    return None, faults
 
 
 def fetch_weights(artifacts: ArtifactStore, job: Job, which: str, target: Path) -> None:
@@ -125,16 +143,6 @@ def fetch_weights(artifacts: ArtifactStore, job: Job, which: str, target: Path) 
                 raise
         else:
             return
-
-
-def _committed(artifacts: ArtifactStore, job: Job) -> list[str]:
-    """Every checkpoint with a manifest, newest (token, step) first."""
-    found = []
-    for stored in artifacts.list(f"projects/{job.project}/jobs/{job.id}/attempts/"):
-        parts = stored.key.split("/")
-        if parts[-1] == "manifest.json" and parts[-3] == "checkpoints":
-            found.append(((int(parts[-4]), int(parts[-2])), stored.key.removesuffix("manifest.json")))
-    return [prefix for _, prefix in sorted(found, reverse=True)]
 
 
 def _download(artifacts: ArtifactStore, prefix: str, folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from service.jobs.errors import StoreUnavailable
 from service.jobs.job import Device
 
 ATTEMPT_TASK = "trainyard.attempt"
+PROBE_TASK = "trainyard.probe"
 RING_EXPIRES_SECONDS = 60
 """A ring that nobody heard for this long is stale: the sweeper rings again."""
 
@@ -53,8 +54,36 @@ class CeleryDoorbell:
 
     def ring(self, device: Device, *, times: int) -> None:
         """Wake up to `times` idle slots."""
+        for _ in range(times):
+            _send(self._app, ATTEMPT_TASK, device)
+
+
+class OwnBell:
+    """A queue that one worker alone listens to, and rings itself to know whether it hears."""
+
+    def __init__(self, app: Celery, worker: str) -> None:
+        self._app, self.queue = app, f"own-{worker}"
+        app.conf.task_queues = (*app.conf.task_queues, Queue(self.queue))  # type: ignore[no-untyped-call]  # see above
+
+    def ring(self) -> None:
+        """Send a probe. Raises StoreUnavailable."""
+        _send(self._app, PROBE_TASK, self.queue)
+
+    def remove(self) -> None:
+        """Leave nothing of the queue behind. Raises StoreUnavailable."""
         try:
-            for _ in range(times):
-                self._app.send_task(ATTEMPT_TASK, queue=device, expires=RING_EXPIRES_SECONDS, retry=False)
-        except OperationalError as error:
-            raise StoreUnavailable(f"The broker does not answer (REDIS_URL): {error}") from error
+            with self._app.connection_for_write() as connection:
+                connection.default_channel.queue_delete(self.queue)
+        except (OperationalError, *self._app.connection_for_write().connection_errors) as error:
+            raise _gone(error) from error
+
+
+def _send(app: Celery, task: str, queue: str) -> None:
+    try:
+        app.send_task(task, queue=queue, expires=RING_EXPIRES_SECONDS, retry=False)
+    except OperationalError as error:
+        raise _gone(error) from error
+
+
+def _gone(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"The broker does not answer (REDIS_URL): {error}")

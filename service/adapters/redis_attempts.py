@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import uuid4
 
 from service.adapters.redis_records import job_of
@@ -11,17 +12,18 @@ from service.jobs.errors import Fenced
 from service.jobs.job import CheckpointPointer, Device
 from service.jobs.ports import Claim, Flags, Outcome
 from service.jobs.state import JobState
+from service.spec.job import SPEC_VERSION
 
 
 class RedisAttempts:
     """The AttemptStore."""
 
-    def __init__(self, scripts: Scripts, *, lease_seconds: float) -> None:
-        self._scripts, self._lease_ms = scripts, int(lease_seconds * 1000)
+    def __init__(self, scripts: Scripts, *, lease_seconds: float, project_slots: int) -> None:
+        self._scripts, self._lease_ms, self._project_slots = scripts, int(lease_seconds * 1000), project_slots
 
     def claim(self, *, worker: str, device: Device) -> Claim | None:
         """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits."""
-        answer = self._scripts.call("claim", worker, device, self._lease_ms, uuid4().hex)
+        answer = self._scripts.call("claim", worker, device, self._lease_ms, uuid4().hex, SPEC_VERSION, self._project_slots)
         if answer is None:
             return None
         job = job_of(answer)
@@ -34,11 +36,16 @@ class RedisAttempts:
             raise Fenced(claim.job.id, token=claim.token)
         return Flags(cancel=flags[0] == b"1", pause=flags[1] == b"1")
 
-    def checkpoint(self, claim: Claim, pointer: CheckpointPointer) -> None:
-        """Make an uploaded checkpoint the one to start from; an older one than the current is ignored. Raises Fenced."""
-        moved = self._scripts.call("checkpoint", claim.job.id, claim.token, pointer.token, pointer.step, pointer.model_dump_json())
-        if moved is None:
+    def checkpoint(self, claim: Claim, pointer: CheckpointPointer, *, keep: int) -> Sequence[CheckpointPointer]:
+        """Make an uploaded checkpoint the one to start from, and answer those that are not among the `keep` newest any more.
+
+        An older one than the current is ignored. Raises Fenced.
+        """
+        place = (pointer.token, pointer.step, pointer.model_dump_json())
+        dropped = self._scripts.call("checkpoint", claim.job.id, claim.token, *place, keep)
+        if dropped is None:
             raise Fenced(claim.job.id, token=claim.token)
+        return [CheckpointPointer.model_validate_json(each) for each in dropped]
 
     def finish(self, claim: Claim, outcome: Outcome) -> JobState:
         """End the attempt and say where the job went: a cancel flag wins, `give_back` obeys max_retries. Raises Fenced."""

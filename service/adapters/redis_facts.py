@@ -73,6 +73,8 @@ def _for_lua(report: Report) -> dict[str, Any]:
         told["progress"] = json.dumps(report.progress)
     if report.dataset_digest:
         told["dataset_digest"] = report.dataset_digest
+    if report.inexact:
+        told["inexact"] = report.inexact
     if report.best is not None:
         told["best"] = json.dumps(report.best)
     if report.row is not None:

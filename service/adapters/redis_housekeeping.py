@@ -44,7 +44,7 @@ class RedisHousekeeping:
 
     def saved(self, job: Job) -> None:
         """The record was written; the live tail of a terminal job expires within the hour."""
-        self._scripts.call("saved", job.id, job.version, TAIL_SECONDS)
+        self._scripts.call("saved", job.id, job.version, TAIL_SECONDS, job.project)
 
     def _pending(self, device: Device) -> int:
         with our_errors():

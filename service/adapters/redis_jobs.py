@@ -10,12 +10,14 @@ import redis
 
 from service.adapters.redis_attempts import RedisAttempts
 from service.adapters.redis_changes import RedisChanges
+from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
 from service.adapters.redis_facts import RedisFacts
 from service.adapters.redis_housekeeping import RedisHousekeeping, RedisWorkers
-from service.adapters.redis_records import fresh_fields, job_of, pack
-from service.adapters.redis_scripts import Scripts, open_client, our_errors
-from service.adapters.stores import SWEEP_SECONDS, Cursor, Stores, to_ms
-from service.jobs.errors import IdempotencyConflict, IllegalTransition, JobNotFound, StoreUnavailable
+from service.adapters.redis_records import fresh_fields, job_of, packed, row_texts
+from service.adapters.redis_requests import RedisRequests
+from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
+from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Cursor, Stores, to_ms
+from service.jobs.errors import IdempotencyConflict, JobNotFound, StoreUnavailable
 from service.jobs.job import Job
 from service.jobs.ports import Idempotency, Page, Submitted
 from service.jobs.state import JobState
@@ -24,10 +26,19 @@ SCAN_BATCH = 200
 
 
 def connect(
-    url: str, *, lease_seconds: float = 60, sweep_seconds: float = SWEEP_SECONDS, now_ms: Callable[[], int] | None = None
+    url: str,
+    *,
+    lease_seconds: float = 60,
+    sweep_seconds: float = SWEEP_SECONDS,
+    project_slots: int = 0,
+    socket_seconds: float = SOCKET_SECONDS,
+    now_ms: Callable[[], int] | None = None,
 ) -> Stores:
-    """Every store behind one Redis. Nothing is sent before the first call. `now_ms` replaces Redis's clock in tests."""
-    client = open_client(url)
+    """Every store behind one Redis. Nothing is sent before the first call.
+
+    `project_slots` limits the running jobs of a project (0: no limit); `now_ms` replaces Redis's clock in tests.
+    """
+    client = open_client(url, socket_seconds=socket_seconds)
     scripts = Scripts(client, now_ms=now_ms)
 
     def ping() -> None:
@@ -36,9 +47,12 @@ def connect(
 
     return Stores(
         jobs=RedisJobs(scripts),
-        attempts=RedisAttempts(scripts, lease_seconds=lease_seconds),
+        requests=RedisRequests(scripts),
+        attempts=RedisAttempts(scripts, lease_seconds=lease_seconds, project_slots=project_slots),
         facts=RedisFacts(scripts),
         housekeeping=RedisHousekeeping(scripts, lease_seconds=lease_seconds, sweep_seconds=sweep_seconds),
+        disposal=RedisDisposal(scripts, again_seconds=AGAIN_LEASES * lease_seconds),
+        rebuilding=RedisRebuilding(scripts),
         workers=RedisWorkers(scripts),
         changes=RedisChanges(url),
         ping=ping,
@@ -53,17 +67,20 @@ class RedisJobs:
         self._scripts = scripts
         self._client: redis.Redis = scripts.client
 
-    def submit(self, job: Job, *, idempotency: Idempotency | None) -> Submitted:
-        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict."""
-        specs = [pack(job.spec)] + ([pack(job.resolved_spec)] if job.resolved_spec is not None else [])
-        digests = [digest for digest, _ in specs]
-        record = fresh_fields(job, spec=digests[0], resolved=digests[1] if digests[1:] else "")
+    def submit(self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = ()) -> Submitted:
+        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict.
+
+        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        """
+        digests, blobs = packed(job)
+        record = json.dumps(fresh_fields(job, digests, rows))
         key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
-        blobs = [part for spec in specs for part in spec]
-        answer = self._scripts.call("submit", job.id, job.project, json.dumps(record), to_ms(job.created_at), key, body, *blobs)
+        answer = self._scripts.call("submit", job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), *blobs)
         match answer:
             case [b"full"]:
                 raise StoreUnavailable("Redis is nearly full; no new jobs are taken until some have ended.")
+            case [b"gone", bytes(source)]:
+                raise JobNotFound(source.decode())
             case [b"conflict", bytes(first)]:
                 raise IdempotencyConflict(key, job_id=first.decode())
         return Submitted(job=job_of(answer[1]), replayed=answer[0] == b"replayed")
@@ -87,18 +104,6 @@ class RedisJobs:
                 break
         page = found[:limit]
         return Page(jobs=self._read([place.job_id for place in page]), next_cursor=str(page[-1]) if found[limit:] else None)
-
-    def cancel(self, project: str, job_id: str) -> Job:
-        """End a waiting job, flag a running one; a cancelled one stays so. Raises JobNotFound, IllegalTransition."""
-        match self._scripts.call("cancel", job_id, project):
-            case None:
-                raise JobNotFound(job_id)
-            case [b"illegal", bytes(state)]:
-                raise IllegalTransition(job_id, state=state.decode(), wanted=JobState.CANCELLED)
-            case [_, job]:
-                return job_of(job)
-            case answer:
-                raise TypeError(f"CANCEL answered {answer!r}")
 
     def position(self, job: Job) -> int | None:
         """Where the job stands in its project's pending order, from 1; None unless it waits."""

@@ -20,12 +20,12 @@ OUT_OF_SERVICE = ("MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "BUSY", "OOM
 """First words of replies that say Redis cannot do its work now; any other error reply is a defect of ours."""
 
 
-def open_client(url: str) -> redis.Redis:
+def open_client(url: str, *, socket_seconds: float = SOCKET_SECONDS) -> redis.Redis:
     """A client with time-outs and a few retries; it connects when first used."""
     return redis.Redis.from_url(
         url,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
+        socket_timeout=socket_seconds,
+        socket_connect_timeout=socket_seconds,
         health_check_interval=25,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
     )

@@ -107,6 +107,17 @@ class S3Artifacts:
             for key in keys:
                 self._client.delete_object(Bucket=self._bucket, Key=key)
 
+    def abort_uploads(self, prefix: str) -> int:
+        """Abandon every upload in parts under the prefix that was never completed; returns how many."""
+        # some servers say 404 where there are none
+        with suppress(ArtifactNotFound), self._translated(prefix):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix)
+            uploads = [(row["Key"], row["UploadId"]) for page in pages for row in page.get("Uploads", []) if row["Key"].startswith(prefix)]
+            for key, upload in uploads:
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
+            return len(uploads)
+        return 0
+
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         try:

@@ -5,18 +5,36 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from service.jobs.job import JobError
-from service.jobs.ports import AttemptStore, Changes, FactLog, Housekeeping, JobStore, Outcome, WorkerRegistry
+from service.jobs.job import Exactness, JobError
+from service.jobs.ports import (
+    ArtifactStore,
+    AttemptStore,
+    Changes,
+    Disposal,
+    Doorbell,
+    FactLog,
+    Housekeeping,
+    JobStore,
+    Outcome,
+    Rebuilding,
+    Requests,
+    WorkerRegistry,
+)
 from service.jobs.state import Reason
+from service.sweeping import Sweeper
 
 EVENTS_KEPT = 10_000
 ROWS_KEPT = 100_000
 LOGS_KEPT = 10_000
+AGAIN_LEASES = 10
+"""After so many leases leftovers are looked for a second time: whoever wrote late has heard by then that it is fenced."""
+PASSES = 2
+"""How often leftovers, and the objects of a deleted job, are looked for."""
 IDEMPOTENCY_SECONDS = 24 * 3600
 TAIL_SECONDS = 3600
 """How long events, rows and logs stay in the store after they were saved to storage."""
@@ -31,13 +49,28 @@ class Stores:
     """Every port that one store stands behind. `ping` raises StoreUnavailable."""
 
     jobs: JobStore
+    requests: Requests
     attempts: AttemptStore
     facts: FactLog
     housekeeping: Housekeeping
+    disposal: Disposal
+    rebuilding: Rebuilding
     workers: WorkerRegistry
     changes: Changes
     ping: Callable[[], None]
     close: Callable[[], None]
+
+    def sweeper(self, *, artifacts: ArtifactStore, doorbell: Doorbell) -> Sweeper:
+        """Who keeps house with these stores."""
+        return Sweeper(
+            jobs=self.jobs,
+            housekeeping=self.housekeeping,
+            disposal=self.disposal,
+            facts=self.facts,
+            artifacts=artifacts,
+            doorbell=doorbell,
+            workers=self.workers,
+        )
 
 
 def retries_used_up(reason: Reason) -> JobError:
@@ -59,6 +92,11 @@ def failure(outcome: Outcome) -> JobError | None:
             return error.model_copy(update={"code": outcome.reason or error.code})
         case _:
             return None
+
+
+def exactness(reasons: Iterable[str]) -> Exactness:
+    """The record of why weights are not exact, each reason once; of none, that they are."""
+    return Exactness.model_validate({"exact": not (known := tuple(dict.fromkeys(reasons))), "reasons": known})
 
 
 def rfc3339(at: datetime) -> str:

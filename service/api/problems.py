@@ -23,6 +23,7 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     errors.JobNotFound: (404, "job-not-found"),
     errors.ArtifactNotFound: (404, "artifact-not-found"),
     errors.IllegalTransition: (409, "illegal-transition"),
+    errors.StillNeeded: (409, "still-needed"),
     errors.NotFinished: (409, "not_finished"),
     errors.IdempotencyConflict: (422, "idempotency-conflict"),
     errors.SpecRejected: (422, "spec-rejected"),

@@ -143,8 +143,34 @@ async def get_job(
 
 @router.post("/jobs/{job_id}/cancel", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
 def cancel_job(job_id: str, project: Project, services: Used) -> JobView:
-    """Stop a job: at once while it waits, within two seconds while it runs. Repeating is harmless."""
-    return _dressed(use_cases.cancel(project, job_id, jobs=services.jobs), services)
+    """Stop a job: at once while it waits or is paused, within two seconds while it runs. Repeating is harmless."""
+    return _dressed(use_cases.cancel(project, job_id, services=services), services)
+
+
+@router.post("/jobs/{job_id}/pause", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
+def pause_job(job_id: str, project: Project, services: Used) -> JobView:
+    """Set a job aside. One that runs writes a checkpoint of its last step first and frees its worker. Repeating is harmless."""
+    return _dressed(use_cases.pause(project, job_id, services=services), services)
+
+
+@router.post("/jobs/{job_id}/resume", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
+def resume_job(job_id: str, project: Project, services: Used) -> JobView:
+    """Let a paused job go on where it was, to the same weights. Repeating is harmless."""
+    return _dressed(use_cases.resume(project, job_id, services=services), services)
+
+
+@router.post("/jobs/{job_id}/retry", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
+def retry_job(job_id: str, project: Project, services: Used, response: Response) -> JobView:
+    """A new job from a failed or cancelled one, from its last checkpoint. While that new job lives, asking again answers with it."""
+    submitted = use_cases.retry(project, job_id, services=services)
+    response.headers["Location"] = f"/v1/jobs/{submitted.job.id}"
+    return _dressed(submitted.job, services)
+
+
+@router.delete("/jobs/{job_id}", status_code=204, responses=responses(404, 409), tags=["jobs"])
+def delete_job(job_id: str, project: Project, services: Used) -> None:
+    """Remove an ended job with everything that it left. From then on it is not found; its files go soon after."""
+    use_cases.delete(project, job_id, services=services)
 
 
 @router.get("/jobs/{job_id}/events", response_model=EventPage, responses=responses(404), tags=["watching"])

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.jobs.estimating import judged
-from service.jobs.job import Best, Device, Job, JobError, Progress, Transition
+from service.jobs.job import Best, Device, Exactness, Job, JobError, Progress, Transition
 from service.jobs.state import JobState, Phase, Reason
 from service.spec.verdict import Estimate, SpecWarning
 
@@ -29,6 +29,7 @@ class JobView(BaseModel):
     device: Device
     warnings: list[SpecWarning]
     dataset_digest: str | None
+    exactness: Exactness
     queue_position: int | None
     progress: Progress
     metrics: dict[str, float]
@@ -89,9 +90,24 @@ class ArtifactPage(BaseModel):
     data: list[ArtifactView]
 
 
+_ASKED: dict[JobState, tuple[str, ...]] = {
+    JobState.QUEUED: ("cancel", "pause"),
+    JobState.RUNNING: ("cancel", "pause", "resume"),
+    JobState.PAUSED: ("cancel", "resume"),
+    JobState.SUCCEEDED: (),
+    JobState.FAILED: ("retry",),
+    JobState.CANCELLED: ("retry",),
+}
+"""What may be asked of a job in each state."""
+
+
 def job_view(job: Job, *, position: int | None) -> JobView:
     """The job, dressed."""
     here = f"/v1/jobs/{job.id}"
-    links = {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "artifacts")} | {"self": here, "cancel": f"{here}/cancel"}
+    links = (
+        {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "artifacts")}
+        | {"self": here}
+        | {name: f"{here}/{name}" for name in _ASKED[job.state]}
+    )
     own = set(JobView.model_fields) - {"queue_position", "links", "estimate"}
     return JobView(queue_position=position, links=links, estimate=judged(job), **{name: getattr(job, name) for name in own})

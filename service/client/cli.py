@@ -226,6 +226,47 @@ def cancel(job_ids: list[str], as_json: JsonFlag = False) -> None:
 
 
 @app.command()
+def pause(job_ids: list[str], as_json: JsonFlag = False) -> None:
+    """Set jobs aside; running ones write a checkpoint first and free their workers."""
+    with Client() as client:
+        for job_id in job_ids:
+            job = client.pause(job_id)
+            _show(job, as_json=as_json, text=f"{job['id']} {job['state']}" + ("" if job["state"] == "paused" else ", pausing"))
+
+
+@app.command()
+def resume(job_ids: list[str], as_json: JsonFlag = False) -> None:
+    """Let paused jobs go on where they were."""
+    with Client() as client:
+        for job_id in job_ids:
+            job = client.resume(job_id)
+            _show(job, as_json=as_json, text=f"{job['id']} {job['state']}")
+
+
+@app.command()
+def retry(job_id: JobId, as_json: JsonFlag = False) -> None:
+    """A new job from a failed or cancelled one, from its last checkpoint."""
+    with Client() as client:
+        job = client.retry(job_id)
+    _show(job, as_json=as_json, text=f"{job['id']} {job['state']}, a retry of {job['retry_of']}")
+
+
+@app.command()
+def rm(job_ids: list[str]) -> None:
+    """Remove ended jobs with everything that they left."""
+    with Client() as client:
+        for job_id in job_ids:
+            client.delete(job_id)
+            print(f"{job_id} removed")
+
+
+@app.command()
+def rebuild() -> None:
+    """Put every record back that storage kept, after Redis was lost (told by REDIS_URL and S3_ENDPOINT_URL, see README)."""
+    os.execv(sys.executable, [sys.executable, "-m", "service.rebuild"])
+
+
+@app.command()
 def artifacts(job_id: JobId, as_json: JsonFlag = False) -> None:
     """The files of an ended job."""
     with Client() as client:

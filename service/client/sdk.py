@@ -66,6 +66,22 @@ class Client:
         """Stop the job. Raises Conflict where it has ended otherwise."""
         return self._object("POST", f"/v1/jobs/{job_id}/cancel", has="state")
 
+    def pause(self, job_id: str) -> Job:
+        """Set the job aside; one that runs loses no step. Raises Conflict where it has ended."""
+        return self._object("POST", f"/v1/jobs/{job_id}/pause", has="state")
+
+    def resume(self, job_id: str) -> Job:
+        """Let a paused job go on. Raises Conflict where it has ended."""
+        return self._object("POST", f"/v1/jobs/{job_id}/resume", has="state")
+
+    def retry(self, job_id: str) -> Job:
+        """A new job that goes on from a failed or cancelled one's last checkpoint. Raises Conflict for another state."""
+        return self._object("POST", f"/v1/jobs/{job_id}/retry", has="id")
+
+    def delete(self, job_id: str) -> None:
+        """Remove an ended job with everything that it left. Raises Conflict where it lives, or another job needs its checkpoint."""
+        self._ask("DELETE", f"/v1/jobs/{job_id}")
+
     def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
         """The job once it has ended. Raises TimeoutError after `timeout` seconds in all; retries and their pauses count."""
         deadline = None if timeout is None else time.monotonic() + timeout

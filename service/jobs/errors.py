@@ -3,6 +3,7 @@
 TrainyardError
 ├── JobNotFound          no such job in this project
 ├── IllegalTransition    the job's state does not allow the request
+├── StillNeeded          another job starts from this one's checkpoint
 ├── IdempotencyConflict  the key was used before with another body
 ├── ArtifactNotFound     no such object
 ├── NotFinished          artifacts were asked for before the end
@@ -42,6 +43,14 @@ class IllegalTransition(TrainyardError):
     def __init__(self, job_id: str, *, state: str, wanted: str) -> None:
         super().__init__(f"Job {job_id} is {state}; it cannot become {wanted}.")
         self.job_id, self.state, self.wanted = job_id, state, wanted
+
+
+class StillNeeded(TrainyardError):
+    """The job cannot be deleted yet: another one starts from its checkpoint."""
+
+    def __init__(self, job_id: str, *, by: str) -> None:
+        super().__init__(f"Job {job_id} cannot be deleted yet: job {by} starts from its checkpoint, and has none of its own so far.")
+        self.job_id, self.by = job_id, by
 
 
 class IdempotencyConflict(TrainyardError):

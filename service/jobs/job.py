@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from service.jobs.errors import IllegalTransition
+from service.jobs.layout import home_of
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState, Phase, Reason
 from service.spec.verdict import Estimate, Record, SpecWarning
 
@@ -43,13 +44,20 @@ class JobError(Record):
 
 
 class CheckpointPointer(Record):
-    """The checkpoint that a next attempt starts from. Moves forward in (token, step) only."""
+    """A committed checkpoint: a next attempt starts from the newest. Moves forward in (token, step) only."""
 
     token: int
     epoch: int
     step: int
     prefix: str
     """S3 key prefix of the checkpoint's folder; its manifest.json, written last, names the files."""
+
+
+class Exactness(Record):
+    """Whether the weights are, bit for bit, those of the spec as submitted, trained in one go; and if not, every reason."""
+
+    exact: bool = True
+    reasons: tuple[Literal["out_of_memory", "hardware_changed"], ...] = ()
 
 
 class Best(Record):
@@ -79,6 +87,7 @@ class Job(Record):
     device: Device = "cpu"
     warnings: tuple[SpecWarning, ...] = ()
     dataset_digest: str | None = None
+    exactness: Exactness = Exactness()
     progress: Progress = Progress()
     metrics: dict[str, float] = Field(default_factory=dict)
     best: Best | None = None
@@ -94,7 +103,8 @@ class Job(Record):
     owner: str | None = None
     cancel_requested: bool = False
     pause_requested: bool = False
-    checkpoint: CheckpointPointer | None = None
+    checkpoints: tuple[CheckpointPointer, ...] = ()
+    """The committed ones that are kept, newest first: where one cannot be used, the next is."""
     version: int = 1
     """Grows with every write; the ETag."""
 
@@ -102,6 +112,17 @@ class Job(Record):
     def is_terminal(self) -> bool:
         """True once nothing can move the job any more."""
         return self.state in TERMINAL
+
+    @property
+    def checkpoint(self) -> CheckpointPointer | None:
+        """The newest committed checkpoint."""
+        return self.checkpoints[0] if self.checkpoints else None
+
+    @property
+    def borrowed_from(self) -> str | None:
+        """The job in whose folder the newest checkpoint lies, where that is not this one: a retry before its own first checkpoint."""
+        home = home_of(self.checkpoint.prefix) if self.checkpoint else self.id
+        return None if home == self.id else home
 
     def claimed(self, *, owner: str, token: int, at: datetime) -> Self:
         """`queued -> running`: a worker took it; `token` is the new attempt's fencing token."""
@@ -126,6 +147,16 @@ class Job(Record):
     def cancelled(self, *, at: datetime) -> Self:
         """Any live state `-> cancelled`: the user said stop."""
         return self._moved(JobState.CANCELLED, at=at, finished_at=at)
+
+    def paused(self, *, at: datetime, reason: Reason | None = None, retries: int | None = None) -> Self:
+        """`queued | running -> paused`: the user set it aside; it holds no worker."""
+        return self._moved(
+            JobState.PAUSED, at=at, reason=reason, retries=self.retries if retries is None else retries, pause_requested=False
+        )
+
+    def resumed(self, *, at: datetime) -> Self:
+        """`paused -> queued`: it stands again where it stood."""
+        return self._moved(JobState.QUEUED, at=at)
 
     def requeued(self, *, reason: Reason, retries: int, at: datetime) -> Self:
         """`running -> queued`: the infrastructure, not the user, ended the attempt; `retries` is the new count."""

@@ -6,6 +6,16 @@ def job_prefix(project: str, job_id: str) -> str:
     return f"projects/{project}/jobs/{job_id}/"
 
 
+def home_of(prefix: str) -> str:
+    """The job in whose folder a prefix or a key lies."""
+    return prefix.split("/")[3]
+
+
+def attempts_prefix(project: str, job_id: str) -> str:
+    """The folder of all attempts."""
+    return job_prefix(project, job_id) + "attempts/"
+
+
 def record_key(project: str, job_id: str) -> str:
     """The job's record, from which Redis can be rebuilt."""
     return job_prefix(project, job_id) + "job.json"
@@ -28,7 +38,7 @@ def logs_key(project: str, job_id: str) -> str:
 
 def attempt_prefix(project: str, job_id: str, token: int) -> str:
     """The only folder an attempt writes to: its own fencing token's."""
-    return f"{job_prefix(project, job_id)}attempts/{token}/"
+    return f"{attempts_prefix(project, job_id)}{token}/"
 
 
 def checkpoint_prefix(project: str, job_id: str, token: int, step: int) -> str:

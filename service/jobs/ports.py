@@ -81,13 +81,18 @@ class Report:
     """Set once by a worker that ran the check itself (no torch beside the API)."""
     warnings: Sequence[SpecWarning] = ()
     dataset_digest: str | None = None
+    inexact: str | None = None
+    """Why the weights are no longer those of the spec as submitted."""
 
 
 class JobStore(Protocol):
     """Jobs as users see them. Every method raises StoreUnavailable where the store does not answer."""
 
-    def submit(self, job: Job, *, idempotency: Idempotency | None) -> Submitted:
-        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict."""
+    def submit(self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = ()) -> Submitted:
+        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict.
+
+        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        """
 
     def find(self, project: str, job_id: str) -> Job:
         """The job as it is now. Raises JobNotFound."""
@@ -100,21 +105,40 @@ class JobStore(Protocol):
     def position(self, job: Job) -> int | None:
         """Where the job stands in its pending order, from 1; None once it waits no more."""
 
+
+class Requests(Protocol):
+    """What users ask of a job, each in one step. Every method raises JobNotFound, StoreUnavailable, and IllegalTransition for a state too late."""
+
     def cancel(self, project: str, job_id: str) -> Job:
-        """End a waiting job, flag a running one; a cancelled one stays so. Raises JobNotFound, IllegalTransition."""
+        """End a waiting or paused job, flag a running one; a cancelled one stays so."""
+
+    def pause(self, project: str, job_id: str) -> Job:
+        """Set a waiting job aside, flag a running one; a paused one stays so."""
+
+    def resume(self, project: str, job_id: str) -> Job:
+        """Put a paused job back where it stood; take the flag from a running one."""
+
+    def delete(self, project: str, job_id: str) -> None:
+        """Take an ended job's record away, and leave its objects to the sweepers. Raises StillNeeded."""
 
 
 class AttemptStore(Protocol):
     """Jobs as a worker sees them. A write by anyone but the holder of the newest token raises Fenced."""
 
     def claim(self, *, worker: str, device: Device) -> Claim | None:
-        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits."""
+        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits.
+
+        The best is of the project, under its limit, with the fewest running jobs.
+        """
 
     def renew(self, claim: Claim) -> Flags:
         """Push the lease out and read the user's flags."""
 
-    def checkpoint(self, claim: Claim, pointer: CheckpointPointer) -> None:
-        """Make an uploaded checkpoint the one to start from; an older one than the current is ignored."""
+    def checkpoint(self, claim: Claim, pointer: CheckpointPointer, *, keep: int) -> Sequence[CheckpointPointer]:
+        """Make an uploaded checkpoint the one to start from, and answer those that are not among the `keep` newest any more.
+
+        An older one than the current is ignored.
+        """
 
     def finish(self, claim: Claim, outcome: Outcome) -> JobState:
         """End the attempt and say where the job went: a cancel flag wins, `give_back` obeys max_retries."""
@@ -150,6 +174,32 @@ class Housekeeping(Protocol):
 
     def saved(self, job: Job) -> None:
         """The record was written; the live tail of a terminal job expires within the hour."""
+
+
+class Disposal(Protocol):
+    """Whose objects are no longer needed. Each job comes up twice, the second time for what a slow writer added."""
+
+    def deleted(self, limit: int) -> Sequence[tuple[str, str]]:
+        """(project, id) of deleted jobs whose objects are to be removed now."""
+
+    def erased(self, project: str, job_id: str) -> None:
+        """They were."""
+
+    def littered(self, limit: int) -> Sequence[tuple[str, str]]:
+        """(project, id) of ended jobs among whose objects leftovers are to be looked for now."""
+
+    def collected(self, project: str, job_id: str) -> None:
+        """They were looked for, and removed."""
+
+    def litter(self, project: str, job_id: str) -> None:
+        """A fenced attempt may have left something: look again once the job has ended, or at once if it has."""
+
+
+class Rebuilding(Protocol):
+    """Putting records back after Redis was lost."""
+
+    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Store the record unless one is here; one that ran waits again. False where there was nothing to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +284,9 @@ class ArtifactStore(Protocol):
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects; those already gone are fine."""
+
+    def abort_uploads(self, prefix: str) -> int:
+        """Abandon every upload in parts under the prefix that was never completed; returns how many."""
 
 
 class Preflight(Protocol):

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     STORAGE = "storage"
     DISK_FULL = "disk_full"
     DRAINED = "drained"
+    PAUSED = "paused"
     INTERNAL = "internal"
 
 

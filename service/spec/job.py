@@ -15,6 +15,9 @@ from service.spec.rules import across_parts
 from service.spec.training import AnyOptimizer, Checkpoint, DataLoader, Evaluation, Loss, Resources, Scheduler, Training
 from service.spec.verdict import Fault, SpecFaults
 
+SPEC_VERSION = 1
+"""The newest that this code understands; a worker leaves jobs of a newer one to newer workers."""
+
 Text = Annotated[str, Field(strict=True, max_length=200)]
 
 

@@ -93,6 +93,9 @@ class Training(Closed):
     precision: Literal["float32"] = "float32"
     clip_grad_norm: Positive | None = None
     gradient_accumulation_steps: Count = 1
+    ema_decay: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="Keep an exponential moving average of the weights, which is then evaluated and handed out; 0.999, say."
+    )
     deterministic: Flag = True
     early_stopping: EarlyStopping | None = None
 

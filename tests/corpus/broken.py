@@ -140,6 +140,9 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     (data(train_transforms=[{"type": "RandomHorizontalFlip", "p": 2}]), "/dataset/train_transforms/0/p", "1"),
     ({"training": {"precision": "int8"}}, "/training/precision", "int8"),
     ({"training": {"clip_grad_norm": 0}}, "/training/clip_grad_norm", "0"),
+    ({"training": {"ema_decay": 0}}, "/training/ema_decay", "0"),
+    ({"training": {"ema_decay": 1}}, "/training/ema_decay", "1"),
+    ({"training": {"ema_decay": "x"}}, "/training/ema_decay", "number"),
     # sizes
     (seq("Flatten", LAST | {"in_features": 190}), "/model/layers/1/in_features", "in_features=192, got 190"),
     (layer(**CONV, in_channels=1), f"{L0}/in_channels", "in_channels=3, got 1"),

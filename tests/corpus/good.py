@@ -224,6 +224,14 @@ TRANSFORMS: list[Any] = [
 """Augmentations that keep [3, 8, 8]."""
 
 
+TRAINING: list[dict[str, Any]] = [
+    {"clip_grad_norm": 0.5},
+    {"gradient_accumulation_steps": 1},
+    {"ema_decay": 0.999},
+    {"ema_decay": 0.5, "clip_grad_norm": 1},
+]
+
+
 def spec(layers: list[Any], **changes: Any) -> dict[str, Any]:
     """A spec over small made-up images of three classes."""
     dataset = {"type": "FakeData", "size": 16, "image_size": [3, 8, 8], "num_classes": 3}

@@ -10,6 +10,7 @@ import pytest
 from service.adapters.stores import Stores
 from service.jobs.errors import Fenced
 from service.jobs.job import CheckpointPointer, Job
+from service.jobs.layout import checkpoint_prefix
 from service.jobs.ports import Claim, Outcome, Report
 from service.jobs.state import JobState, Reason
 from tests.integration.conftest import LEASE, Clock
@@ -38,7 +39,7 @@ def sweep_for(stores: Stores, clock: Clock, seconds: float) -> list[str]:
 
 def pointer(token: int, step: int) -> CheckpointPointer:
     """A pointer to a checkpoint."""
-    return CheckpointPointer(token=token, epoch=step, step=step, prefix=f"{token}/{step}/")
+    return CheckpointPointer(token=token, epoch=step, step=step, prefix=checkpoint_prefix("default", "job-0001", token, step))
 
 
 def test_an_old_token_is_fenced_and_changes_nothing(stores: Stores, new_job: NewJob) -> None:
@@ -50,7 +51,7 @@ def test_an_old_token_is_fenced_and_changes_nothing(stores: Stores, new_job: New
 
     for write in (
         lambda: stores.attempts.renew(old),
-        lambda: stores.attempts.checkpoint(old, pointer(old.token, 9)),
+        lambda: stores.attempts.checkpoint(old, pointer(old.token, 9), keep=2),
         lambda: stores.facts.report(old, Report(logs=["late"], row={"epoch": 1, "step": 1}, metrics={"lr": 1.0})),
         lambda: stores.attempts.finish(old, Outcome(kind="succeeded")),
     ):
@@ -69,7 +70,7 @@ def test_an_ended_job_takes_no_more_writes(stores: Stores, new_job: NewJob) -> N
 
     for write in (
         lambda: stores.attempts.renew(taken),
-        lambda: stores.attempts.checkpoint(taken, pointer(taken.token, 9)),
+        lambda: stores.attempts.checkpoint(taken, pointer(taken.token, 9), keep=2),
         lambda: stores.facts.report(taken, Report(logs=["late"])),
     ):
         with pytest.raises(Fenced):
@@ -123,7 +124,7 @@ def test_an_expired_job_with_a_cancel_flag_is_cancelled(stores: Stores, new_job:
     """The user's word outlives the worker that should have heard it."""
     sweep_for(stores, clock, 2 * LEASE)
     taken = claimed(stores, new_job())
-    stores.jobs.cancel("default", taken.job.id)
+    stores.requests.cancel("default", taken.job.id)
 
     sweep_for(stores, clock, LEASE + 2 * SWEEP)
 
@@ -162,7 +163,7 @@ def test_the_checkpoint_moves_forward_only(stores: Stores, new_job: NewJob) -> N
     taken = claimed(stores, new_job())
 
     def after(token: int, step: int) -> int:
-        stores.attempts.checkpoint(taken, pointer(token, step))
+        stores.attempts.checkpoint(taken, pointer(token, step), keep=2)
         current = stores.jobs.find("default", taken.job.id).checkpoint
         assert current is not None
         return current.step
@@ -179,7 +180,7 @@ def test_a_checkpoint_makes_retries_count_anew(stores: Stores, new_job: NewJob) 
 
     for step in range(4):
         taken = claimed(stores)
-        stores.attempts.checkpoint(taken, pointer(taken.token, step))
+        stores.attempts.checkpoint(taken, pointer(taken.token, step), keep=2)
         assert stores.attempts.finish(taken, lost) is JobState.QUEUED
 
     assert stores.attempts.finish(claimed(stores), lost) is JobState.FAILED
@@ -189,7 +190,7 @@ def test_a_checkpoint_makes_retries_count_anew(stores: Stores, new_job: NewJob) 
 def test_a_resumed_attempt_knows_the_checkpoint(stores: Stores, new_job: NewJob) -> None:
     """The next claim carries the pointer to start from."""
     taken = claimed(stores, new_job())
-    stores.attempts.checkpoint(taken, pointer(taken.token, 7))
+    stores.attempts.checkpoint(taken, pointer(taken.token, 7), keep=2)
     stores.attempts.finish(taken, Outcome(kind="give_back", reason=Reason.STALLED))
 
     assert claimed(stores).job.checkpoint == pointer(taken.token, 7)

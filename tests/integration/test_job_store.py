@@ -14,7 +14,7 @@ import redis
 from service.adapters import redis_jobs
 from service.adapters.stores import Stores
 from service.jobs.errors import IdempotencyConflict, IllegalTransition, JobNotFound, StoreUnavailable
-from service.jobs.job import Job, JobError, Progress
+from service.jobs.job import Exactness, Job, JobError, Progress
 from service.jobs.ports import Claim, Idempotency, Outcome, Report, WorkerBeat
 from service.jobs.state import JobState, Phase, Reason
 from service.spec.verdict import SpecWarning
@@ -41,7 +41,7 @@ def claim(stores: Stores, worker: str = "w1") -> Claim:
 def test_a_submitted_job_is_found_as_it_was_posted(stores: Stores, new_job: NewJob) -> None:
     """Every field of a posted job comes back, numbers and empty lists unchanged."""
     warning = SpecWarning(code="lr", detail="high — très élevé")
-    posted = new_job(name="näme", labels={"course": "intro"}, priority=-7, warnings=(warning,), retry_of="job-0", dataset_digest="d1")
+    posted = new_job(name="näme", labels={"course": "intro"}, priority=-7, warnings=(warning,), dataset_digest="d1")
 
     submit(stores, posted)
     found = stores.jobs.find("default", posted.id)
@@ -57,7 +57,7 @@ def test_a_job_of_another_project_is_not_found(stores: Stores, new_job: NewJob) 
 
     for ask in (
         lambda: stores.jobs.find("theirs", job.id),
-        lambda: stores.jobs.cancel("theirs", job.id),
+        lambda: stores.requests.cancel("theirs", job.id),
         lambda: stores.facts.events("theirs", job.id, after=0, limit=10),
         lambda: stores.facts.logs("theirs", job.id),
         lambda: stores.jobs.find("mine", "nobody"),
@@ -195,7 +195,7 @@ def test_a_success_is_final(stores: Stores, new_job: NewJob, clock: Clock) -> No
     assert stores.attempts.finish(taken, SUCCEEDED) is JobState.SUCCEEDED
     job = stores.jobs.find("default", taken.job.id)
     with pytest.raises(IllegalTransition):
-        stores.jobs.cancel("default", job.id)
+        stores.requests.cancel("default", job.id)
 
     assert (job.owner, job.phase, job.finished_at) == (None, None, clock.now())
     assert stores.jobs.find("default", job.id) == job
@@ -229,11 +229,11 @@ def test_cancelling_a_waiting_job_ends_it(stores: Stores, new_job: NewJob) -> No
     """A queued job is cancelled at once and claimed by nobody; cancelling it again is harmless."""
     job = submit(stores, new_job())
 
-    cancelled = stores.jobs.cancel("default", job.id)
+    cancelled = stores.requests.cancel("default", job.id)
 
     assert cancelled.state is JobState.CANCELLED
     assert stores.attempts.claim(worker="w", device="cpu") is None
-    assert stores.jobs.cancel("default", job.id) == cancelled
+    assert stores.requests.cancel("default", job.id) == cancelled
 
 
 @pytest.mark.parametrize("kind", ["succeeded", "failed", "give_back", "cancelled"])
@@ -242,7 +242,7 @@ def test_a_cancel_flag_wins_over_every_outcome(stores: Stores, new_job: NewJob, 
     submit(stores, new_job())
     taken = claim(stores)
 
-    flagged = stores.jobs.cancel("default", taken.job.id)
+    flagged = stores.requests.cancel("default", taken.job.id)
     flags = stores.attempts.renew(taken)
     state = stores.attempts.finish(taken, Outcome(kind=kind, reason=Reason.STORAGE))
 
@@ -257,7 +257,7 @@ def test_cancelling_a_job_whose_lease_has_died_ends_it(stores: Stores, new_job: 
     taken = claim(stores)
     clock.pass_by(61)
 
-    assert stores.jobs.cancel("default", taken.job.id).state is JobState.CANCELLED
+    assert stores.requests.cancel("default", taken.job.id).state is JobState.CANCELLED
 
 
 def test_cancel_racing_finish_ends_in_one_terminal_state(stores: Stores, new_job: NewJob) -> None:
@@ -266,7 +266,7 @@ def test_cancel_racing_finish_ends_in_one_terminal_state(stores: Stores, new_job
         submit(stores, new_job())
         taken = claim(stores)
         with ThreadPoolExecutor(2) as pool:
-            cancelling = pool.submit(stores.jobs.cancel, "default", taken.job.id)
+            cancelling = pool.submit(stores.requests.cancel, "default", taken.job.id)
             state = pool.submit(stores.attempts.finish, taken, SUCCEEDED).result()
         refused = isinstance(cancelling.exception(), IllegalTransition)
 
@@ -285,7 +285,7 @@ def test_a_report_reaches_record_and_tail(stores: Stores, new_job: NewJob) -> No
     best = {"monitor": "val_loss", "value": loss, "epoch": 1, "step": 10}
     event = {"type": "epoch", "message": "Epoch 1", "data": {"epoch": 1, "empty": []}}
 
-    stores.facts.report(taken, Report(metrics={"lr": 0.1, "train_loss": 9.0}, logs=["a"]))
+    stores.facts.report(taken, Report(metrics={"lr": 0.1, "train_loss": 9.0}, logs=["a"], inexact="out_of_memory"))
     stores.facts.report(
         taken,
         Report(
@@ -297,6 +297,7 @@ def test_a_report_reaches_record_and_tail(stores: Stores, new_job: NewJob) -> No
             logs=["b", "ünïcode"],
             best=best,
             dataset_digest="sha",
+            inexact="hardware_changed",
         ),
     )
 
@@ -304,6 +305,7 @@ def test_a_report_reaches_record_and_tail(stores: Stores, new_job: NewJob) -> No
     assert job.progress == Progress(epoch=1, epochs=2, step=10, steps=20, percent=50.0, eta_seconds=1e-7)
     assert job.metrics == {"lr": 0.1, "train_loss": loss}
     assert (job.phase, job.dataset_digest) == (Phase.TRAINING, "sha")
+    assert job.exactness == Exactness(exact=False, reasons=("out_of_memory", "hardware_changed"))
     assert job.best is not None
     assert job.best.value == loss
     assert stores.facts.metrics("default", job.id) == [row]
@@ -379,7 +381,7 @@ def test_every_write_grows_the_version(stores: Stores, new_job: NewJob) -> None:
     for write in (
         lambda: stores.facts.report(taken, Report(metrics={"lr": 1.0})),
         lambda: stores.facts.report(taken, Report(phase="training")),
-        lambda: stores.jobs.cancel("default", taken.job.id),
+        lambda: stores.requests.cancel("default", taken.job.id),
         lambda: stores.attempts.finish(taken, SUCCEEDED),
     ):
         write()
@@ -455,7 +457,7 @@ def test_who_waits_learns_of_a_change(stores: Stores, new_job: NewJob) -> None:
         with stores.changes.watch("job-0001") as watch:
             while await watch.wait(0.5):
                 pass  # the subscription's own false alarms
-            threading.Thread(target=stores.jobs.cancel, args=("default", "job-0001")).start()
+            threading.Thread(target=stores.requests.cancel, args=("default", "job-0001")).start()
             told = await watch.wait(20)
             return told, await watch.wait(0.05)
 
@@ -468,7 +470,7 @@ def test_a_job_that_changed_before_the_wait_is_told_at_once(stores: Stores, new_
     async def story() -> bool:
         submit(stores, new_job())
         with stores.changes.watch("job-0001") as watch:
-            await asyncio.to_thread(stores.jobs.cancel, "default", "job-0001")
+            await asyncio.to_thread(stores.requests.cancel, "default", "job-0001")
             return await watch.wait(20)
 
     assert asyncio.run(story())
@@ -507,7 +509,7 @@ def test_a_full_redis_takes_no_jobs_but_lets_the_others_end(redis_stores: Stores
             stores.facts.report(taken, Report(row={"epoch": 1, "step": 1}, logs=["x"], events=[{"type": "note"}]))
             stores.workers.beat(WorkerBeat(name="a", device="cpu", slots=1, busy=1, threads=1))
             stores.housekeeping.expire()
-            assert stores.jobs.cancel("default", "job-0002").state is JobState.CANCELLED
+            assert stores.requests.cancel("default", "job-0002").state is JobState.CANCELLED
             assert stores.attempts.finish(taken, SUCCEEDED) is JobState.SUCCEEDED
         finally:
             client.config_set("maxmemory", 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import redis
@@ -19,17 +18,10 @@ from service.jobs.layout import events_key, job_prefix, logs_key, metrics_key, r
 from service.jobs.ports import ArtifactStore, Claim, Outcome, Report, WorkerBeat
 from service.jobs.state import JobState
 from service.settings import StoreSettings
-from service.sweeping import ring, sweep
 from tests.integration.conftest import LEASE, Clock
 from tests.servers import S3Server
 
 NewJob = Callable[..., Job]
-
-
-def parts(stores: Stores, artifacts: ArtifactStore, doorbell: MemoryDoorbell) -> dict[str, Any]:
-    """What `sweep` asks for."""
-    seen = {"housekeeping": stores.housekeeping, "facts": stores.facts, "workers": stores.workers}
-    return {**seen, "artifacts": artifacts, "doorbell": doorbell}
 
 
 def run_one(stores: Stores, job: Job) -> Claim:
@@ -57,7 +49,7 @@ def test_an_ended_job_is_saved_with_its_tail(stores: Stores, new_job: NewJob) ->
     artifacts = MemoryArtifacts()
     claim = run_one(stores, new_job())
 
-    sweep(**parts(stores, artifacts, MemoryDoorbell()))
+    stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).sweep()
 
     place = ("default", claim.job.id)
     assert Job.model_validate_json(read(artifacts, record_key(*place))) == stores.jobs.find(*place)
@@ -73,7 +65,7 @@ def test_a_waiting_job_is_saved_without_a_tail(stores: Stores, new_job: NewJob) 
     artifacts = MemoryArtifacts()
     job = stores.jobs.submit(new_job(), idempotency=None).job
 
-    sweep(**parts(stores, artifacts, MemoryDoorbell()))
+    stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).sweep()
 
     assert [found.key for found in artifacts.list(job_prefix("default", job.id))] == [record_key("default", job.id)]
 
@@ -82,14 +74,14 @@ def test_the_live_tail_of_a_saved_job_expires(redis_stores: Stores, redis_url: s
     """Within the hour after they were saved events, rows and logs leave Redis; the record stays; a later sweep wipes nothing."""
     stores, artifacts = redis_stores, MemoryArtifacts()
     claim = run_one(stores, new_job())
-    sweep(**parts(stores, artifacts, MemoryDoorbell()))
+    stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).sweep()
     tail = [f"ty:job:{claim.job.id}:{part}" for part in ("events", "rows", "logs")]
 
     with redis.Redis.from_url(redis_url) as client:
         assert all(0 < client.ttl(key) <= 3600 for key in tail)
         client.delete(*tail)
         client.zadd("ty:unsaved", {claim.job.id: 1})
-    sweep(**parts(stores, artifacts, MemoryDoorbell()))
+    stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).sweep()
 
     assert stores.facts.events("default", claim.job.id, after=0, limit=1) is None
     assert stores.facts.metrics("default", claim.job.id) is None
@@ -102,7 +94,7 @@ def test_an_old_record_written_late_is_written_again(stores: Stores, new_job: Ne
     """A slow sweeper that saves an old version makes the job unsaved once more: the last write is the newest record."""
     stores.jobs.submit(new_job(), idempotency=None)
     (old,) = stores.housekeeping.unsaved(10)
-    stores.jobs.cancel("default", old.id)
+    stores.requests.cancel("default", old.id)
     (new,) = stores.housekeeping.unsaved(10)
     stores.housekeeping.saved(new)
     assert stores.housekeeping.unsaved(10) == []
@@ -117,7 +109,7 @@ def test_a_ring_wakes_no_more_than_work_or_slots(stores: Stores, new_job: NewJob
 
     def rung() -> dict[str, int]:
         doorbell = MemoryDoorbell()
-        ring(housekeeping=stores.housekeeping, doorbell=doorbell, workers=stores.workers)
+        stores.sweeper(artifacts=MemoryArtifacts(), doorbell=doorbell).ring()
         return dict(doorbell.rung)
 
     idle(stores, "a", slots=4, busy=3)
@@ -152,7 +144,7 @@ def test_three_sweepers_at_once_do_no_harm(redis_stores: Stores, new_job: NewJob
 
     for _ in range(2):  # a write that came late is put right by the next round
         with ThreadPoolExecutor(3) as pool:
-            list(pool.map(lambda _: sweep(**parts(stores, artifacts, MemoryDoorbell())), range(3)))
+            list(pool.map(lambda _: stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).sweep(), range(3)))
 
     assert [stores.jobs.find("sweep", job_id).retries for job_id in lost] == [1] * 5
     assert stores.housekeeping.unsaved(100) == []
@@ -173,7 +165,7 @@ def test_storage_that_is_gone_stops_no_ring_and_no_expiry(stores: Stores, new_jo
     idle(stores, "a", slots=1)
 
     with pytest.raises(StorageUnavailable):
-        sweep(**parts(stores, Gone(), doorbell))
+        stores.sweeper(artifacts=Gone(), doorbell=doorbell).sweep()
 
     assert doorbell.rung == {"cpu": 1}
     assert len(stores.housekeeping.unsaved(10)) == 1

@@ -78,7 +78,7 @@ def test_files_and_links_exist() -> None:
 def test_commands_exist() -> None:
     """Every `trainyard COMMAND` of the README is a command."""
     used = set(re.findall(r"(?<![\w/.-])trainyard ([a-z]+)", "\n".join(SHELL) + "\n".join(re.findall(r"`([^`\n]+)`", README))))
-    further = re.search(r"Further: `([a-z ]+)`", README)
+    further = re.search(r"Further:\s`([a-z ]+)`", README)
     assert further is not None
     assert used
 

@@ -167,6 +167,18 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
+def mixing_modules(model: nn.Module) -> list[str]:
+    """Kinds of modules in a model whose result for a sample depends on the batch that it is in, or on draws that do."""
+    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)  # noqa: SLF001  # their own names for their families
+    return sorted({type(each).__name__ for each in model.modules() if isinstance(each, kinds) or _drops(each)})
+
+
+def _drops(module: nn.Module) -> bool:
+    """Recurrent nets and attention drop without a module for it."""
+    share = getattr(module, "dropout", None)
+    return isinstance(share, float) and share > 0
+
+
 def seeded_model(spec: JobSpec) -> nn.Module:
     """The model as the job's seed draws it."""
     torch.manual_seed(spec.seed)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from service.killpoints import KillPoint, passing
+from worker.training.epochs import place_of, samples_done
 from worker.training.loop import Run
 
 
@@ -24,6 +25,7 @@ class Snapshot:
     epoch: int
     step: int
     weights: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor] | None
     best_weights: dict[str, torch.Tensor] | None
     state: dict[str, Any]
 
@@ -34,13 +36,28 @@ def snapshot(run: Run) -> Snapshot:
     best = position.pop("best_weights")
     # an epoch that is over left its draws in the generator; one under way is drawn again from its start
     position["loader_state"] = run.order.generator.get_state() if run.position.batch == 0 else run.position.loader_state
-    state = {"position": position, "optimizer": run.optimizer.state_dict(), "rng": torch.get_rng_state()}
+    done = samples_done(run.spec, run.position.batch)
+    state = {
+        "position": position,
+        "batch_size": run.spec.dataloader.batch_size,
+        "samples_done": done,
+        "optimizer": run.optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
     if run.scheduler is not None:
         state["scheduler"] = run.scheduler.state_dict()
     if run.device.type == "cuda":
         state["cuda_rng"] = torch.cuda.get_rng_state(run.device)
+    average = None
+    if run.average is not None:
+        state["averaged"], average = run.average.n_averaged, _copied(run.average.module.state_dict())
     return Snapshot(
-        epoch=run.position.epoch, step=run.position.step, weights=_copied(run.model.state_dict()), best_weights=best, state=_copied(state)
+        epoch=run.position.epoch,
+        step=run.position.step,
+        weights=_copied(run.model.state_dict()),
+        average=average,
+        best_weights=best,
+        state=_copied(state),
     )
 
 
@@ -48,6 +65,8 @@ def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     """Write a snapshot; returns its files as {path, size, sha256}."""
     folder.mkdir(parents=True)
     save_weights(taken.weights, folder / "model.safetensors")
+    if taken.average is not None:
+        save_weights(taken.average, folder / "average.safetensors")
     passing(KillPoint.CHECKPOINT_HALF_WRITTEN)
     if taken.best_weights is not None:
         save_weights(taken.best_weights, folder / "best.safetensors")
@@ -99,8 +118,13 @@ def restore(run: Run, folder: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     if run.scheduler is not None:
         run.scheduler.load_state_dict(state["scheduler"])
+    if run.average is not None:
+        run.average.module.load_state_dict(load_file(folder / "average.safetensors"))
+        run.average.n_averaged.copy_(state["averaged"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
+    if state["batch_size"] != run.spec.dataloader.batch_size:
+        run.position.batch, run.position.trimmed = place_of(run.spec, state["samples_done"])
     best = folder / "best.safetensors"
     run.position.best_weights = load_file(best) if best.exists() else None
     run.order.generator.set_state(state["position"]["loader_state"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,12 +17,12 @@ from worker.training.loop import Run
 from worker.training.script import render
 
 
-def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int) -> None:
-    """Write every artifact that needs the model. `run.model` holds the weights that are the job's."""
+def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int, inexact: Sequence[str] = ()) -> None:
+    """Write every artifact that needs the model. `run.judged` holds the weights that are the job's."""
     (folder / "evaluation").mkdir(parents=True)
-    save_weights(run.model.state_dict(), folder / "model.safetensors")
+    save_weights(run.judged.state_dict(), folder / "model.safetensors")
     passing(KillPoint.EXPORTING)
-    about = environment(threads=threads, device=run.device)
+    about = environment(threads=threads, device=run.device) | {"exact": not inexact, "inexact_because": list(inexact)}
     (folder / "train.py").write_text(render(run.spec, about))
     _write_json(folder / "resolved_spec.json", run.spec.model_dump(mode="json"))
     _write_json(folder / "environment.json", about)

@@ -67,6 +67,15 @@ class Evaluated:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Warned:
+    """Something the user should know of this training. `pointer` names the part of the spec."""
+
+    code: str
+    pointer: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogLine:
     """A line for the job's log."""
 
@@ -99,7 +108,9 @@ class Failed:
     faults: list[dict[str, Any]] = field(default_factory=list)
 
 
-Fact = PhaseStarted | TrainingStarted | StepDone | EpochDone | CheckpointWritten | Evaluated | LogLine | Succeeded | Stopped | Failed
+Fact = (
+    PhaseStarted | TrainingStarted | StepDone | EpochDone | CheckpointWritten | Evaluated | Warned | LogLine | Succeeded | Stopped | Failed
+)
 
 _BY_NAME: dict[str, type[Any]] = {kind.__name__: kind for kind in Fact.__args__}
 

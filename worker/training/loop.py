@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from service.spec.job import JobSpec
 from worker.training.data import Batches, EpochOrder, Splits, grouped
+from worker.training.epochs import epoch_batches, from_place
 from worker.training.evaluate import evaluate, summed
 from worker.training.facts import EpochDone, StepDone
 from worker.training.textbook import targets_for
@@ -26,12 +28,14 @@ class NanLoss(Exception):
 class Position:
     """Where training stands, besides weights and optimizer: everything a checkpoint needs to go on to the same bits.
 
-    `loader_state` is the loader generator's state at the epoch's start; `batch` counts batches done in the running epoch.
+    `loader_state` is the loader generator's state at the epoch's start; `batch` counts batches done in the running
+    epoch; `trimmed` samples of the next one were done in a smaller one, of another size.
     """
 
     epoch: int = 0
     step: int = 0
     batch: int = 0
+    trimmed: int = 0
     loader_state: torch.Tensor | None = None
     loss_sum: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     correct: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
@@ -57,6 +61,13 @@ class Run:
     device: torch.device
     position: Position
     order: EpochOrder
+    average: AveragedModel | None = None
+    """Of the weights, where the spec asks for one."""
+
+    @property
+    def judged(self) -> nn.Module:
+        """The model that is evaluated and handed out."""
+        return self.model if self.average is None else self.average.module
 
     @property
     def steps_schedule(self) -> Literal["step", "epoch"] | None:
@@ -83,10 +94,13 @@ def train(run: Run) -> Iterator[StepDone | EpochDone]:
 
 def _steps(run: Run) -> Iterator[StepDone]:
     spec, position, model, loss_fn, optimizer = run.spec, run.position, run.model, run.loss_fn, run.optimizer
-    if position.batch == 0:
+    if position.batch == position.trimmed == 0:
         position.loader_state = run.order.generator.get_state()
-    groups = grouped(run.order.start(), size=spec.dataloader.batch_size, drop_last=spec.dataloader.drop_last)
-    batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(groups[position.batch :])
+    groups = epoch_batches(run.order.start(), spec)
+    ahead = from_place(groups, position.batch, position.trimmed)
+    batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(ahead)
+    first = position.batch = len(groups) - len(ahead)
+    position.trimmed = 0
     accumulate = spec.training.gradient_accumulation_steps
     dataset, classes = spec.dataset, spec.dataset.facts.num_classes
     model.train()
@@ -98,7 +112,6 @@ def _steps(run: Run) -> Iterator[StepDone]:
         # 3 loss
         loss = loss_fn(outputs, targets)
         # 4 backward; a last, smaller group of micro-batches steps with its own mean
-        first = position.batch - position.batch % accumulate
         members = min(accumulate, len(groups) - first)
         (loss / members if members > 1 else loss).backward()
         # keep the numbers on the device: reading one here would wait for it
@@ -115,11 +128,14 @@ def _steps(run: Run) -> Iterator[StepDone]:
         optimizer.step()
         # 6 reset the gradients
         optimizer.zero_grad(set_to_none=True)
+        if run.average is not None:
+            run.average.update_parameters(model)
         if run.steps_schedule == "step":
             run.scheduler.step()
         position.step += 1
         now = time.perf_counter()
         position.seconds, started = position.seconds + now - started, now
+        first = position.batch
         yield StepDone(epoch=position.epoch, step=position.step)
         started = time.perf_counter()  # what the reader of facts does is not training
     run.order.end()
@@ -136,7 +152,7 @@ def _end_epoch(run: Run) -> EpochDone:
     if len(run.splits.validation):
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
-        metrics |= evaluate(run.model, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics).scalars("val")
+        metrics |= evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics).scalars("val")
     metrics["lr"] = float(run.optimizer.param_groups[0]["lr"])
     _step_schedule(run, metrics)
     position.epoch, position.batch = position.epoch + 1, 0
@@ -173,7 +189,7 @@ def _keep_best(run: Run, metrics: dict[str, float]) -> None:
     value, best = metrics[monitor], run.position.best
     if best is None or (value > best["value"] if mode == "max" else value < best["value"]):
         run.position.best = {"monitor": monitor, "value": value, "epoch": run.position.epoch, "step": run.position.step}
-        run.position.best_weights = {name: tensor.detach().clone() for name, tensor in run.model.state_dict().items()}
+        run.position.best_weights = {name: tensor.detach().clone() for name, tensor in run.judged.state_dict().items()}
 
 
 def _stopped_early(run: Run, metrics: dict[str, float]) -> bool:

@@ -48,10 +48,13 @@ def forward(module: nn.Module, batch: torch.Tensor) -> Forward:
     )
 
 
-def memory(module: nn.Module, optimizer: torch.optim.Optimizer, *, passed: Forward, batch: torch.Tensor) -> Memory:
-    """Bytes of a training step at its fullest. `optimizer` has made a step over tiny parameters of the same numbers of dimensions."""
+def memory(module: nn.Module, optimizer: torch.optim.Optimizer, *, passed: Forward, batch: torch.Tensor, averaged: bool = False) -> Memory:
+    """Bytes of a training step at its fullest; `averaged`: a moving average of the weights is kept.
+
+    `optimizer` has made a step over tiny parameters of the same numbers of dimensions.
+    """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    weights = _bytes([*module.parameters(), *module.buffers()])
+    weights = _bytes([*module.parameters(), *module.buffers()]) * (2 if averaged else 1)
     # the batch as it came, the output with its gradient, and the largest gradient that passes back through the rest
     activations = passed.kept_bytes + passed.largest_bytes + _bytes([batch]) + 2 * _bytes([passed.output])
     keeps_state = any(optimizer.state.values())

@@ -326,7 +326,8 @@ def _optimizer(parts: Parts, model: Built, costs: _Costs, faults: list[Fault]) -
     if tiny is None:
         return
     if model.module is not None and costs.passed is not None and costs.batch is not None:
-        costs.memory = memory(model.module, tiny, passed=costs.passed, batch=costs.batch)
+        averaged = parts.training.ema_decay is not None
+        costs.memory = memory(model.module, tiny, passed=costs.passed, batch=costs.batch, averaged=averaged)
     if parts.lr_scheduler is not None:
         scheduler, wrong = parts.timed_scheduler()
         faults += wrong or scheduler_faults(scheduler, parts.optimizer, tiny)

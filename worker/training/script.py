@@ -38,7 +38,7 @@ The textbook training loop in plain PyTorch (torch, torchvision, safetensors$ext
 
     python train.py --data DIR --out model.safetensors
 
-On the CPU, with the same versions, thread count and instruction set, it gives the very weights that the service gave: bit for bit.
+$promise
 It differs from the tutorial's loop in one thing: the DataLoader and random_split are handed generators of their own, seeded, so
 that the order of the samples depends on the seed alone.
 """
@@ -117,9 +117,9 @@ $set_epoch        $train_sums = $zeros
 $steps
         print(f"epoch {epoch}: $train_told")
 $after_epoch
-$after_training    $test_results = evaluate(model, loss_fn, test_loader)
+$after_training    $test_results = evaluate($judged, loss_fn, test_loader)
     print(f"$test_told")
-    save_file(model.state_dict(), args.out)
+    save_file($judged.state_dict(), args.out)
 
 
 if __name__ == "__main__":
@@ -143,6 +143,7 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "title": f"Trains {spec.name or spec.dataset.type}: {built(spec.model).type} on {spec.dataset.type}, {spec.epochs} epochs.",
         "extra": ", scikit-learn" if spec.dataset.type == "Digits" else "",
         "vision": _vision_imports(spec),
+        "promise": _promise(environment.get("inexact_because", ())),
         "seed": spec.seed,
         "epochs": spec.epochs,
         "threads": spec.resources.threads,
@@ -184,13 +185,30 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "steps": _steps(spec, labels).rstrip("\n"),
         "train_told": "train_loss {total / samples:.4f}" + (", train_accuracy {right / samples:.4f}" if classes else ""),
         "after_epoch": _after_epoch(spec, held_out=held_out),
-        "after_training": "    model.load_state_dict(best_weights)\n" if spec.checkpoint.monitor else "",
+        "after_training": f"    {_judged(spec)}.load_state_dict(best_weights)\n" if spec.checkpoint.monitor else "",
+        "judged": _judged(spec),
         "test_results": "test_loss, test_accuracy" if classes else "test_loss",
         "test_told": "test_loss {test_loss:.4f}" + (", test_accuracy {test_accuracy:.4f}" if classes else ""),
     }
     body = _PROGRAM.substitute(parts, imports="$imports")
     program = body.replace("$imports", _imports(body.partition("$imports")[2]), 1)
     return re.sub(r"\n{4,}", "\n\n\n", program)
+
+
+_EXACT = (
+    "On the CPU, with the same versions, thread count and instruction set, it gives the very weights that the service gave: bit for bit."
+)
+_INEXACT = {
+    "out_of_memory": "memory ran out once, and from its last checkpoint on the job had batches of half the size, as here",
+    "hardware_changed": "the job went on, from a checkpoint, on another processor or with another torch",
+}
+
+
+def _promise(inexact: Sequence[str]) -> str:
+    if not inexact:
+        return _EXACT
+    reasons = "\n".join(f"- {_INEXACT[reason]}" for reason in inexact)
+    return f"It gives much the same weights that the service gave, but not bit for bit:\n{reasons}"
 
 
 _IMPORTS = (
@@ -233,6 +251,8 @@ def _carried(spec: JobSpec) -> list[str]:
         needed["freeze"] = None
     if spec.optimizer.groups:
         needed["parameter_groups"] = None
+    if spec.training.ema_decay is not None:
+        needed["moving_average"] = None
     if spec.dataset.train_transforms:
         needed |= {"Transformed": None, "Augmented": None}
     # what a type checker wants to know is no reader's concern
@@ -526,6 +546,7 @@ def _steps(spec: JobSpec, labels: str) -> str:
         *([] if norm is None else [f"nn.utils.clip_grad_norm_(model.parameters(), {norm})"]),
         "optimizer.step()  # 5 update",
         "optimizer.zero_grad()  # 6 reset the gradients",
+        *([] if spec.training.ema_decay is None else ["average.update_parameters(model)"]),
         *(["scheduler.step()"] if stepped else []),
     ]
     loop = f"for inputs, {labels} in train_loader:  # 1 a batch"
@@ -553,8 +574,15 @@ def _steps(spec: JobSpec, labels: str) -> str:
     )
 
 
+def _judged(spec: JobSpec) -> str:
+    """The model that is evaluated and saved."""
+    return "model" if spec.training.ema_decay is None else "average.module"
+
+
 def _before_epochs(spec: JobSpec) -> str:
     lines = []
+    if spec.training.ema_decay is not None:
+        lines.append(f"    average = moving_average(model, {spec.training.ema_decay})  # evaluated and saved in place of the model\n")
     if spec.checkpoint.monitor:
         lines.append("    best, best_weights = None, None\n")
     if spec.training.early_stopping:
@@ -566,7 +594,7 @@ def _after_epoch(spec: JobSpec, *, held_out: bool) -> str:
     lines = []
     classes = spec.dataset.is_classification
     if held_out:
-        lines.append(f"        val_loss{', val_accuracy' if classes else ''} = evaluate(model, loss_fn, val_loader)\n")
+        lines.append(f"        val_loss{', val_accuracy' if classes else ''} = evaluate({_judged(spec)}, loss_fn, val_loader)\n")
         lines.append(
             '        print(f"epoch {epoch}: val_loss {val_loss:.4f}' + (', val_accuracy {val_accuracy:.4f}")\n' if classes else '")\n')
         )
@@ -594,7 +622,7 @@ def _best(spec: JobSpec) -> list[str]:
         "        # keep the weights of the best epoch: the first strict improvement\n",
         f'        if best is None or measured["{spec.checkpoint.monitor}"] {better} best:\n',
         f'            best = measured["{spec.checkpoint.monitor}"]\n',
-        "            best_weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}\n",
+        f"            best_weights = {{name: tensor.detach().clone() for name, tensor in {_judged(spec)}.state_dict().items()}}\n",
     ]
 
 

@@ -211,6 +211,23 @@ def parameter_groups(model: nn.Module, groups: Sequence[tuple[str, Mapping[str, 
     return [group for group in made if group["params"]]
 
 
+def moving_average(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
+    """An exponential moving average of the model, in `.module`. BatchNorm's statistics are averaged like the weights that they belong to.
+
+    Whole numbers are copied: an average rounds them down, and a table of indices would name the wrong ones.
+    """
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch ships it untyped
+
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        if averaged[0].is_floating_point() or averaged[0].is_complex():
+            average(averaged, current, count)
+            return
+        for mine, theirs in zip(averaged, current, strict=True):
+            mine.copy_(theirs)
+
+    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
 def targets_for(kind: str, inputs: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """What the loss compares with: the class number, a 1 among 0s or -1s, the number as one float, or the input itself."""
     if kind == "one_hot":

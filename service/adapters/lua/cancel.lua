@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- CANCEL: end a job that waits, or whose lease has died; flag one that runs.
+-- CANCEL: end a job that waits or is paused, or whose lease has died; flag one that runs.
 --   reads   ty:job:{id}, ty:leases
 --   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:leases, ty:running:{project}, ty:unsaved, ty:history
 --   args    now, id, project
@@ -12,10 +12,7 @@ if TERMINAL[state] then return { 'illegal', state } end
 
 local lease = tonumber(redis.call('ZSCORE', 'ty:leases', id) or '0')
 if state == 'running' and lease >= now then
-  if field(id, 'cancel') ~= '1' then
-    redis.call('HSET', job_key(id), 'cancel', '1')
-    touch(id)
-  end
+  flag(id, now, 'cancel', '1')
 else
   dequeue(id, field(id, 'device'), project)
   release(id)

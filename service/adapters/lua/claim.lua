@@ -2,25 +2,42 @@
 -- CLAIM: a worker takes the best pending job, with a new fencing token and a lease.
 --   reads   ty:waiting:{device}, ty:pending:{device}:*, ty:running:*
 --   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:claim:{nonce}, ty:unsaved, ty:history
---   args    now, worker, device, lease ms, nonce
+--   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit)
 --   answers the job, or nil where none waits
 local now, worker, device, lease, nonce = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local understood, most, LOOKED_AT = tonumber(ARGV[6]), tonumber(ARGV[7]), 32
 local taken = redis.call('GET', 'ty:claim:' .. nonce)
 if taken then return read(taken) end -- the answer to the first try was lost
 
--- The project with the fewest running jobs; of equals, the one whose head has waited longest.
-local best, fewest, oldest
+-- Projects under their limit, the one with the fewest running jobs first; of equals, the one whose head has waited longest.
+local projects = {}
 for _, project in ipairs(redis.call('SMEMBERS', 'ty:waiting:' .. device)) do
   local running = redis.call('SCARD', 'ty:running:' .. project)
-  local head = redis.call('ZRANGE', 'ty:pending:' .. device .. ':' .. project, 0, 0, 'WITHSCORES')
-  local submitted = tonumber(head[2]) % PRIORITY_STEP
-  if not best or running < fewest or (running == fewest and submitted < oldest) then
-    best, fewest, oldest = { head[1], project }, running, submitted
+  if most == 0 or running < most then
+    local head = redis.call('ZRANGE', 'ty:pending:' .. device .. ':' .. project, 0, 0, 'WITHSCORES')
+    table.insert(projects, { name = project, running = running, submitted = tonumber(head[2]) % PRIORITY_STEP })
   end
 end
-if not best then return false end
+table.sort(projects, function(a, b)
+  if a.running ~= b.running then return a.running < b.running end
+  if a.submitted ~= b.submitted then return a.submitted < b.submitted end
+  return a.name < b.name
+end)
 
-local id, project = best[1], best[2]
+-- Of its first jobs, the first that this worker understands.
+local function runnable(project)
+  for _, id in ipairs(redis.call('ZRANGE', 'ty:pending:' .. device .. ':' .. project, 0, LOOKED_AT - 1)) do
+    if (tonumber(field(id, 'spec_version')) or 1) <= understood then return id end
+  end
+end
+
+local id, project
+for _, each in ipairs(projects) do
+  id, project = runnable(each.name), each.name
+  if id then break end
+end
+if not id then return false end
+
 local token = whole(math.max(tonumber(field(id, 'token')) + 1, now))
 dequeue(id, device, project)
 redis.call('SADD', 'ty:running:' .. project, id)

@@ -12,6 +12,12 @@ local phase = report.phase
 if phase and phase ~= field(id, 'phase') then step(id, now, 'running', phase, '') else touch(id) end
 if report.progress then redis.call('HSET', job, 'progress', report.progress) end
 if report.dataset_digest then redis.call('HSET', job, 'dataset_digest', report.dataset_digest) end
+if report.inexact then
+  local known = field(id, 'inexact')
+  if not known:find(report.inexact, 1, true) then
+    redis.call('HSET', job, 'inexact', known == '' and report.inexact or known .. '\n' .. report.inexact)
+  end
+end
 if report.best then redis.call('HSET', job, 'best', report.best) end
 for name, value in pairs(report.metrics) do redis.call('HSET', part_key(id, 'metrics'), name, value) end
 
@@ -36,7 +42,8 @@ for _, warning in ipairs(report.warnings) do
   if not known:find(warning, 1, true) then redis.call('HSET', job, 'warnings', known == '' and warning or known .. '\n' .. warning) end
 end
 if ARGV[5] then
-  redis.call('SETNX', 'ty:spec:' .. ARGV[5], ARGV[6])
+  keep_spec(ARGV[5], ARGV[6])
+  drop_spec(field(id, 'resolved'))
   redis.call('HSET', job, 'resolved', ARGV[5])
 end
 return 1

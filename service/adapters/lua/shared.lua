@@ -5,7 +5,9 @@
 --   ty:job:{id}:events             stream  ids 1-0, 2-0, 3-0, ...; there from SUBMIT until the live tail expires
 --   ty:job:{id}:rows               list    one JSON row per finished epoch
 --   ty:job:{id}:logs               list    log lines
+--   ty:job:{id}:borrowers          set     live jobs whose only checkpoint lies in this one's folder
 --   ty:spec:{sha256}               string  a spec as compressed JSON, once per digest
+--   ty:spec_uses                   hash    how many jobs name a digest
 --   ty:jobs:{project}              zset    every job by its creation in ms
 --   ty:idempotency:{project}:{key} string  id|sha256 of the body, for a day
 --   ty:pending:{device}:{project}  zset    jobs that wait: -priority * 2^42 + submit ms
@@ -14,9 +16,11 @@
 --   ty:leases                      zset    jobs that run, by the end of their lease in ms
 --   ty:claim:{nonce}               string  the job that a CLAIM took, so that a repeated call gets the same answer
 --   ty:unsaved                     zset    jobs whose record in storage is old, by the ms of the change
+--   ty:garbage, ty:deleted         zset    {project}/{id} of ended jobs whose leftovers, of deleted ones whose objects go, by the ms when
+--   ty:passes                      hash    how often that was done, by {list}:{project}/{id}
 --   ty:last_sweep, ty:grace_until  string  ms
 --   ty:worker:{name}, ty:workers   string, zset  the last beat; names by its ms
---   ty:history                     stream  every transition of every job, capped
+--   ty:history                     stream  every transition, checkpoint, flag and deletion of every job, capped
 --   ty:changed                     channel the id of a job that changed
 
 local TERMINAL = { succeeded = true, failed = true, cancelled = true }
@@ -50,8 +54,20 @@ local function touch(id)
   redis.call('PUBLISH', 'ty:changed', id)
 end
 
+-- What happened to any job, in one order: `kind` is state, phase, checkpoint, flag or deleted.
+local function chronicle(id, now, kind, ...)
+  redis.call('XADD', 'ty:history', 'MAXLEN', '~', HISTORY_KEPT, '*', 'kind', kind, 'id', id, 'at', whole(now), ...)
+end
+
+-- The record in storage is old.
+local function mark(id, now)
+  redis.call('HSET', job_key(id), 'marked', field(id, 'version'))
+  redis.call('ZADD', 'ty:unsaved', whole(now), id)
+end
+
 -- A step of the job, into its own transitions, its events and the history of all.
 local function step(id, now, state, phase, reason)
+  local kind = state == field(id, 'state') and 'phase' or 'state'
   redis.call('HSET', job_key(id), 'state', state, 'phase', phase, 'reason', reason)
   touch(id)
   redis.call('RPUSH', part_key(id, 'transitions'), state .. '|' .. phase .. '|' .. whole(now) .. '|' .. reason)
@@ -60,15 +76,46 @@ local function step(id, now, state, phase, reason)
   if phase ~= '' then data.phase = phase end
   if reason ~= '' then data.reason = reason end
   emit(id, now, 'state', '', cjson.encode(data))
-  redis.call('XADD', 'ty:history', 'MAXLEN', '~', HISTORY_KEPT, '*',
-    'id', id, 'at', whole(now), 'state', state, 'phase', phase, 'reason', reason, 'token', field(id, 'token'))
+  chronicle(id, now, kind, 'state', state, 'phase', phase, 'reason', reason, 'token', field(id, 'token'), 'owner', field(id, 'owner'))
 end
 
 -- A change of state: a step after which the record in storage is old.
 local function move(id, now, state, phase, reason)
   step(id, now, state, phase, reason)
-  redis.call('HSET', job_key(id), 'marked', field(id, 'version'))
-  redis.call('ZADD', 'ty:unsaved', whole(now), id)
+  mark(id, now)
+end
+
+-- One of the user's flags, up or down.
+local function flag(id, now, name, value)
+  if field(id, name) == value then return end
+  redis.call('HSET', job_key(id), name, value)
+  touch(id)
+  chronicle(id, now, 'flag', 'flag', name, 'value', value)
+end
+
+local function keep_spec(digest, blob)
+  redis.call('SETNX', 'ty:spec:' .. digest, blob)
+  redis.call('HINCRBY', 'ty:spec_uses', digest, 1)
+end
+
+local function drop_spec(digest)
+  if digest ~= '' and redis.call('HINCRBY', 'ty:spec_uses', digest, -1) <= 0 then
+    redis.call('HDEL', 'ty:spec_uses', digest)
+    redis.call('DEL', 'ty:spec:' .. digest)
+  end
+end
+
+-- Have what an ended job left behind looked for, at once and once more later.
+local function litter(id, now)
+  local member = field(id, 'project') .. '/' .. id
+  redis.call('HDEL', 'ty:passes', 'garbage:' .. member)
+  redis.call('ZADD', 'ty:garbage', whole(now), member)
+end
+
+-- The job needs the checkpoint of the job that it retries no more.
+local function repay(id)
+  local home = field(id, 'borrowed_from')
+  if home ~= '' then redis.call('SREM', part_key(home, 'borrowers'), id) end
 end
 
 local function enqueue(id)
@@ -93,11 +140,19 @@ end
 
 local function finish(id, now, state, reason, failure)
   redis.call('HSET', job_key(id), 'finished', whole(now), 'error', failure)
+  repay(id)
   move(id, now, state, '', reason)
+  litter(id, now)
   return state
 end
 
--- Another attempt, unless it counts and max_retries attempts have ended so since the last checkpoint.
+local function set_aside(id, now, reason)
+  redis.call('HSET', job_key(id), 'pause', '0')
+  move(id, now, 'paused', '', reason)
+  return 'paused'
+end
+
+-- Another attempt, or a pause if the user asked for one; unless it counts and max_retries attempts have ended so since the last checkpoint.
 local function give_back(id, now, reason, counts, failure)
   if counts then
     if tonumber(field(id, 'retries_since_checkpoint')) >= tonumber(field(id, 'max_retries')) then
@@ -106,9 +161,18 @@ local function give_back(id, now, reason, counts, failure)
     redis.call('HINCRBY', job_key(id), 'retries', 1)
     redis.call('HINCRBY', job_key(id), 'retries_since_checkpoint', 1)
   end
+  if field(id, 'pause') == '1' then return set_aside(id, now, reason) end
   enqueue(id)
   move(id, now, 'queued', '', reason)
   return 'queued'
+end
+
+-- A new record: its fields, its metric rows so far, and from `specs` on in ARGV the digest and blob of each spec that it names.
+local function store(id, project, record, created, rows, specs)
+  for at = specs, #ARGV, 2 do keep_spec(ARGV[at], ARGV[at + 1]) end
+  for name, value in pairs(record) do redis.call('HSET', job_key(id), name, value) end
+  for _, row in ipairs(cjson.decode(rows)) do redis.call('RPUSH', part_key(id, 'rows'), row) end
+  redis.call('ZADD', 'ty:jobs:' .. project, created, id)
 end
 
 -- Does this token hold the job? Every write of an attempt asks first.

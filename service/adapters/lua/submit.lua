@@ -1,9 +1,10 @@
 #!lua
 -- SUBMIT: store a job and put it in the pending order. Refused when Redis is nearly full: no allow-oom here.
 --   reads   ty:idempotency:{project}:{key}
---   writes  it, ty:job:{id} and its parts, ty:spec:{sha256}, ty:jobs:{project}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
---   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, then digest and blob of each spec
---   answers {"full"} | {"conflict", id} | {"replayed" | "submitted", job}
+--   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:spec:{sha256}, ty:jobs:{project}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
+--   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, metric rows (JSON list of JSON texts),
+--           then digest and blob of each spec
+--   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"replayed" | "submitted", job}
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
 local memory = redis.call('INFO', 'memory')
 local used, limit = tonumber(memory:match('used_memory:(%d+)')), tonumber(memory:match('maxmemory:(%d+)'))
@@ -19,11 +20,19 @@ if ARGV[6] ~= '' then
   redis.call('SET', idempotency, id .. '|' .. ARGV[7], 'EX', 86400)
 end
 
-for digest = 8, #ARGV, 2 do redis.call('SETNX', 'ty:spec:' .. ARGV[digest], ARGV[digest + 1]) end
 local record = cjson.decode(ARGV[4])
-for name, value in pairs(record) do redis.call('HSET', job_key(id), name, value) end
+local source = record.retry_of
+if source ~= '' then
+  if redis.call('EXISTS', job_key(source)) == 0 then return { 'gone', source } end
+  local again = field(source, 'retried_as')
+  local live = again ~= '' and field(again, 'state') ~= '' and not TERMINAL[field(again, 'state')]
+  if live then return { 'replayed', read(again) } end
+  redis.call('HSET', job_key(source), 'retried_as', id)
+  if record.borrowed_from ~= '' then redis.call('SADD', part_key(record.borrowed_from, 'borrowers'), id) end
+end
+
+store(id, project, record, ARGV[5], ARGV[8], 9)
 redis.call('HSET', job_key(id), 'submitted', whole(now))
-redis.call('ZADD', 'ty:jobs:' .. project, ARGV[5], id)
 enqueue(id)
 move(id, now, 'queued', '', record.reason)
 return { 'submitted', read(id) }

@@ -11,7 +11,7 @@ from torch import nn
 
 from service.spec.catalog import load
 from tests.checking import checked, resolved
-from tests.corpus.good import HEAD, LAYERS, LOSSES, OPTIMIZERS, SCHEDULERS, SHAPES, TRANSFORMS, spec, with_layer
+from tests.corpus.good import HEAD, LAYERS, LOSSES, OPTIMIZERS, SCHEDULERS, SHAPES, TRAINING, TRANSFORMS, spec, with_layer
 from worker.trainer import prepare
 from worker.training.loop import train
 
@@ -135,6 +135,12 @@ def test_muon_trains_weights_without_offsets():
 def test_each_schedule_trains(scheduler: Any):
     """Those of the step and those of the epoch."""
     trains(spec(HEAD, lr_scheduler=scheduler))
+
+
+@pytest.mark.parametrize("training", TRAINING, ids=str)
+def test_each_way_to_take_steps_trains(training: dict[str, Any]):
+    """What `training` can say."""
+    trains(spec(["Flatten", "BatchNorm1d", *HEAD], training=training))
 
 
 def test_every_schedule_is_among_them():

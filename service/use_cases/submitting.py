@@ -1,41 +1,25 @@
-"""What users can do, as plain functions of the ports. Each reads as a page of named steps; none knows HTTP, Redis or S3."""
+"""From a body to a queued job: check, place, store, ring. And from an ended job to its retry."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from service.jobs.errors import ArtifactNotFound, JobNotFound, NotFinished, PreflightBusy, SpecRejected, Unavailable
+from service.jobs.errors import IllegalTransition, JobNotFound, PreflightBusy, SpecRejected, Unavailable
 from service.jobs.estimating import LEARNT_FROM, estimate
 from service.jobs.job import Device, Job
-from service.jobs.layout import artifacts_prefix, events_key, logs_key, metrics_key
-from service.jobs.ports import ArtifactStore, FactLog, Idempotency, JobStore, Preflight, Submitted, WorkerRegistry
+from service.jobs.ports import Idempotency, JobStore, Submitted, WorkerRegistry
 from service.jobs.state import JobState, Reason
 from service.killpoints import KillPoint, passing
 from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
 from service.spec.verdict import Fault, SpecWarning, Verdict
+from service.use_cases.reading import metrics
+from service.use_cases.services import Services
 
-
-@dataclass(frozen=True, kw_only=True)
-class Services:
-    """Every collaborator of the use cases."""
-
-    jobs: JobStore
-    facts: FactLog
-    artifacts: ArtifactStore
-    preflight: Preflight
-    workers: WorkerRegistry
-    threads: int
-    """Of a job that names none."""
-    ring: Callable[[], None]
-    """Wakes whoever rings the doorbell; never blocks."""
-    now: Callable[[], datetime]
+NO_WORKER = "no_capable_worker"
 
 
 def new_id(now: datetime) -> str:
@@ -127,66 +111,40 @@ def _placed(wanted: str, *, workers: WorkerRegistry) -> tuple[Device, list[SpecW
         return device, []
     detail = f"No {device} worker is running now; the job waits for one."
     return device, [
-        SpecWarning(pointer="/resources/device", code="no_capable_worker", detail=detail, suggestion=f"trainyard worker --device {device}")
+        SpecWarning(pointer="/resources/device", code=NO_WORKER, detail=detail, suggestion=f"trainyard worker --device {device}")
     ]
 
 
-def cancel(project: str, job_id: str, *, jobs: JobStore) -> Job:
-    """Stop the job: at once while it waits, within two seconds while it runs. Raises JobNotFound, IllegalTransition."""
-    return jobs.cancel(project, job_id)
+def retry(project: str, job_id: str, *, services: Services) -> Submitted:
+    """A new job from a failed or cancelled one, which starts from its last checkpoint; while that one lives, it is the answer again.
+
+    Raises JobNotFound, IllegalTransition.
+    """
+    source = services.jobs.find(project, job_id)
+    if source.state not in (JobState.FAILED, JobState.CANCELLED):
+        raise IllegalTransition(job_id, state=source.state, wanted="retried")
+    job, covered = _again(source, services=services), source.checkpoint.step if source.checkpoint else -1
+    rows = [row for row in metrics(source, services=services) if row["step"] <= covered]
+    submitted = services.jobs.submit(job, idempotency=None, rows=rows)
+    services.ring()
+    return submitted
 
 
-def events(job: Job, *, after: int, limit: int, services: Services) -> Sequence[Mapping[str, Any]]:
-    """Events with id > after, oldest first."""
-    live = services.facts.events(job.project, job.id, after=after, limit=limit)
-    if live is not None:
-        return live
-    return [event for event in _stored_lines(events_key(job.project, job.id), services) if event["id"] > after][:limit]
+def _again(source: Job, *, services: Services) -> Job:
+    device, warnings = _placed(source.spec.get("resources", {}).get("device", "auto"), workers=services.workers)
+    now = services.now()
+    return Job(
+        id=new_id(now),
+        created_at=now,
+        retry_of=source.id,
+        reason=Reason.WAITING_FOR_WORKER if warnings else None,
+        device=device,
+        warnings=(*(each for each in source.warnings if each.code != NO_WORKER), *warnings),
+        **{name: getattr(source, name) for name in _KEPT_BY_A_RETRY},
+    )
 
 
-def metrics(job: Job, *, services: Services) -> Sequence[Mapping[str, Any]]:
-    """One row per finished epoch, oldest first."""
-    live = services.facts.metrics(job.project, job.id)
-    return live if live is not None else _stored_lines(metrics_key(job.project, job.id), services)
-
-
-def logs(job: Job, *, services: Services) -> Sequence[str]:
-    """Log lines, oldest first."""
-    live = services.facts.logs(job.project, job.id)
-    return live if live is not None else _stored(logs_key(job.project, job.id), services).decode().splitlines()
-
-
-def manifest(job: Job, *, artifacts: ArtifactStore) -> Sequence[Mapping[str, Any]]:
-    """The job's artifacts as {path, size, sha256, content_type}, the manifest last; empty where it ended without any. Raises NotFinished."""
-    if not job.is_terminal:
-        raise NotFinished(job.id, state=job.state)
-    try:
-        body = b"".join(artifacts.open(artifacts_prefix(job.project, job.id, job.token) + "manifest.json"))
-    except ArtifactNotFound:
-        return []
-    own = {"path": "manifest.json", "size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "content_type": "application/json"}
-    return [*json.loads(body)["files"], own]
-
-
-def artifact(job: Job, path: str, *, artifacts: ArtifactStore) -> Mapping[str, Any]:
-    """One entry of the manifest. Raises NotFinished, ArtifactNotFound: only what the manifest names is ever served."""
-    for file in manifest(job, artifacts=artifacts):
-        if file["path"] == path:
-            return file
-    raise ArtifactNotFound(path)
-
-
-def read_artifact(job: Job, path: str, *, start: int, end: int | None, artifacts: ArtifactStore) -> Iterator[bytes]:
-    """The bytes start..end (inclusive) of an artifact, in chunks."""
-    return artifacts.open(artifacts_prefix(job.project, job.id, job.token) + path, start=start, end=end)
-
-
-def _stored_lines(key: str, services: Services) -> list[Mapping[str, Any]]:
-    return [json.loads(line) for line in _stored(key, services).splitlines()]
-
-
-def _stored(key: str, services: Services) -> bytes:
-    try:
-        return b"".join(services.artifacts.open(key))
-    except ArtifactNotFound:
-        return b""
+_KEPT_BY_A_RETRY = (
+    *("project", "name", "labels", "max_retries", "priority", "spec", "resolved_spec", "estimate"),
+    *("dataset_digest", "progress", "checkpoints", "token", "exactness"),
+)

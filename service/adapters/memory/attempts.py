@@ -1,0 +1,164 @@
+"""Twins of what attempts write to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.adapters.memory.shelf import Shelf, Tail, told
+from service.adapters.stores import exactness, failure, finite, to_ms
+from service.jobs.job import Best, CheckpointPointer, Device, Job, Progress, Transition
+from service.jobs.ports import Claim, Flags, Outcome, Report
+from service.jobs.state import JobState, Phase
+from service.spec.job import SPEC_VERSION
+
+LOOKED_AT = 32
+"""How far into a project's pending order a worker looks for a job that it understands."""
+
+
+class MemoryAttempts:
+    """The AttemptStore."""
+
+    def __init__(self, shelf: Shelf, *, project_slots: int) -> None:
+        self._shelf, self._project_slots = shelf, project_slots
+
+    def claim(self, *, worker: str, device: Device) -> Claim | None:
+        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits.
+
+        The best is of the project, under its limit, with the fewest running jobs.
+        """
+        shelf = self._shelf
+        with shelf.lock:
+            running = Counter(job.project for job in shelf.jobs.values() if job.state is JobState.RUNNING)
+            pending: dict[str, list[Job]] = {}
+            for job in shelf.waiting(device):
+                if not self._project_slots or running[job.project] < self._project_slots:
+                    pending.setdefault(job.project, []).append(job)
+            order = sorted(pending, key=lambda project: (running[project], shelf.submitted[pending[project][0].id], project))
+            runnable = (job for project in order for job in pending[project][:LOOKED_AT] if _version(job) <= SPEC_VERSION)
+            best = next(runnable, None)
+            if best is None:
+                return None
+            token = max(best.token + 1, to_ms(shelf.now()))
+            job = shelf.move(best.claimed(owner=worker, token=token, at=shelf.now()))
+            shelf.leases[job.id] = shelf.now() + shelf.lease
+            return Claim(job=job, token=token, worker=worker)
+
+    def renew(self, claim: Claim) -> Flags:
+        """Push the lease out and read the user's flags. Raises Fenced."""
+        with self._shelf.lock:
+            job = self._shelf.held(claim)
+            self._shelf.leases[job.id] = self._shelf.now() + self._shelf.lease
+            return Flags(cancel=job.cancel_requested, pause=job.pause_requested)
+
+    def checkpoint(self, claim: Claim, pointer: CheckpointPointer, *, keep: int) -> Sequence[CheckpointPointer]:
+        """Make an uploaded checkpoint the one to start from, and answer those that are not among the `keep` newest any more.
+
+        An older one than the current is ignored. Raises Fenced.
+        """
+        with self._shelf.lock:
+            job = self._shelf.held(claim)
+            current = (job.checkpoint.token, job.checkpoint.step) if job.checkpoint else (-1, -1)
+            if (pointer.token, pointer.step) <= current:
+                return ()
+            self._shelf.retries[job.id] = 0
+            older = () if job.borrowed_from else job.checkpoints
+            job = self._shelf.keep(job, checkpoints=(pointer, *older[: keep - 1]))
+            self._shelf.marked[job.id] = job.version
+            self._shelf.unsaved[job.id] = None
+            return older[keep - 1 :]
+
+    def finish(self, claim: Claim, outcome: Outcome) -> JobState:
+        """End the attempt and say where the job went: a cancel flag wins, `give_back` obeys max_retries. Raises Fenced."""
+        shelf = self._shelf
+        with shelf.lock:
+            ended = shelf.ended.get(claim.job.id)
+            now = shelf.jobs.get(claim.job.id)
+            if now and ended and now.state is not JobState.RUNNING and ended[0] == now.token == claim.token:
+                return ended[1]
+            job = self._ended(shelf.held(claim), outcome)
+            shelf.ended[job.id] = (claim.token, job.state)
+            return job.state
+
+    def _ended(self, job: Job, outcome: Outcome) -> Job:
+        shelf, error, at = self._shelf, failure(outcome), self._shelf.now()
+        if job.cancel_requested or outcome.kind == "cancelled":
+            return shelf.move(job.cancelled(at=at))
+        if error is None:
+            return shelf.move(job.succeeded(at=at))
+        if outcome.kind == "give_back":
+            return shelf.give_back(job, reason=outcome.reason or error.code, counts=outcome.counts, error=error)
+        return shelf.move(job.failed(error=error, at=at))
+
+
+def _version(job: Job) -> int:
+    return int((job.resolved_spec or job.spec).get("spec_version", 1))
+
+
+class MemoryFacts:
+    """The FactLog."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def report(self, claim: Claim, report: Report) -> None:
+        """Record what an attempt learnt. Raises Fenced."""
+        shelf = self._shelf
+        with shelf.lock:
+            job = shelf.held(claim)
+            tail = shelf.tails[job.id]
+            place = (report.row["epoch"], report.row["step"]) if report.row is not None else None
+            repeated = place is not None and place <= tail.last_row
+            if place is not None and report.row is not None and not repeated:
+                tail.rows.append(finite(report.row))
+                tail.last_row = place
+            changes = _changes(job, report)
+            if report.phase and report.phase != job.phase:
+                step = Transition(state=JobState.RUNNING, phase=Phase(report.phase), at=shelf.now())
+                job = shelf.keep(job, **changes, phase=step.phase, transitions=(*job.transitions, step))
+                shelf.emit(job, {"type": "state", "data": told(job)})
+            else:
+                shelf.keep(job, **changes)
+            for event in report.events:
+                if not (repeated and event["type"] == "epoch"):
+                    shelf.emit(job, event)
+            tail.logs.extend(report.logs)
+
+    def events(self, project: str, job_id: str, *, after: int, limit: int) -> Sequence[Mapping[str, Any]] | None:
+        """Events with id > after, oldest first: {id, type, at, message, data}; None once the live tail is gone."""
+        tail = self._tail(project, job_id)
+        return None if tail is None else [event for event in tail.events if event["id"] > after][:limit]
+
+    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
+        """One row per finished epoch, oldest first; None once the live tail is gone."""
+        tail = self._tail(project, job_id)
+        return None if tail is None else list(tail.rows)
+
+    def logs(self, project: str, job_id: str) -> Sequence[str] | None:
+        """Log lines, oldest first; None once the live tail is gone."""
+        tail = self._tail(project, job_id)
+        return None if tail is None else list(tail.logs)
+
+    def _tail(self, project: str, job_id: str) -> Tail | None:
+        with self._shelf.lock:
+            self._shelf.job(project, job_id)
+            tail = self._shelf.tails[job_id]
+            return None if tail.gone_at and tail.gone_at <= self._shelf.now() else tail
+
+
+def _changes(job: Job, report: Report) -> dict[str, Any]:
+    changes: dict[str, Any] = {
+        "metrics": job.metrics | finite(report.metrics),
+        "warnings": tuple(dict.fromkeys((*job.warnings, *report.warnings))),
+        "dataset_digest": report.dataset_digest or job.dataset_digest,
+    }
+    if report.progress is not None:
+        changes["progress"] = Progress(**report.progress)
+    if report.inexact:
+        changes["exactness"] = exactness((*job.exactness.reasons, report.inexact))
+    if report.best is not None:
+        changes["best"] = Best(**report.best)
+    if report.resolved_spec is not None:
+        changes["resolved_spec"] = dict(report.resolved_spec)
+    return changes

@@ -1,0 +1,144 @@
+"""Twins of the stores that users' requests go to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from service.adapters.memory.shelf import Shelf
+from service.adapters.stores import IDEMPOTENCY_SECONDS, Cursor, finite, to_ms
+from service.jobs.errors import IdempotencyConflict, IllegalTransition, StillNeeded
+from service.jobs.job import Job, Transition
+from service.jobs.ports import Idempotency, Page, Submitted
+from service.jobs.state import JobState
+
+
+class MemoryJobs:
+    """The JobStore."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def submit(self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = ()) -> Submitted:
+        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict.
+
+        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        """
+        shelf = self._shelf
+        with shelf.lock:
+            if job.id in shelf.jobs:
+                return Submitted(job=shelf.jobs[job.id], replayed=False)
+            if idempotency:
+                known = shelf.keys.get((job.project, idempotency.key))
+                if known and known[2] > shelf.now() and known[0] in shelf.jobs:
+                    if known[1] != idempotency.body_sha256:
+                        raise IdempotencyConflict(idempotency.key, job_id=known[0])
+                    return Submitted(job=shelf.jobs[known[0]], replayed=True)
+                until = shelf.now() + timedelta(seconds=IDEMPOTENCY_SECONDS)
+                shelf.keys[job.project, idempotency.key] = (job.id, idempotency.body_sha256, until)
+            if job.retry_of:
+                shelf.job(job.project, job.retry_of)
+                again = shelf.jobs.get(shelf.retried_as.get(job.retry_of, ""))
+                if again and not again.is_terminal:
+                    return Submitted(job=again, replayed=True)
+                shelf.retried_as[job.retry_of] = job.id
+            tail = shelf.tails[job.id]
+            tail.rows.extend(finite(row) for row in rows)
+            tail.last_row = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (-1, -1)
+            shelf.submitted[job.id] = shelf.now()
+            first = Transition(state=JobState.QUEUED, at=shelf.now(), reason=job.reason)
+            return Submitted(job=shelf.move(job.model_copy(update={"transitions": (first,), "version": 1})), replayed=False)
+
+    def find(self, project: str, job_id: str) -> Job:
+        """The job as it is now. Raises JobNotFound."""
+        with self._shelf.lock:
+            return self._shelf.job(project, job_id)
+
+    def list(
+        self, project: str, *, limit: int, cursor: str | None, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
+    ) -> Page:
+        """One page, newest first. Raises ValueError for a cursor that is not ours."""
+        after = Cursor.parse(cursor) if cursor else None
+        with self._shelf.lock:
+            places = {Cursor(to_ms(job.created_at), job.id): job for job in self._shelf.jobs.values() if job.project == project}
+        found = [
+            place
+            for place, job in sorted(places.items(), reverse=True)
+            if (after is None or place < after)
+            and (not states or job.state in states)
+            and labels.items() <= job.labels.items()
+            and name in (None, job.name)
+        ]
+        page = found[:limit]
+        return Page(jobs=[places[place] for place in page], next_cursor=str(page[-1]) if found[limit:] else None)
+
+    def position(self, job: Job) -> int | None:
+        """Where the job stands in its pending order, from 1; None once it waits no more."""
+        with self._shelf.lock:
+            ids = [other.id for other in self._shelf.waiting(job.device) if other.project == job.project]
+        return ids.index(job.id) + 1 if job.id in ids else None
+
+
+class MemoryRequests:
+    """The Requests port."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def cancel(self, project: str, job_id: str) -> Job:
+        """End a waiting or paused job, flag a running one; a cancelled one stays so."""
+        shelf = self._shelf
+        with shelf.lock:
+            if (job := shelf.job(project, job_id)).state is JobState.CANCELLED:
+                return job
+            job = self._living(project, job_id, wanted=JobState.CANCELLED)
+            if self._held(job):
+                return job if job.cancel_requested else shelf.keep(job, cancel_requested=True)
+            return shelf.move(job.cancelled(at=shelf.now()))
+
+    def pause(self, project: str, job_id: str) -> Job:
+        """Set a waiting job aside, flag a running one; a paused one stays so."""
+        shelf = self._shelf
+        with shelf.lock:
+            job = self._living(project, job_id, wanted=JobState.PAUSED)
+            if self._held(job):
+                return job if job.pause_requested else shelf.keep(job, pause_requested=True)
+            if job.state is JobState.PAUSED:
+                return job
+            return shelf.move((job.cancelled if job.cancel_requested else job.paused)(at=shelf.now()))
+
+    def resume(self, project: str, job_id: str) -> Job:
+        """Put a paused job back where it stood; take the flag from a running one."""
+        shelf = self._shelf
+        with shelf.lock:
+            job = self._living(project, job_id, wanted=JobState.QUEUED)
+            if job.state is JobState.PAUSED:
+                return shelf.move(job.resumed(at=shelf.now()))
+            return shelf.keep(job, pause_requested=False) if job.pause_requested else job
+
+    def delete(self, project: str, job_id: str) -> None:
+        """Take an ended job's record away, and leave its objects to the sweepers. Raises StillNeeded."""
+        shelf = self._shelf
+        with shelf.lock:
+            job = shelf.job(project, job_id)
+            if not job.is_terminal:
+                raise IllegalTransition(job_id, state=job.state, wanted="deleted")
+            for other in shelf.jobs.values():
+                if other.borrowed_from == job_id and not other.is_terminal:
+                    raise StillNeeded(job_id, by=other.id)
+            shelf.due["garbage"].pop((project, job_id), None)
+            shelf.litter("deleted", project, job_id)
+            for kept in (shelf.jobs, shelf.submitted, shelf.unsaved, shelf.marked):
+                kept.pop(job_id, None)
+            shelf.tails.pop(job_id, None)
+            shelf.waiters.wake(job_id)
+
+    def _living(self, project: str, job_id: str, *, wanted: str) -> Job:
+        job = self._shelf.job(project, job_id)
+        if job.is_terminal:
+            raise IllegalTransition(job_id, state=job.state, wanted=wanted)
+        return job
+
+    def _held(self, job: Job) -> bool:
+        return job.state is JobState.RUNNING and self._shelf.leases[job.id] >= self._shelf.now()

@@ -1,0 +1,121 @@
+"""What the twins share: what Redis would hold, and the moves that every caller makes."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, rfc3339
+from service.adapters.waiting import Waiters
+from service.jobs.errors import Fenced, JobNotFound
+from service.jobs.job import Device, Job, JobError
+from service.jobs.ports import Claim
+from service.jobs.state import JobState, Reason
+
+Clock = Callable[[], datetime]
+
+
+@dataclass
+class Tail:
+    """The live tail of one job."""
+
+    events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    rows: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=ROWS_KEPT))
+    logs: deque[str] = field(default_factory=lambda: deque(maxlen=LOGS_KEPT))
+    last_id: int = 0
+    last_row: tuple[int, int] = (-1, -1)
+    gone_at: datetime | None = None
+
+
+@dataclass
+class Shelf:
+    """All that the twins share: what Redis would hold."""
+
+    now: Clock
+    lease: timedelta
+    sweep: timedelta
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    submitted: dict[str, datetime] = field(default_factory=dict)
+    retried_as: dict[str, str] = field(default_factory=dict)
+    due: dict[str, dict[tuple[str, str], datetime]] = field(default_factory=lambda: {"garbage": {}, "deleted": {}})
+    """(project, id) of jobs that sweepers have to look at, by the time when."""
+    passes: defaultdict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
+    tails: defaultdict[str, Tail] = field(default_factory=lambda: defaultdict(Tail))
+    leases: dict[str, datetime] = field(default_factory=dict)
+    retries: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Counted retries since the last checkpoint."""
+    keys: dict[tuple[str, str], tuple[str, str, datetime]] = field(default_factory=dict)
+    marked: dict[str, int] = field(default_factory=dict)
+    unsaved: dict[str, None] = field(default_factory=dict)
+    ended: dict[str, tuple[int, JobState]] = field(default_factory=dict)
+    waiters: Waiters = field(default_factory=Waiters)
+
+    def job(self, project: str, job_id: str) -> Job:
+        """The project's job. Raises JobNotFound."""
+        job = self.jobs.get(job_id)
+        if job is None or job.project != project:
+            raise JobNotFound(job_id)
+        return job
+
+    def held(self, claim: Claim) -> Job:
+        """The job as its attempt's holder sees it. Raises Fenced."""
+        job = self.jobs.get(claim.job.id)
+        if job is None or job.state is not JobState.RUNNING or job.token != claim.token:
+            raise Fenced(claim.job.id, token=claim.token)
+        return job
+
+    def keep(self, job: Job, **changes: Any) -> Job:
+        """Store a change that is no change of state."""
+        self.jobs[job.id] = kept = job.model_copy(update={"version": job.version + 1, **changes})
+        self.waiters.wake(job.id)
+        return kept
+
+    def move(self, job: Job) -> Job:
+        """Store what one of Job's methods made, tell it in an event, and call its record in storage old."""
+        self.jobs[job.id] = job
+        self.emit(job, {"type": "state", "message": "", "data": told(job)})
+        self.marked[job.id] = job.version
+        self.unsaved[job.id] = None
+        if job.state is not JobState.RUNNING:
+            self.leases.pop(job.id, None)
+        if job.is_terminal:
+            self.litter("garbage", job.project, job.id)
+        self.waiters.wake(job.id)
+        return job
+
+    def litter(self, kind: str, project: str, job_id: str) -> None:
+        """Have sweepers look at the job, now and once more later."""
+        self.passes.pop((kind, project, job_id), None)
+        self.due[kind][project, job_id] = self.now()
+
+    def emit(self, job: Job, event: Mapping[str, Any]) -> None:
+        """Add an event with the next id."""
+        tail = self.tails[job.id]
+        tail.last_id += 1
+        told = {"type": event["type"], "message": event.get("message") or "", "data": dict(event.get("data") or {})}
+        tail.events.append({"id": tail.last_id, "at": rfc3339(self.now()), **told})
+
+    def give_back(self, job: Job, *, reason: Reason, counts: bool, error: JobError) -> Job:
+        """Another attempt, unless it counts and no retries are left."""
+        if counts and self.retries[job.id] >= job.max_retries:
+            return self.move(job.failed(error=error, at=self.now()))
+        self.retries[job.id] += counts
+        if job.pause_requested:
+            return self.move(job.paused(reason=reason, retries=job.retries + counts, at=self.now()))
+        return self.move(job.requeued(reason=reason, retries=job.retries + counts, at=self.now()))
+
+    def waiting(self, device: Device) -> list[Job]:
+        """The pending order of a class, all projects together."""
+        queued = [job for job in self.jobs.values() if job.state is JobState.QUEUED and job.device == device]
+        return sorted(queued, key=lambda job: (-job.priority, self.submitted[job.id], job.id))
+
+
+def told(job: Job) -> dict[str, Any]:
+    """The data of a state event."""
+    data = {"state": job.state.value, "attempt": job.attempt, "phase": job.phase, "reason": job.reason}
+    return {name: value for name, value in data.items() if value is not None}

@@ -1,0 +1,24 @@
+"""Removes from storage what no record names any more. Everything here may be done twice, by many, and stopped half-way."""
+
+from __future__ import annotations
+
+from service.jobs.job import Job
+from service.jobs.layout import artifacts_prefix, attempts_prefix, job_prefix, record_key
+from service.jobs.ports import ArtifactStore
+
+
+def erase(project: str, job_id: str, *, artifacts: ArtifactStore) -> None:
+    """Every object of a deleted job; the record first, so that a rebuild does not bring it back half."""
+    artifacts.delete([record_key(project, job_id)])
+    artifacts.abort_uploads(job_prefix(project, job_id))
+    artifacts.delete([stored.key for stored in artifacts.list(job_prefix(project, job_id))])
+
+
+def collect(job: Job, *, artifacts: ArtifactStore) -> None:
+    """What attempts of an ended job left behind: checkpoints that are not kept, artifacts without a manifest, uploads never completed."""
+    folder = attempts_prefix(job.project, job.id)
+    artifacts.abort_uploads(folder)
+    keys = [stored.key for stored in artifacts.list(folder)]
+    home = artifacts_prefix(job.project, job.id, job.token)
+    kept = tuple(pointer.prefix for pointer in job.checkpoints) + ((home,) if f"{home}manifest.json" in keys else ())
+    artifacts.delete([key for key in keys if not key.startswith(kept)])

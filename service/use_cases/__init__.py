@@ -1,0 +1,24 @@
+"""What users can do, as plain functions of the ports. Each reads as a page of named steps; none knows HTTP, Redis or S3."""
+
+from service.use_cases.asking import cancel, delete, pause, resume
+from service.use_cases.reading import artifact, events, logs, manifest, metrics, read_artifact
+from service.use_cases.services import Services
+from service.use_cases.submitting import new_id, retry, submit, validate
+
+__all__ = [
+    "Services",
+    "artifact",
+    "cancel",
+    "delete",
+    "events",
+    "logs",
+    "manifest",
+    "metrics",
+    "new_id",
+    "pause",
+    "read_artifact",
+    "resume",
+    "retry",
+    "submit",
+    "validate",
+]

@@ -1,0 +1,70 @@
+"""What a job tells: events, metrics, logs while they live in the store, and from storage afterwards; and its artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from service.jobs.errors import ArtifactNotFound, NotFinished
+from service.jobs.job import Job
+from service.jobs.layout import artifacts_prefix, events_key, logs_key, metrics_key
+from service.jobs.ports import ArtifactStore
+from service.use_cases.services import Services
+
+
+def events(job: Job, *, after: int, limit: int, services: Services) -> Sequence[Mapping[str, Any]]:
+    """Events with id > after, oldest first."""
+    live = services.facts.events(job.project, job.id, after=after, limit=limit)
+    if live is not None:
+        return live
+    return [event for event in _stored_lines(events_key(job.project, job.id), services) if event["id"] > after][:limit]
+
+
+def metrics(job: Job, *, services: Services) -> Sequence[Mapping[str, Any]]:
+    """One row per finished epoch, oldest first."""
+    live = services.facts.metrics(job.project, job.id)
+    return live if live is not None else _stored_lines(metrics_key(job.project, job.id), services)
+
+
+def logs(job: Job, *, services: Services) -> Sequence[str]:
+    """Log lines, oldest first."""
+    live = services.facts.logs(job.project, job.id)
+    return live if live is not None else _stored(logs_key(job.project, job.id), services).decode().splitlines()
+
+
+def manifest(job: Job, *, artifacts: ArtifactStore) -> Sequence[Mapping[str, Any]]:
+    """The job's artifacts as {path, size, sha256, content_type}, the manifest last; empty where it ended without any. Raises NotFinished."""
+    if not job.is_terminal:
+        raise NotFinished(job.id, state=job.state)
+    try:
+        body = b"".join(artifacts.open(artifacts_prefix(job.project, job.id, job.token) + "manifest.json"))
+    except ArtifactNotFound:
+        return []
+    own = {"path": "manifest.json", "size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "content_type": "application/json"}
+    return [*json.loads(body)["files"], own]
+
+
+def artifact(job: Job, path: str, *, artifacts: ArtifactStore) -> Mapping[str, Any]:
+    """One entry of the manifest. Raises NotFinished, ArtifactNotFound: only what the manifest names is ever served."""
+    for file in manifest(job, artifacts=artifacts):
+        if file["path"] == path:
+            return file
+    raise ArtifactNotFound(path)
+
+
+def read_artifact(job: Job, path: str, *, start: int, end: int | None, artifacts: ArtifactStore) -> Iterator[bytes]:
+    """The bytes start..end (inclusive) of an artifact, in chunks."""
+    return artifacts.open(artifacts_prefix(job.project, job.id, job.token) + path, start=start, end=end)
+
+
+def _stored_lines(key: str, services: Services) -> list[Mapping[str, Any]]:
+    return [json.loads(line) for line in _stored(key, services).splitlines()]
+
+
+def _stored(key: str, services: Services) -> bytes:
+    try:
+        return b"".join(services.artifacts.open(key))
+    except ArtifactNotFound:
+        return b""

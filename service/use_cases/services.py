@@ -1,0 +1,26 @@
+"""Every collaborator of the use cases, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.jobs.ports import ArtifactStore, FactLog, JobStore, Preflight, Requests, WorkerRegistry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Every collaborator of the use cases."""
+
+    jobs: JobStore
+    requests: Requests
+    facts: FactLog
+    artifacts: ArtifactStore
+    preflight: Preflight
+    workers: WorkerRegistry
+    threads: int
+    """Of a job that names none."""
+    ring: Callable[[], None]
+    """Wakes whoever rings the doorbell; never blocks."""
+    now: Callable[[], datetime]

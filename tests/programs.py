@@ -1,0 +1,27 @@
+"""Runs a spec's train.py, in a process of its own, as its user would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from service.spec.job import JobSpec
+from worker.training.environment import environment
+from worker.training.script import render
+
+
+def program_weights(spec: JobSpec, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that the spec's train.py saves."""
+    about = environment(threads=spec.resources.threads or 1, device=torch.device("cpu"))
+    (folder / "train.py").write_text(render(spec, about))
+    return run_program(folder)
+
+
+def run_program(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that the train.py in a folder saves."""
+    subprocess.run([sys.executable, "-W", "error", "train.py", "--out", "again.safetensors"], cwd=folder, check=True, timeout=120)
+    return load_file(folder / "again.safetensors")

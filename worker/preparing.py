@@ -1,0 +1,89 @@
+"""What an attempt needs before its trainer starts: a checked spec, the data, weights to start from, a checkpoint to go on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.jobs.errors import ArtifactNotFound, JobNotFound
+from service.jobs.job import Job
+from service.jobs.ports import ArtifactStore, JobStore, Preflight, Report
+from service.jobs.state import Reason
+from service.spec.checking import needed, verdict
+from worker.datasets import DatasetShelf
+from worker.outcomes import Ending, failed
+from worker.reports import Reporter
+from worker.uploads import Storage, fetch_checkpoint, fetch_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where all of it comes from."""
+
+    jobs: JobStore
+    artifacts: ArtifactStore
+    shelf: DatasetShelf
+    preflight: Preflight
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a trainer is handed. `resume` is {directory, epoch, step}."""
+
+    spec: dict[str, Any]
+    datasets_dir: Path
+    initial: Path | None
+    resume: dict[str, Any] | None
+
+    def as_command(self, job: Job, directory: Path) -> dict[str, Any]:
+        """The trainer's first command line."""
+        return {
+            "job_id": job.id,
+            "spec": self.spec,
+            "directory": str(directory),
+            "datasets_dir": str(self.datasets_dir),
+            "initial": str(self.initial) if self.initial else None,
+            "resume": self.resume,
+            "inexact": job.exactness.reasons,
+        }
+
+
+def prepare(job: Job, folder: Path, *, sources: Sources, storage: Storage, reporter: Reporter) -> Prepared:
+    """Fetch everything into `folder`, as patiently as storage needs. Raises Ending, DatasetMissing, StorageGivenUp."""
+    spec = _checked_spec(job, sources, reporter)
+    datasets_dir = storage.patiently(lambda: sources.shelf.find(spec["dataset"]["type"]))
+    initial = storage.patiently(lambda: _initial_weights(job, spec["model"], folder, sources))
+    resume, faults = storage.patiently(lambda: fetch_checkpoint(sources.artifacts, job, folder / "resume"))
+    for fault in faults:
+        reporter.say("warning", fault)
+    return Prepared(spec=spec, datasets_dir=datasets_dir, initial=initial, resume=resume)
+
+
+def _checked_spec(job: Job, sources: Sources, reporter: Reporter) -> dict[str, Any]:
+    """The resolved spec; where there was no torch beside the API, the check is this attempt's first phase."""
+    spec = job.resolved_spec
+    if spec is None:
+        found = verdict(job.spec, sources.preflight.check(needed(job.spec)), threads=sources.threads)
+        if found.resolved_spec is None:
+            faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in found.errors)
+            raise Ending(failed(Reason.BAD_SPEC, faults, hint="Correct the spec and submit again."))
+        spec = found.resolved_spec
+        reporter.put(Report(resolved_spec=spec, warnings=(*job.warnings, *found.warnings)))
+    return spec | {"resources": spec["resources"] | {"device": job.device}}
+
+
+def _initial_weights(job: Job, model: dict[str, Any], folder: Path, sources: Sources) -> Path | None:
+    """The file of weights that the model starts from, where it does not start afresh."""
+    if model["type"] == "torchvision" and model["weights"]:
+        return sources.shelf.find_weights(model["name"], model["weights"])
+    if model["type"] != "Job":
+        return None
+    target = folder / "initial.safetensors"
+    try:
+        earlier = sources.jobs.find(job.project, model["job_id"])
+        fetch_weights(sources.artifacts, earlier, model["checkpoint"], target)
+    except (JobNotFound, ArtifactNotFound) as error:
+        raise Ending(failed(Reason.BAD_DATA, f"The weights of job {model['job_id']} are gone: {error}")) from error
+    return target
