@@ -156,6 +156,14 @@ class House:
         pages = self.bucket.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return [row["Key"] for page in pages for row in page.get("Contents", [])]
 
+    def uploads(self) -> list[str]:
+        """Keys of multipart uploads that were begun and neither ended nor aborted."""
+        try:
+            found = self.bucket.list_multipart_uploads(Bucket=BUCKET)
+        except self.bucket.exceptions.NoSuchUpload:  # rclone's way to say that there are none
+            return []
+        return [each["Key"] for each in found.get("Uploads", [])]
+
     def read(self, key: str) -> bytes:
         """An object's bytes."""
         return self.bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read()

@@ -1,0 +1,37 @@
+"""Everything at once, by lot, with a printed seed: no job is lost, doubled, or trained otherwise. `tests.e2e.faults.chaos` runs it longer."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.faults.chaos import Plan, run
+
+SEED = int(os.environ.get("TRAINYARD_CHAOS_SEED") or random.SystemRandom().randrange(1_000_000))
+ALLOW_ORPHANS = bool(os.environ.get("TRAINYARD_CHAOS_ALLOW_ORPHANS"))
+
+
+def test_no_job_is_lost_doubled_or_trained_otherwise(tmp_path: Path):
+    """Two workers, 25 jobs, faults of every kind for 40 seconds; then the checker finds nothing and nothing is left over."""
+    print(f"TRAINYARD_CHAOS_SEED={SEED}")
+
+    verdict = run(Plan(seed=SEED, jobs=25, workers=2, seconds=40, patience=120, allow_orphans=ALLOW_ORPHANS), tmp_path)
+
+    print(verdict)
+    assert verdict.faults == []
+    assert sum(verdict.strikes.values()) >= 15
+
+
+@pytest.mark.skipif(os.environ.get("TRAINYARD_LONG_TESTS") != "1", reason="ten minutes; set TRAINYARD_LONG_TESTS=1")
+@pytest.mark.timeout(1800)
+def test_two_hundred_jobs_outlive_ten_minutes_of_faults(tmp_path: Path):
+    """The same with three workers and 200 jobs."""
+    print(f"TRAINYARD_CHAOS_SEED={SEED}")
+
+    verdict = run(Plan(seed=SEED, allow_orphans=ALLOW_ORPHANS), tmp_path)
+
+    print(verdict)
+    assert verdict.faults == []
