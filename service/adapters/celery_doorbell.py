@@ -71,11 +71,13 @@ class OwnBell:
 
     def remove(self) -> None:
         """Leave nothing of the queue behind. Raises StoreUnavailable."""
-        try:
-            with self._app.connection_for_write() as connection:
-                connection.default_channel.queue_delete(self.queue)
-        except (OperationalError, *self._app.connection_for_write().connection_errors) as error:
-            raise _gone(error) from error
+        with self._app.connection_for_write() as connection:
+            try:
+                bound = self._app.amqp.queues[self.queue].bind(connection.default_channel)
+                bound.declare()  # a channel removes what it knows of
+                bound.delete()
+            except (OperationalError, *connection.connection_errors) as error:
+                raise _gone(error) from error
 
 
 def _send(app: Celery, task: str, queue: str) -> None:
