@@ -11,6 +11,8 @@ from service.jobs.job import Device
 
 ATTEMPT_TASK = "trainyard.attempt"
 PROBE_TASK = "trainyard.probe"
+FORGOTTEN_SECONDS = 600
+"""A worker that was killed leaves its own queue behind for so long."""
 RING_EXPIRES_SECONDS = 60
 """A ring that nobody heard for this long is stale: the sweeper rings again."""
 
@@ -63,7 +65,7 @@ class OwnBell:
 
     def __init__(self, app: Celery, worker: str) -> None:
         self._app, self.queue = app, f"own-{worker}"
-        app.conf.task_queues = (*app.conf.task_queues, Queue(self.queue))  # type: ignore[no-untyped-call]  # see above
+        app.conf.task_queues = (*app.conf.task_queues, Queue(self.queue, expires=FORGOTTEN_SECONDS))  # type: ignore[no-untyped-call]  # see above
 
     def ring(self) -> None:
         """Send a probe. Raises StoreUnavailable."""
