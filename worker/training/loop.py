@@ -84,12 +84,9 @@ def train(run: Run) -> Iterator[StepDone | EpochDone]:
     Raises NanLoss at the end of an epoch whose loss is not finite.
     """
     run.position.loss_sum, run.position.correct = run.position.loss_sum.to(run.device), run.position.correct.to(run.device)
-    while run.position.epoch < run.spec.epochs:
+    while run.position.epoch < run.spec.epochs and not _stopped_early(run):
         yield from _steps(run)
-        done = _end_epoch(run)
-        yield done
-        if _stopped_early(run, done.metrics):
-            return
+        yield _end_epoch(run)
 
 
 def _steps(run: Run) -> Iterator[StepDone]:
@@ -157,6 +154,7 @@ def _end_epoch(run: Run) -> EpochDone:
     _step_schedule(run, metrics)
     position.epoch, position.batch = position.epoch + 1, 0
     _keep_best(run, metrics)
+    _watch(run, metrics)
     done = EpochDone(
         epoch=position.epoch,
         step=position.step,
@@ -192,13 +190,18 @@ def _keep_best(run: Run, metrics: dict[str, float]) -> None:
         run.position.best_weights = {name: tensor.detach().clone() for name, tensor in run.judged.state_dict().items()}
 
 
-def _stopped_early(run: Run, metrics: dict[str, float]) -> bool:
+def _watch(run: Run, metrics: dict[str, float]) -> None:
+    """Count the epochs without improvement."""
     rule, position = run.spec.training.early_stopping, run.position
     if rule is None:
-        return False
+        return
     value, watched = metrics[rule.monitor], position.watched
     if watched is None or (value > watched + rule.min_delta if rule.mode == "max" else value < watched - rule.min_delta):
         position.watched, position.stale_epochs = value, 0
     else:
         position.stale_epochs += 1
-    return position.stale_epochs >= rule.patience
+
+
+def _stopped_early(run: Run) -> bool:
+    rule = run.spec.training.early_stopping
+    return rule is not None and run.position.stale_epochs >= rule.patience
