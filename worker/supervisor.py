@@ -24,7 +24,7 @@ from service.sweeping import json_lines
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
 from worker.datasets import DatasetMissing, DatasetShelf
 from worker.oom import KillCount
-from worker.remedies import ended_by
+from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
 from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint, fetch_weights
@@ -115,6 +115,8 @@ class _Attempt:
             self.uploads.put(None)
             uploading.join()
             self._raise_what_arrived()
+            if isinstance(ended, Failed):
+                return self._ended_by(ended)
             if isinstance(ended, Stopped):
                 return Outcome(kind="give_back", reason=Reason.DRAINED, counts=False)
             self._take_home(Path(ended.directory))
@@ -149,6 +151,7 @@ class _Attempt:
                 "initial": str(initial) if initial else None,
                 "resume": resume,
                 "inexact": self.claim.job.exactness.reasons,
+                "rollbacks": rollbacks(self.claim.job),
             }
             trainer.send(job)
             self._thread("facts", lambda: self._read_facts(trainer))
@@ -206,8 +209,8 @@ class _Attempt:
 
     # --- while it runs
 
-    def _relay(self, trainer: Trainer) -> Succeeded | Stopped:
-        """Pass facts on until the trainer is done. Raises _Given for every other end."""
+    def _relay(self, trainer: Trainer) -> Succeeded | Stopped | Failed:
+        """Pass facts on until the trainer is done, or rolls back. Raises _Given for every other end."""
         job = self.claim.job
         deadline = time.monotonic() + job.spec.get("resources", {}).get("timeout_seconds", 86_400) - _seconds_run(job)
         heard = time.monotonic()
@@ -226,6 +229,8 @@ class _Attempt:
                     self._heed(item)
                 case Succeeded() | Stopped():
                     return item
+                case Failed(skip_batches=[_, *_]):
+                    return item  # what is left out lies behind its last checkpoint: that has to be committed first
                 case Failed():
                     raise _Given(self._ended_by(item))
                 case CheckpointWritten():
