@@ -30,15 +30,17 @@ class Hearing:
 
     def check(self) -> None:
         """Ring, or see how long the last ring is out. Raises Deaf, and StoreUnavailable where the broker does not take the ring."""
+        if not self._idle():
+            self.heard()  # it need not hear now, and is asked again once it must
+            return
         with self._lock:
             rung_at = self._rung_at
-            self._rung_at = (rung_at or self._clock()) if self._idle() else None
-            rings = rung_at is None and self._rung_at is not None
-        if rings:
+            self._rung_at = rung_at or self._clock()
+        if rung_at is None:
             try:
                 self._ring()
             except Unavailable:
                 self.heard()  # what the broker did not take proves nothing
                 raise
-        elif rung_at is not None and self._clock() - rung_at > self._limit:
+        elif self._clock() - rung_at > self._limit:
             raise Deaf(f"No ring has reached this worker for {self._limit:g} s, though the broker takes them.")

@@ -26,7 +26,7 @@ from worker.folders import AttemptFolders
 from worker.oom import KillCount
 from worker.outcomes import Ending, failed, given_back
 from worker.preparing import Prepared, Sources, prepare
-from worker.remedies import ended_by
+from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
 from worker.uploads import Storage, StorageGivenUp, Uploader
@@ -109,6 +109,8 @@ class _Attempt:
             self.uploads.put(None)
             uploading.join()
             self._raise_what_arrived()
+            if isinstance(ended, Failed):
+                return self._ended_by(ended)
             if isinstance(ended, Stopped):
                 self.reporter.tell(ended)
                 return Outcome(kind="give_back", reason=Reason.PAUSED if self.pausing else Reason.DRAINED, counts=False)
@@ -134,7 +136,7 @@ class _Attempt:
         self.spec = prepared.spec
         trainer = self._started(prepared)
         try:
-            trainer.send(prepared.as_command(job, self.folder))
+            trainer.send(prepared.as_command(job, self.folder) | {"rollbacks": rollbacks(job)})
             passing(KillPoint.TRAINER_STARTED)
             self._thread("facts", lambda: self._read_facts(trainer))
             yield trainer
@@ -163,8 +165,8 @@ class _Attempt:
 
     # --- while it runs
 
-    def _relay(self, trainer: Trainer) -> Succeeded | Stopped:
-        """Pass facts on until the trainer is done. Raises Ending for every other end."""
+    def _relay(self, trainer: Trainer) -> Succeeded | Stopped | Failed:
+        """Pass facts on until the trainer is done, or rolls back. Raises Ending for every other end."""
         job = self.claim.job
         deadline = time.monotonic() + job.spec.get("resources", {}).get("timeout_seconds", 86_400) - _seconds_run(job)
         heard = time.monotonic()
@@ -183,6 +185,8 @@ class _Attempt:
                     self._heed(item)
                 case Succeeded() | Stopped():
                     return item
+                case Failed(skip_batches=[_, *_]):
+                    return item  # what is left out lies behind its last checkpoint: that has to be committed first
                 case Failed():
                     raise Ending(self._ended_by(item))
                 case CheckpointWritten():

@@ -24,7 +24,7 @@ from service.spec.model import FromJob, frozen
 from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
 from worker.training.checkpoint import Snapshot, load_initial, restore, save_initial, snapshot, write
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
-from worker.training.epochs import steps_in_all
+from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import evaluate
 from worker.training.export import export
 from worker.training.facts import (
@@ -42,7 +42,7 @@ from worker.training.facts import (
     Warned,
     to_line,
 )
-from worker.training.loop import NanLoss, Position, Run, train
+from worker.training.loop import NanLoss, Position, Run, raise_for_nan, train
 from worker.training.textbook import freeze, moving_average
 
 REPORT_SECONDS = 0.5
@@ -87,7 +87,8 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
         case UserCodeFault():
             return Failed(code="user_code", message=str(error), hint="The log has the trace of your code.")
         case NanLoss():
-            return Failed(code="nan_loss", message=str(error), hint="A smaller learning rate, or training.clip_grad_norm, usually helps.")
+            hint = "A smaller learning rate, or training.clip_grad_norm, usually helps."
+            return Failed(code="nan_loss", message=str(error), hint=hint, skip_batches=[list(each) for each in error.left_out])
         case MemoryError() | torch.OutOfMemoryError():
             return Failed(code="out_of_memory", message="Memory ran out.")
         case RuntimeError() if "can't allocate memory" in str(error):  # torch's allocator on the CPU has no class of its own
@@ -117,7 +118,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
     tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
-        if not _train(run, checkpoints, tell=tell, stopping=stopping):
+        if not _train(run, checkpoints, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
             checkpoints.finish()
             tell(Stopped(epoch=run.position.epoch, step=run.position.step))
             return
@@ -170,8 +171,31 @@ def asked_metrics(spec: JobSpec) -> dict[str, Any]:
     return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
 
 
-def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
-    """Train on; False where it was told to stop, with a checkpoint of the last step taken."""
+def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool], rollbacks: int) -> bool:
+    """Train on; False where it was told to stop, with a checkpoint of the last step taken. Raises NanLoss with what may be left out next time."""
+    since = _next_batch(run)
+
+    def save() -> None:
+        nonlocal since
+        raise_for_nan(run, weights=True)  # a checkpoint of what is no number would help nobody
+        checkpoints.save(snapshot(run))
+        since = _next_batch(run)
+
+    try:
+        return _trained(run, save, tell=tell, stopping=stopping)
+    except NanLoss as nan:
+        if run.spec.training.nan_loss == "roll_back":
+            # Chowdhery et al. 2022 (PaLM), section 5.1: go back, and skip the batches around the spike
+            count = 2 ** (rollbacks + 1) * run.spec.training.gradient_accumulation_steps
+            nan.left_out = leading_to(run.spec, len(run.splits.train), nan.at, since=since, count=count)
+        raise
+
+
+def _next_batch(run: Run) -> Numbered:
+    return next_batch(run.spec, len(run.splits.train), run.position.epoch, run.position.batch)
+
+
+def _trained(run: Run, save: Callable[[], None], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
     every = run.spec.checkpoint
     peak = PeakMemory(run)
     told = time.monotonic()
@@ -179,16 +203,17 @@ def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], No
         if isinstance(fact, EpochDone):
             tell(replace(fact, metrics=fact.metrics | peak.metrics()))
             if fact.epoch % every.every_n_epochs == 0 and fact.epoch < run.spec.epochs:
-                checkpoints.save(snapshot(run))
+                save()
         elif time.monotonic() - told >= REPORT_SECONDS:
             told = time.monotonic()
+            raise_for_nan(run)
             tell(fact)
         if isinstance(fact, StepDone):
             passing(KillPoint.LATER_EPOCH_STEP if fact.epoch else KillPoint.FIRST_EPOCH_STEP)
         if isinstance(fact, StepDone) and every.every_n_steps and fact.step % every.every_n_steps == 0:
-            checkpoints.save(snapshot(run))
+            save()
         if stopping():
-            checkpoints.save(snapshot(run))
+            save()
             return False
     return True
 

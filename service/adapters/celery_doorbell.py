@@ -11,6 +11,8 @@ from service.jobs.job import Device
 
 ATTEMPT_TASK = "trainyard.attempt"
 PROBE_TASK = "trainyard.probe"
+FORGOTTEN_SECONDS = 600
+"""A worker that was killed leaves its own queue behind for so long."""
 RING_EXPIRES_SECONDS = 60
 """A ring that nobody heard for this long is stale: the sweeper rings again."""
 
@@ -63,7 +65,7 @@ class OwnBell:
 
     def __init__(self, app: Celery, worker: str) -> None:
         self._app, self.queue = app, f"own-{worker}"
-        app.conf.task_queues = (*app.conf.task_queues, Queue(self.queue))  # type: ignore[no-untyped-call]  # see above
+        app.conf.task_queues = (*app.conf.task_queues, Queue(self.queue, expires=FORGOTTEN_SECONDS))  # type: ignore[no-untyped-call]  # see above
 
     def ring(self) -> None:
         """Send a probe. Raises StoreUnavailable."""
@@ -71,11 +73,13 @@ class OwnBell:
 
     def remove(self) -> None:
         """Leave nothing of the queue behind. Raises StoreUnavailable."""
-        try:
-            with self._app.connection_for_write() as connection:
-                connection.default_channel.queue_delete(self.queue)
-        except (OperationalError, *self._app.connection_for_write().connection_errors) as error:
-            raise _gone(error) from error
+        with self._app.connection_for_write() as connection:
+            try:
+                bound = self._app.amqp.queues[self.queue].bind(connection.default_channel)
+                bound.declare()  # a channel removes what it knows of
+                bound.delete()
+            except (OperationalError, *connection.connection_errors) as error:
+                raise _gone(error) from error
 
 
 def _send(app: Celery, task: str, queue: str) -> None:

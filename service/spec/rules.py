@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from service.spec import model as models
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def across_parts(spec: JobSpec) -> list[Fault]:
     """Every fault, in the order of the spec."""
-    return [*_batches(spec), *models.faults(spec.model), *_metrics(spec), *_monitors(spec)]
+    return [*_batches(spec), *_left_out(spec), *models.faults(spec.model), *_metrics(spec), *_monitors(spec)]
 
 
 def _batches(spec: JobSpec) -> list[Fault]:
@@ -24,6 +25,19 @@ def _batches(spec: JobSpec) -> list[Fault]:
     detail = f"{training} training samples in batches of {spec.dataloader.batch_size} leave nothing to train on."
     suggestion = "Use a smaller batch_size, drop_last: false, or more samples."
     return [Fault(pointer="/dataloader/batch_size", code="no_batches", detail=detail, suggestion=suggestion)]
+
+
+def _left_out(spec: JobSpec) -> list[Fault]:
+    """An epoch has to keep a batch."""
+    training, _ = spec.dataset.split_sizes
+    size = spec.dataloader.batch_size
+    batches = training // size if spec.dataloader.drop_last else -(-training // size)
+    missing = Counter(epoch for epoch, number in set(spec.training.skip_batches) if number < batches and epoch < spec.epochs)
+    empty = [epoch for epoch, count in missing.items() if count == batches]
+    if not empty:
+        return []
+    detail = f"Epoch {empty[0]}, counted from 0, has {batches} batches, and all of them are left out."
+    return [Fault(pointer="/training/skip_batches", code="no_batches", detail=detail, suggestion="Leave some in.")]
 
 
 def _metrics(spec: JobSpec) -> list[Fault]:

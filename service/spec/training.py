@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, create_model
 from service.spec.catalog import Closed, Declared, annotation, load, union
 
 Count = Annotated[int, Field(strict=True, ge=1)]
+Natural = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
 Monitored = Literal["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
@@ -95,6 +96,13 @@ class Training(Closed):
     gradient_accumulation_steps: Count = 1
     ema_decay: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] | None = Field(
         default=None, description="Keep an exponential moving average of the weights, which is then evaluated and handed out; 0.999, say."
+    )
+    nan_loss: Literal["fail", "roll_back"] = Field(
+        default="fail",
+        description="What a loss does that is no number: end the job, or go back to the last checkpoint and leave out the batches before it.",
+    )
+    skip_batches: Annotated[tuple[tuple[Natural, Natural], ...], Field(max_length=10_000)] = Field(
+        default=(), description="Batches to leave out, each [epoch, batch], both counted from 0; a roll-back adds to them."
     )
     deterministic: Flag = True
     early_stopping: EarlyStopping | None = None

@@ -228,6 +228,8 @@ TRAINING: list[dict[str, Any]] = [
     {"clip_grad_norm": 0.5},
     {"gradient_accumulation_steps": 1},
     {"ema_decay": 0.999},
+    {"nan_loss": "roll_back"},
+    {"skip_batches": [[3, 0], [0, 7]]},
     {"ema_decay": 0.5, "clip_grad_norm": 1},
 ]
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import redis
 from celery import Celery
 from kombu import Connection
 
-from service.adapters.celery_doorbell import ATTEMPT_TASK, CeleryDoorbell, celery_app
+from service.adapters.celery_doorbell import ATTEMPT_TASK, CeleryDoorbell, OwnBell, celery_app
 from service.jobs.errors import StoreUnavailable
 from tests.servers import running_valkey
 
@@ -45,4 +46,19 @@ def test_a_broker_that_is_gone_is_unavailable(tmp_path: Path) -> None:
 
     with pytest.raises(StoreUnavailable, match="REDIS_URL"):
         CeleryDoorbell(app).ring("gpu", times=1)
+    app.close()
+
+
+def test_a_workers_own_bell_leaves_nothing_behind(redis_url: str) -> None:
+    """Neither the queue with what nobody took from it, nor its name among the bindings."""
+    app = celery_app(redis_url)
+    bell = OwnBell(app, "passing")
+    bell.ring()
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        assert client.llen("ty-bell:own-passing") == 1
+
+        bell.remove()
+
+        assert client.keys("*own-passing*") == []
+        assert not [member for member in client.smembers("ty-bell:_kombu.binding.celery") if "own-passing" in member]
     app.close()

@@ -34,9 +34,10 @@ def snapshot(run: Run) -> Snapshot:
     """Copy everything that going on to the same bits needs: optimizer, position, data order, random state."""
     position = asdict(run.position)
     best = position.pop("best_weights")
+    del position["losses"]
     # an epoch that is over left its draws in the generator; one under way is drawn again from its start
     position["loader_state"] = run.order.generator.get_state() if run.position.batch == 0 else run.position.loader_state
-    done = samples_done(run.spec, run.position.batch)
+    done = samples_done(run.spec, len(run.splits.train), run.position.epoch, run.position.batch)
     state = {
         "position": position,
         "batch_size": run.spec.dataloader.batch_size,
@@ -124,7 +125,7 @@ def restore(run: Run, folder: Path) -> None:
     for name, value in state["position"].items():
         setattr(run.position, name, value)
     if state["batch_size"] != run.spec.dataloader.batch_size:
-        run.position.batch, run.position.trimmed = place_of(run.spec, state["samples_done"])
+        run.position.batch, run.position.trimmed = place_of(run.spec, len(run.splits.train), run.position.epoch, state["samples_done"])
     best = folder / "best.safetensors"
     run.position.best_weights = load_file(best) if best.exists() else None
     run.order.generator.set_state(state["position"]["loader_state"])

@@ -1,38 +1,91 @@
-"""How an epoch's order of samples is cut into batches, and where in it a checkpoint goes on that was taken with batches of another size."""
+"""How an epoch's order of samples is cut into batches, which of them are left out, and where in it a checkpoint goes on.
+
+A batch has a number, from 0, in the epoch as it would be with none left out; and a place among those that are kept.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
 
 import torch
 
 from service.spec.job import JobSpec
 from worker.training.data import grouped
 
+Numbered = tuple[int, int]
+"""(epoch, number of a batch), both from 0."""
 
-def epoch_batches(order: torch.Tensor, spec: JobSpec) -> list[torch.Tensor]:
-    """The batches of an epoch, as indices of samples."""
-    return grouped(order, size=spec.dataloader.batch_size, drop_last=spec.dataloader.drop_last)
+
+def epoch_batches(order: torch.Tensor, spec: JobSpec, epoch: int) -> list[torch.Tensor]:
+    """The batches of an epoch that are kept, as indices of samples."""
+    left_out = _left_out(spec, epoch)
+    batches = grouped(order, size=spec.dataloader.batch_size, drop_last=spec.dataloader.drop_last)
+    return [batch for number, batch in enumerate(batches) if number not in left_out]
+
+
+def numbers(spec: JobSpec, samples: int, epoch: int) -> list[int]:
+    """The numbers of the batches that are kept."""
+    left_out = _left_out(spec, epoch)
+    return [number for number in range(_count(spec, samples)) if number not in left_out]
 
 
 def steps_in_all(spec: JobSpec, samples: int) -> int:
     """Optimizer steps of the whole training."""
-    batches = len(epoch_batches(torch.arange(samples), spec))
-    return -(-batches // spec.training.gradient_accumulation_steps) * spec.epochs
+    batches, accumulate = _count(spec, samples), spec.training.gradient_accumulation_steps
+    others = {epoch for epoch, _ in spec.training.skip_batches if epoch < spec.epochs}
+    fewer = sum(-(-len(numbers(spec, samples, epoch)) // accumulate) for epoch in others)
+    return -(-batches // accumulate) * (spec.epochs - len(others)) + fewer
 
 
-def samples_done(spec: JobSpec, batch: int) -> int:
-    """Samples of the epoch's order that lie before a batch."""
-    return batch * spec.dataloader.batch_size
+def next_batch(spec: JobSpec, samples: int, epoch: int, place: int) -> Numbered:
+    """The first batch that is not done, where `place` kept ones of the epoch are."""
+    kept = numbers(spec, samples, epoch)
+    return (epoch, kept[place]) if place < len(kept) else (epoch + 1, 0)
 
 
-def place_of(spec: JobSpec, samples: int) -> tuple[int, int]:
-    """The batch that the sample after so many lies in, and how many samples of that batch come before it."""
-    return divmod(samples, spec.dataloader.batch_size)
+def last_batch(spec: JobSpec, samples: int, epoch: int, place: int) -> Numbered:
+    """The last batch that is done, where `place` kept ones of the epoch are, at least one of all."""
+    return (epoch, numbers(spec, samples, epoch)[place - 1]) if place else (epoch - 1, numbers(spec, samples, epoch - 1)[-1])
 
 
-def from_place(batches: list[torch.Tensor], batch: int, trimmed: int) -> list[torch.Tensor]:
+def leading_to(spec: JobSpec, samples: int, at: Numbered, *, since: Numbered, count: int) -> list[Numbered]:
+    """The last so many kept batches up to `at`, itself among them, none of them before `since`; oldest first."""
+    return list(islice(_backwards(spec, samples, at, since), count))[::-1]
+
+
+def samples_done(spec: JobSpec, samples: int, epoch: int, place: int) -> int:
+    """How many samples of the epoch's order lie before the first batch that is not done."""
+    following, number = next_batch(spec, samples, epoch, place)
+    return number * spec.dataloader.batch_size if following == epoch else samples
+
+
+def place_of(spec: JobSpec, samples: int, epoch: int, done: int) -> tuple[int, int]:
+    """The place of the batch in which the first sample not done lies, and how many samples of that batch are done."""
+    number, inside = divmod(done, spec.dataloader.batch_size)
+    kept = numbers(spec, samples, epoch)
+    return sum(each < number for each in kept), inside if number in kept else 0
+
+
+def from_place(batches: list[torch.Tensor], place: int, trimmed: int) -> list[torch.Tensor]:
     """The batches from that place on. A single sample that is left of one is passed over: BatchNorm cannot take it alone."""
-    ahead = batches[batch:]
+    ahead = batches[place:]
     if not trimmed or not ahead:
         return ahead
     rest = ahead[0][trimmed:]
     return [rest, *ahead[1:]] if len(rest) > 1 else ahead[1:]
+
+
+def _count(spec: JobSpec, samples: int) -> int:
+    """Batches of an epoch with none left out."""
+    size = spec.dataloader.batch_size
+    return samples // size if spec.dataloader.drop_last else -(-samples // size)
+
+
+def _left_out(spec: JobSpec, epoch: int) -> frozenset[int]:
+    return frozenset(number for of, number in spec.training.skip_batches if of == epoch)
+
+
+def _backwards(spec: JobSpec, samples: int, at: Numbered, since: Numbered) -> Iterator[Numbered]:
+    for epoch in range(at[0], since[0] - 1, -1):
+        yield from ((epoch, number) for number in reversed(numbers(spec, samples, epoch)) if since <= (epoch, number) <= at)

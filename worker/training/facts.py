@@ -106,6 +106,8 @@ class Failed:
     message: str
     hint: str | None = None
     faults: list[dict[str, Any]] = field(default_factory=list)
+    skip_batches: list[list[int]] = field(default_factory=list)
+    """[epoch, batch] that another attempt may leave out, none of them in a checkpoint that was told."""
 
 
 Fact = (

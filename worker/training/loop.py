@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,14 +13,19 @@ from torch.optim.swa_utils import AveragedModel
 
 from service.spec.job import JobSpec
 from worker.training.data import Batches, EpochOrder, Splits, grouped
-from worker.training.epochs import epoch_batches, from_place
+from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers
 from worker.training.evaluate import evaluate, summed
 from worker.training.facts import EpochDone, StepDone
 from worker.training.textbook import targets_for
 
 
 class NanLoss(Exception):
-    """The training loss is no longer a number."""
+    """The training has come to what is no number. `at` is the (epoch, batch) where it showed, from 0; `left_out` may be left out the next time."""
+
+    def __init__(self, what: str, *, step: int, at: Numbered) -> None:
+        super().__init__(f"{what} at step {step} (batch {at[1] + 1} of epoch {at[0] + 1}).")
+        self.at = at
+        self.left_out: list[Numbered] = []
 
 
 @dataclass
@@ -30,6 +34,7 @@ class Position:
 
     `loader_state` is the loader generator's state at the epoch's start; `batch` counts batches done in the running
     epoch; `trimmed` samples of the next one were done in a smaller one, of another size.
+    `losses` holds the mean loss of each, on the device; it is no part of a checkpoint, which is only taken of numbers.
     """
 
     epoch: int = 0
@@ -39,6 +44,7 @@ class Position:
     loader_state: torch.Tensor | None = None
     loss_sum: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
     correct: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
+    losses: torch.Tensor | None = None
     samples: int = 0
     seconds: float = 0.0
     best: dict[str, Any] | None = None
@@ -81,26 +87,36 @@ def train(run: Run) -> Iterator[StepDone | EpochDone]:
     """Train to the last epoch or early stop.
 
     Yields StepDone after every optimizer step (a safe place to save `run.position`) and EpochDone after every epoch's validation.
-    Raises NanLoss at the end of an epoch whose loss is not finite.
+    Raises NanLoss at the end of an epoch with a loss that is not finite; `raise_for_nan` tells sooner.
     """
     run.position.loss_sum, run.position.correct = run.position.loss_sum.to(run.device), run.position.correct.to(run.device)
-    while run.position.epoch < run.spec.epochs:
+    while run.position.epoch < run.spec.epochs and not _stopped_early(run):
         yield from _steps(run)
-        done = _end_epoch(run)
-        yield done
-        if _stopped_early(run, done.metrics):
-            return
+        yield _end_epoch(run)
+
+
+def raise_for_nan(run: Run, *, weights: bool = False) -> None:
+    """Raise NanLoss where a loss of the running epoch is no number, or, if asked, a weight. Only after a step; waits for the device."""
+    position, samples = run.position, len(run.splits.train)
+    accumulate = run.spec.training.gradient_accumulation_steps
+    if position.losses is not None and len(wrong := (~position.losses[: position.batch].isfinite()).nonzero()):
+        place = int(wrong[0])
+        step = position.step - -(-position.batch // accumulate) + place // accumulate + 1
+        at = (position.epoch, numbers(run.spec, samples, position.epoch)[place])
+        raise NanLoss(f"The training loss is {position.losses[place].item()}", step=step, at=at)
+    if weights and not all(bool(each.isfinite().all()) for each in run.model.parameters() if each.requires_grad):
+        raise NanLoss("The weights are no numbers", step=position.step, at=last_batch(run.spec, samples, position.epoch, position.batch))
 
 
 def _steps(run: Run) -> Iterator[StepDone]:
     spec, position, model, loss_fn, optimizer = run.spec, run.position, run.model, run.loss_fn, run.optimizer
     if position.batch == position.trimmed == 0:
         position.loader_state = run.order.generator.get_state()
-    groups = epoch_batches(run.order.start(), spec)
+    groups = epoch_batches(run.order.start(), spec, position.epoch)
     ahead = from_place(groups, position.batch, position.trimmed)
     batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(ahead)
     first = position.batch = len(groups) - len(ahead)
-    position.trimmed = 0
+    position.trimmed, position.losses = 0, torch.zeros(len(groups), device=run.device)
     accumulate = spec.training.gradient_accumulation_steps
     dataset, classes = spec.dataset, spec.dataset.facts.num_classes
     model.train()
@@ -115,6 +131,7 @@ def _steps(run: Run) -> Iterator[StepDone]:
         members = min(accumulate, len(groups) - first)
         (loss / members if members > 1 else loss).backward()
         # keep the numbers on the device: reading one here would wait for it
+        position.losses[position.batch] = loss.detach()
         position.loss_sum += summed(loss, len(labels), loss_fn)
         if dataset.is_classification:
             position.correct += (outputs.detach().argmax(1) == labels).sum()
@@ -143,12 +160,11 @@ def _steps(run: Run) -> Iterator[StepDone]:
 
 def _end_epoch(run: Run) -> EpochDone:
     position, spec = run.position, run.spec
+    raise_for_nan(run)
     samples, seconds = max(1, position.samples), max(position.seconds, 1e-9)
     metrics = {"train_loss": position.loss_sum.item() / samples}
     if spec.dataset.is_classification:
         metrics["train_accuracy"] = position.correct.item() / samples
-    if not math.isfinite(metrics["train_loss"]):
-        raise NanLoss(f"The training loss is {metrics['train_loss']} after epoch {position.epoch + 1}, step {position.step}.")
     if len(run.splits.validation):
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
@@ -157,6 +173,7 @@ def _end_epoch(run: Run) -> EpochDone:
     _step_schedule(run, metrics)
     position.epoch, position.batch = position.epoch + 1, 0
     _keep_best(run, metrics)
+    _watch(run, metrics)
     done = EpochDone(
         epoch=position.epoch,
         step=position.step,
@@ -192,13 +209,18 @@ def _keep_best(run: Run, metrics: dict[str, float]) -> None:
         run.position.best_weights = {name: tensor.detach().clone() for name, tensor in run.judged.state_dict().items()}
 
 
-def _stopped_early(run: Run, metrics: dict[str, float]) -> bool:
+def _watch(run: Run, metrics: dict[str, float]) -> None:
+    """Count the epochs without improvement."""
     rule, position = run.spec.training.early_stopping, run.position
     if rule is None:
-        return False
+        return
     value, watched = metrics[rule.monitor], position.watched
     if watched is None or (value > watched + rule.min_delta if rule.mode == "max" else value < watched - rule.min_delta):
         position.watched, position.stale_epochs = value, 0
     else:
         position.stale_epochs += 1
-    return position.stale_epochs >= rule.patience
+
+
+def _stopped_early(run: Run) -> bool:
+    rule = run.spec.training.early_stopping
+    return rule is not None and run.position.stale_epochs >= rule.patience

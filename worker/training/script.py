@@ -61,7 +61,7 @@ SEED = $seed
 EPOCHS = $epochs
 THREADS = $threads
 TRAINED_WITH = $environment
-
+$skip
 $model
 
 transform = $transform
@@ -127,7 +127,7 @@ if __name__ == "__main__":
 ''')
 
 _OURS = frozenset(
-    ("load", "evaluate", "main", "transform", "train_transform", "warn_of_differences", "SEED", "EPOCHS", "THREADS", "TRAINED_WITH")
+    ("load", "evaluate", "main", "transform", "train_transform", "warn_of_differences", "SEED", "EPOCHS", "THREADS", "TRAINED_WITH", "SKIP")
 )
 """Names of this program that a user's source might use as well."""
 
@@ -148,6 +148,7 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "epochs": spec.epochs,
         "threads": spec.resources.threads,
         "environment": repr({name: environment[name] for name in ("torch", "cpu_capability")}),
+        "skip": _skip(spec),
         "model": "\n\n".join([*carried, model]).strip("\n") + "\n",
         "transform": _composed(spec.dataset.transforms),
         "train_transform": f"train_transform = {_composed(spec.dataset.train_only)}\n" if spec.dataset.train_transforms else "",
@@ -549,14 +550,16 @@ def _steps(spec: JobSpec, labels: str) -> str:
         *([] if spec.training.ema_decay is None else ["average.update_parameters(model)"]),
         *(["scheduler.step()"] if stepped else []),
     ]
-    loop = f"for inputs, {labels} in train_loader:  # 1 a batch"
+    loader = "batches" if spec.training.skip_batches else "train_loader"
+    loop = f"for inputs, {labels} in {loader}:  # 1 a batch"
     backward = ["loss.backward()  # 4 backward"]
     if accumulate > 1:
-        loop = f"for index, (inputs, {labels}) in enumerate(train_loader):  # 1 a batch"
+        loop = f"for index, (inputs, {labels}) in enumerate({loader}):  # 1 a batch"
+        count = "count" if spec.training.skip_batches else "len(train_loader)"
         backward = [
             f"# 4 backward; {accumulate} batches make one step, and a last, smaller group steps with its own mean",
             f"first = index - index % {accumulate}",
-            f"members = min({accumulate}, len(train_loader) - first)",
+            f"members = min({accumulate}, {count} - first)",
             "(loss / members).backward()",
             "if index - first + 1 == members:",
         ]
@@ -565,6 +568,7 @@ def _steps(spec: JobSpec, labels: str) -> str:
     body = ["outputs = model(inputs)  # 2 forward", "loss = loss_fn(outputs, targets)  # 3 loss", *backward]
     return "\n".join(
         [
+            *_kept(spec),
             f"        {loop}",
             *_targets(spec, indent=12).splitlines(),
             *(f"            {line}" for line in body),
@@ -572,6 +576,21 @@ def _steps(spec: JobSpec, labels: str) -> str:
             *(f"            {line}" for line in [*counted, f"samples += len({labels})"]),
         ]
     )
+
+
+def _skip(spec: JobSpec) -> str:
+    pairs = ", ".join(f"({epoch}, {number})" for epoch, number in spec.training.skip_batches)
+    return f"SKIP = {{{pairs}}}  # batches that are left out: (epoch, batch), both counted from 0\n" if pairs else ""
+
+
+def _kept(spec: JobSpec) -> list[str]:
+    """The lines that leave batches out of an epoch."""
+    if not spec.training.skip_batches:
+        return []
+    lines = ["batches = (batch for number, batch in enumerate(train_loader) if (epoch - 1, number) not in SKIP)"]
+    if spec.training.gradient_accumulation_steps > 1:
+        lines.append("count = sum((epoch - 1, number) not in SKIP for number in range(len(train_loader)))")
+    return [f"        {line}" for line in lines]
 
 
 def _judged(spec: JobSpec) -> str:

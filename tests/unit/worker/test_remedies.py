@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -108,3 +109,43 @@ def test_other_ends_are_as_they_were(code: str, kind: str):
     outcome, report = ended_by(Failed(code=code, message="m"), job_of(BODY), {}, checked)
 
     assert (outcome.kind, outcome.reason, report) == (kind, Reason(code), None)
+
+
+def test_batches_that_are_left_out_are_so_at_half_the_size():
+    """Batch 3 of 50 samples is 6 and 7 of 25; batch 1 of 5 samples lies in 2, 3 and 4 of 2."""
+    _, even = ended({"training": {"skip_batches": [[1, 3]]}})
+    _, odd = ended({"dataloader": {"batch_size": 5}, "training": {"skip_batches": [[0, 1]]}})
+
+    assert even.resolved_spec["training"]["skip_batches"] == [[1, 6], [1, 7]]
+    assert odd.resolved_spec["training"]["skip_batches"] == [[0, 2], [0, 3], [0, 4]]
+
+
+NAN = Failed(code="nan_loss", message="The training loss is nan.", hint="Smaller steps.", skip_batches=[[1, 0], [1, 1]])
+
+
+def after_nan(fact: Failed, training: dict[str, Any], **job: Any) -> Any:
+    """How an attempt ends whose loss was no number."""
+    spec = checked(BODY | {"training": training}).resolved_spec
+    assert spec is not None
+    return ended_by(fact, job_of(BODY, **job), spec, partial(checked, threads=1))
+
+
+def test_batches_that_led_to_no_number_join_those_left_out():
+    """The attempt is given back, and counts."""
+    outcome, report = after_nan(NAN, {"skip_batches": [[0, 2]]})
+
+    assert (outcome.kind, outcome.reason, outcome.counts) == ("give_back", Reason.NAN_LOSS, True)
+    assert report.resolved_spec["training"]["skip_batches"] == [[0, 2], [1, 0], [1, 1]]
+    assert report.inexact is None
+
+
+@pytest.mark.parametrize(
+    ("skip", "job", "word"),
+    [([], {}, "nan"), ([[1, 0], [1, 1]], {"max_retries": 0}, "max_retries"), ([[0, n] for n in range(4)], {}, "all of them")],
+)
+def test_where_nothing_can_be_left_out_the_job_fails(skip: list[list[int]], job: dict[str, Any], word: str):
+    """The trainer names none; there are no retries; the epoch would be empty."""
+    outcome, report = after_nan(replace(NAN, skip_batches=skip), {}, **job)
+
+    assert (outcome.kind, outcome.error.code, report) == ("failed", Reason.NAN_LOSS, None)
+    assert word in outcome.error.message
