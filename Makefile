@@ -6,7 +6,7 @@ WORKERS ?= 1
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help install demo up bench test test-all test-containers check format catalog openapi clean
+.PHONY: help install demo up bench test test-all test-faults test-containers check format catalog openapi clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
@@ -32,6 +32,9 @@ test: install ## unit, integration and e2e tests
 
 test-all: install ## everything but containers, the long runs too
 	@TRAINYARD_LONG_TESTS=1 $(BIN)/python -m pytest tests/unit tests/integration tests/e2e -n 2 --dist loadfile -q
+
+test-faults: install ## kill, freeze and cut everything (TRAINYARD_CHAOS_SEED=1 repeats a chaos run)
+	@$(BIN)/python -m pytest tests/e2e/faults -n 2 --dist loadfile -q
 
 test-containers: install ## build and run the containers on a real engine
 	@$(BIN)/python -m pytest tests/containers -q

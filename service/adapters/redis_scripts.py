@@ -27,7 +27,8 @@ def open_client(url: str, *, socket_seconds: float = SOCKET_SECONDS) -> redis.Re
         socket_timeout=socket_seconds,
         socket_connect_timeout=socket_seconds,
         health_check_interval=25,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
+        # one that hangs is not asked again: each try would make the caller wait as long once more, and a new connection's own tries with it
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, supported_errors=(redis.ConnectionError,)),
     )
 
 

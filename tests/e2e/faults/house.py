@@ -232,7 +232,7 @@ def _built(folder: Path, *, seed: int, settings: Mapping[str, str], stack: ExitS
         return Part(name=name, command=command, environment=environment, folder=folder, ready=ready)
 
     direct = stack.enter_context(redis.Redis(port=valkey_port, decode_responses=True))
-    config = Config(s3={"addressing_style": "path"})
+    config = Config(signature_version="s3v4", s3={"addressing_style": "path"})
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": secret, "region_name": "us-east-1"}
     bucket = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{s3_port}", config=config, **keys)
     stack.callback(bucket.close)
