@@ -12,7 +12,7 @@ from typing import Any
 from service.jobs.errors import StoreUnavailable
 from service.jobs.ports import Claim, FactLog, Report
 from service.spec.verdict import SpecWarning
-from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, TrainingStarted, Warned
+from worker.training.facts import EpochDone, Evaluated, Fact, HardwareChanged, LogLine, PhaseStarted, StepDone, TrainingStarted, Warned
 
 REPORT_SECONDS = 0.5
 LINES_AT_ONCE = 500
@@ -66,6 +66,9 @@ class Reporter:
             case Warned():
                 warning = SpecWarning(pointer=fact.pointer, code=fact.code, detail=fact.detail)
                 self._add(Report(warnings=[warning], events=[event("warning", fact.detail, warning.model_dump())]), line=fact.detail)
+            case HardwareChanged():
+                told = event("inexact", fact.detail, {"reason": "hardware_changed"})
+                self._add(Report(inexact="hardware_changed", events=[told]), line=fact.detail)
             case LogLine():
                 self.log(fact.text)
 

@@ -26,12 +26,14 @@ from worker.datasets import DatasetMissing, DatasetShelf
 from worker.oom import KillCount
 from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
-from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
+from worker.training.facts import CheckpointWritten, Fact, Failed, PhaseStarted, Stopped, Succeeded, from_line
 from worker.uploads import StorageGivenUp, Uploader, fetch_checkpoint, fetch_weights
 from worker.zygote import Trainer, ZygoteGone
 
 FLAG_SECONDS = 1.0
 EXIT_SECONDS = 10.0
+SLOW = 3
+"""Preparing and exporting may be silent for so many times as long as training and evaluating, which tell what they do."""
 MAX_LINE = 16 * 1024**2
 
 
@@ -88,6 +90,7 @@ class _Attempt:
         self.over = threading.Event()
         self.reporter = Reporter(around.facts, claim)
         self.kills = KillCount()
+        self.patience = SLOW * around.stall_seconds
         self.uploader = Uploader(around.artifacts, patience_seconds=around.storage_patience_seconds, abandon=self.over)
         self.uploads: queue.Queue[CheckpointWritten | None] = queue.Queue()
         self.threads: list[threading.Thread] = []
@@ -220,7 +223,7 @@ class _Attempt:
             try:
                 item = self.inbox.get(timeout=0.2)
             except queue.Empty:
-                self._check_time(deadline=deadline, heard=heard)
+                self._check_time(deadline=deadline, silent_until=heard + self.patience)
                 self.reporter.flush()
                 continue
             heard = time.monotonic()
@@ -241,14 +244,19 @@ class _Attempt:
                     self.reporter.say("warning", word)
                     raise _Given(self._ended_by(Failed(code=Reason.TRAINER_LOST, message=word)))
                 case fact:
-                    self.reporter.tell(fact)
-                    self.reporter.flush()
+                    self._pass_on(fact)
 
-    def _check_time(self, *, deadline: float, heard: float) -> None:
+    def _pass_on(self, fact: Fact) -> None:
+        if isinstance(fact, PhaseStarted):
+            self.patience = self.around.stall_seconds * (SLOW if fact.phase in ("preparing", "exporting") else 1)
+        self.reporter.tell(fact)
+        self.reporter.flush()
+
+    def _check_time(self, *, deadline: float, silent_until: float) -> None:
         now = time.monotonic()
         if now > deadline:
             raise _Given(_failed(Reason.TIMED_OUT, "The job ran for longer than resources.timeout_seconds."))
-        if now - heard > self.around.stall_seconds:
+        if now > silent_until:
             raise _Given(Outcome(kind="give_back", reason=Reason.STALLED))
 
     def _heed(self, word: Flags | CheckpointPointer | Exception) -> None:

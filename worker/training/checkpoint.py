@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
+from worker.training.environment import changes, hardware
 from worker.training.epochs import place_of, samples_done
 from worker.training.loop import Run
 
@@ -27,6 +28,7 @@ class Snapshot:
     average: dict[str, torch.Tensor] | None
     best_weights: dict[str, torch.Tensor] | None
     state: dict[str, Any]
+    hardware: dict[str, Any]
 
 
 def snapshot(run: Run) -> Snapshot:
@@ -58,6 +60,7 @@ def snapshot(run: Run) -> Snapshot:
         average=average,
         best_weights=best,
         state=_copied(state),
+        hardware=hardware(run.device),
     )
 
 
@@ -72,7 +75,7 @@ def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     state = io.BytesIO()
     torch.save(taken.state, state)
     (folder / "state.pt").write_bytes(state.getbuffer())
-    (folder / "checkpoint.json").write_text(json.dumps({"epoch": taken.epoch, "step": taken.step, "torch": torch.__version__}))
+    (folder / "checkpoint.json").write_text(json.dumps({"epoch": taken.epoch, "step": taken.step, "hardware": taken.hardware}))
     return [described(path, folder) for path in sorted(folder.iterdir())]
 
 
@@ -130,6 +133,12 @@ def restore(run: Run, folder: Path) -> None:
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state:
         torch.cuda.set_rng_state(state["cuda_rng"], run.device)
+
+
+def hardware_changes(folder: Path, device: torch.device) -> list[str]:
+    """What of the hardware and versions is not as it was where the checkpoint was written."""
+    head = json.loads((folder / "checkpoint.json").read_text())
+    return changes(head.get("hardware", {}), device)
 
 
 def _copied(value: Any) -> Any:
