@@ -125,7 +125,7 @@ def restore(run: Run, folder: Path) -> None:
         run.average.n_averaged.copy_(state["averaged"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
-    if state["batch_size"] != run.spec.dataloader.batch_size:
+    if state.get("batch_size", run.spec.dataloader.batch_size) != run.spec.dataloader.batch_size:
         run.position.batch, run.position.trimmed = place_of(run.spec, len(run.splits.train), run.position.epoch, state["samples_done"])
     best = folder / "best.safetensors"
     run.position.best_weights = load_file(best) if best.exists() else None
