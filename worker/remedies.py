@@ -79,7 +79,7 @@ def after_nan_loss(job: Job, spec: dict[str, Any], check: Callable[[dict[str, An
     if job.max_retries == 0:
         raise NoRemedy("With resources.max_retries: 0 nothing else was tried.")
     training = spec["training"]
-    found = check({**spec, "training": {**training, "skip_batches": sorted([*training["skip_batches"], *fact.skip_batches])}})
+    found = check({**spec, "training": {**training, "skip_batches": [*training["skip_batches"], *fact.skip_batches]}})
     if found.resolved_spec is None:
         faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in found.errors)
         raise NoRemedy(f"The batches that led there cannot be left out: {faults}")

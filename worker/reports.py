@@ -13,7 +13,18 @@ from typing import Any
 from service.jobs.errors import StoreUnavailable
 from service.jobs.ports import Claim, FactLog, Report
 from service.spec.verdict import SpecWarning
-from worker.training.facts import EpochDone, Evaluated, Fact, LogLine, PhaseStarted, StepDone, Stopped, TrainingStarted, Warned
+from worker.training.facts import (
+    EpochDone,
+    Evaluated,
+    Fact,
+    HardwareChanged,
+    LogLine,
+    PhaseStarted,
+    StepDone,
+    Stopped,
+    TrainingStarted,
+    Warned,
+)
 
 REPORT_SECONDS = 0.5
 LINES_AT_ONCE = 500
@@ -70,6 +81,9 @@ class Reporter:
                 self._add(Report(warnings=[warning], events=[event("warning", fact.detail, warning.model_dump())]), line=fact.detail)
             case Stopped():
                 self._add(Report(progress=self._at(fact.epoch, fact.step)), line=f"stopped after step {fact.step}")
+            case HardwareChanged():
+                told = event("inexact", fact.detail, {"reason": "hardware_changed"})
+                self._add(Report(inexact="hardware_changed", events=[told]), line=fact.detail)
             case LogLine():
                 self.log(fact.text)
 

@@ -28,7 +28,7 @@ from worker.outcomes import Ending, failed, given_back
 from worker.preparing import Prepared, Sources, prepare
 from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
-from worker.training.facts import CheckpointWritten, Fact, Failed, Stopped, Succeeded, from_line
+from worker.training.facts import CheckpointWritten, Fact, Failed, PhaseStarted, Stopped, Succeeded, from_line
 from worker.uploads import Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
 
@@ -42,6 +42,8 @@ OUT_OF_TIME = failed(
     "The job ran for longer than resources.timeout_seconds.",
     hint="A retry goes on from its last checkpoint, with as much time again; or submit it with a larger resources.timeout_seconds.",
 )
+SLOW = 3
+"""Preparing and exporting may be silent for so many times as long as training and evaluating, which tell what they do."""
 MAX_LINE = 16 * 1024**2
 
 
@@ -84,6 +86,7 @@ class _Attempt:
         self.pausing = self.out_of_time = False
         self.reporter = Reporter(around.facts, claim)
         self.kills = KillCount()
+        self.patience = SLOW * around.stall_seconds
         self.storage = Storage(patience_seconds=around.storage_patience_seconds, abandon=self.over, tell=self._storage_says)
         self.uploader = Uploader(around.sources.artifacts, self.storage)
         self.uploads: queue.Queue[CheckpointWritten | None] = queue.Queue()
@@ -186,7 +189,7 @@ class _Attempt:
             try:
                 item = self.inbox.get(timeout=0.2)
             except queue.Empty:
-                self._check_time(deadline=deadline, heard=heard)
+                self._check_time(deadline=deadline, silent_until=heard + self.patience)
                 self.reporter.flush()
                 continue
             heard = time.monotonic()
@@ -207,14 +210,19 @@ class _Attempt:
                     self.reporter.say("warning", word)
                     raise Ending(self._ended_by(Failed(code=Reason.TRAINER_LOST, message=word)))
                 case fact:
-                    self.reporter.tell(fact)
-                    self.reporter.flush()
+                    self._pass_on(fact)
 
-    def _check_time(self, *, deadline: float, heard: float) -> None:
+    def _pass_on(self, fact: Fact) -> None:
+        if isinstance(fact, PhaseStarted):
+            self.patience = self.around.stall_seconds * (SLOW if fact.phase in ("preparing", "exporting") else 1)
+        self.reporter.tell(fact)
+        self.reporter.flush()
+
+    def _check_time(self, *, deadline: float, silent_until: float) -> None:
         now = time.monotonic()
         if now > deadline + LAST_CHECKPOINT_SECONDS:
             raise Ending(OUT_OF_TIME)
-        if now - heard > self.around.stall_seconds:
+        if now > silent_until:
             raise Ending(Outcome(kind="give_back", reason=Reason.STALLED))
 
     def _heed(self, word: Flags | CheckpointPointer | Exception) -> None:

@@ -9,11 +9,11 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 import torch
 
@@ -22,17 +22,19 @@ from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from service.spec.model import FromJob, frozen
 from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
-from worker.training.checkpoint import Snapshot, load_initial, restore, save_initial, snapshot, write
+from worker.training.checkpoint import Snapshot, hardware_changes, load_initial, restore, save_initial, snapshot, write
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
-from worker.training.evaluate import evaluate
+from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
 from worker.training.facts import (
     CheckpointWritten,
     EpochDone,
     Evaluated,
+    Evaluating,
     Fact,
     Failed,
+    HardwareChanged,
     LogLine,
     PhaseStarted,
     StepDone,
@@ -111,7 +113,14 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
     steps = steps_in_all(spec, len(run.splits.train))
     where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
-    inexact = job.get("inexact", [])
+    inexact = list(job.get("inexact", []))
+    if job["resume"] and (changed := hardware_changes(Path(job["resume"]["directory"]), run.device)):
+        tell(
+            HardwareChanged(
+                detail=f"The checkpoint was written elsewhere, so the weights may differ in their last bits: {'; '.join(changed)}."
+            )
+        )
+        inexact = [*dict.fromkeys([*inexact, "hardware_changed"])]
     if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
         detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
         tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
@@ -127,7 +136,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
         run.judged.load_state_dict(run.position.best_weights)
     groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
     batches = Batches(run.splits.test, spec, device=run.device).over(groups)
-    test = evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
+    test = _evaluated(evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics), tell=tell)
     tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
     export(run, test, directory / "artifacts", threads=torch.get_num_threads(), inexact=inexact)
@@ -216,6 +225,19 @@ def _trained(run: Run, save: Callable[[], None], *, tell: Callable[[Fact], None]
             save()
             return False
     return True
+
+
+def _evaluated(evaluation: Generator[Evaluating, None, Evaluation], *, tell: Callable[[Fact], None]) -> Evaluation:
+    """The result of an evaluation, which is told of while it runs."""
+    told = time.monotonic()
+    while True:
+        try:
+            fact = next(evaluation)
+        except StopIteration as end:
+            return cast("Evaluation", end.value)
+        if time.monotonic() - told >= REPORT_SECONDS:
+            told = time.monotonic()
+            tell(fact)
 
 
 class PeakMemory:

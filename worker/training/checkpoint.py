@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from service.killpoints import KillPoint, passing
+from worker.training.environment import changes, hardware
 from worker.training.epochs import place_of, samples_done
 from worker.training.loop import Run
 
@@ -28,6 +29,7 @@ class Snapshot:
     average: dict[str, torch.Tensor] | None
     best_weights: dict[str, torch.Tensor] | None
     state: dict[str, Any]
+    hardware: dict[str, Any]
 
 
 def snapshot(run: Run) -> Snapshot:
@@ -59,6 +61,7 @@ def snapshot(run: Run) -> Snapshot:
         average=average,
         best_weights=best,
         state=_copied(state),
+        hardware=hardware(run.device),
     )
 
 
@@ -74,7 +77,7 @@ def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     state = io.BytesIO()
     torch.save(taken.state, state)
     (folder / "state.pt").write_bytes(state.getbuffer())
-    (folder / "checkpoint.json").write_text(json.dumps({"epoch": taken.epoch, "step": taken.step, "torch": torch.__version__}))
+    (folder / "checkpoint.json").write_text(json.dumps({"epoch": taken.epoch, "step": taken.step, "hardware": taken.hardware}))
     return [described(path, folder) for path in sorted(folder.iterdir())]
 
 
@@ -124,7 +127,7 @@ def restore(run: Run, folder: Path) -> None:
         run.average.n_averaged.copy_(state["averaged"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
-    if state["batch_size"] != run.spec.dataloader.batch_size:
+    if state.get("batch_size", run.spec.dataloader.batch_size) != run.spec.dataloader.batch_size:
         run.position.batch, run.position.trimmed = place_of(run.spec, len(run.splits.train), run.position.epoch, state["samples_done"])
     best = folder / "best.safetensors"
     run.position.best_weights = load_file(best) if best.exists() else None
@@ -132,6 +135,12 @@ def restore(run: Run, folder: Path) -> None:
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state:
         torch.cuda.set_rng_state(state["cuda_rng"], run.device)
+
+
+def hardware_changes(folder: Path, device: torch.device) -> list[str]:
+    """What of the hardware and versions is not as it was where the checkpoint was written."""
+    head = json.loads((folder / "checkpoint.json").read_text())
+    return changes(head.get("hardware", {}), device)
 
 
 def _copied(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,22 @@ def environment(*, threads: int, device: torch.device) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "variables": {name: os.environ[name] for name in STEERING if name in os.environ},
     }
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What another attempt has to share for its weights to have the same bits, besides the spec."""
+    return {
+        "torch": torch.__version__,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+    }
+
+
+def changes(before: Mapping[str, Any], device: torch.device) -> list[str]:
+    """What of the hardware that is known from before is another here, as `torch was 2.10, is 2.11`."""
+    here = hardware(device)
+    return [f"{name} was {was}, is {here[name]}" for name, was in before.items() if name in here and here[name] != was]
 
 
 def _cpu_model() -> str:

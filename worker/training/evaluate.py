@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from service.spec.dataset import Dataset
 from worker.training.data import Batch
+from worker.training.facts import Evaluating
 from worker.training.textbook import targets_for
 
 _BY_SAMPLE = ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence")
@@ -38,16 +39,19 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module, loss_fn: nn.Module, batches: Iterable[Batch], *, dataset: Dataset, metrics: Mapping[str, Any] | None = None
-) -> Evaluation:
-    """Predictions against labels over all batches. Leaves the model in eval mode and draws nothing from any generator."""
+) -> Generator[Evaluating, None, Evaluation]:
+    """Predictions against labels over all batches. Leaves the model in eval mode and draws nothing from any generator.
+
+    Yields after each batch; the result is what it returns.
+    """
     model.eval()
     device = next(model.parameters(), torch.empty(0)).device
     classes = dataset.facts.num_classes
     total = torch.zeros((), dtype=torch.float64, device=device)
     confusion = None
     samples = 0
-    with torch.inference_mode():
-        for inputs, labels in batches:
+    for done, (inputs, labels) in enumerate(batches, 1):
+        with torch.inference_mode():
             outputs = model(inputs)
             targets = targets_for(dataset.target, inputs, labels, classes)
             total += summed(loss_fn(outputs, targets), len(labels), loss_fn)
@@ -56,7 +60,8 @@ def evaluate(
                 confusion = counts if confusion is None else confusion + counts
             for metric in (metrics or {}).values():
                 metric.to(device).update(*observed(type(metric).__name__, outputs, labels, targets, by_class=dataset.is_classification))
-            samples += len(labels)
+        samples += len(labels)
+        yield Evaluating(batches=done)
     return Evaluation(
         loss=total.item() / samples,
         accuracy=None if confusion is None else confusion.diagonal().sum().item() / samples,

@@ -76,6 +76,20 @@ class Warned:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HardwareChanged:
+    """The attempt goes on from a checkpoint that was written elsewhere: on another processor, or with another torch."""
+
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluating:
+    """So many batches of an evaluation are done. Sent a few times a second at most, so that a long one is not taken for a stall."""
+
+    batches: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogLine:
     """A line for the job's log."""
 
@@ -111,7 +125,19 @@ class Failed:
 
 
 Fact = (
-    PhaseStarted | TrainingStarted | StepDone | EpochDone | CheckpointWritten | Evaluated | Warned | LogLine | Succeeded | Stopped | Failed
+    PhaseStarted
+    | TrainingStarted
+    | StepDone
+    | EpochDone
+    | CheckpointWritten
+    | Evaluating
+    | Evaluated
+    | Warned
+    | HardwareChanged
+    | LogLine
+    | Succeeded
+    | Stopped
+    | Failed
 )
 
 _BY_NAME: dict[str, type[Any]] = {kind.__name__: kind for kind in Fact.__args__}

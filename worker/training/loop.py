@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from service.spec.job import JobSpec
 from worker.training.data import Batches, EpochOrder, Splits, grouped
 from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers
 from worker.training.evaluate import evaluate, summed
-from worker.training.facts import EpochDone, StepDone
+from worker.training.facts import EpochDone, Evaluating, StepDone
 from worker.training.textbook import targets_for
 
 
@@ -83,16 +83,16 @@ class Run:
         return "step" if self.spec.lr_scheduler.arguments().get("interval") == "step" else "epoch"
 
 
-def train(run: Run) -> Iterator[StepDone | EpochDone]:
+def train(run: Run) -> Iterator[StepDone | Evaluating | EpochDone]:
     """Train to the last epoch or early stop.
 
-    Yields StepDone after every optimizer step (a safe place to save `run.position`) and EpochDone after every epoch's validation.
+    Yields StepDone after every optimizer step, Evaluating while validating, EpochDone after it: each a safe place to save `run.position`.
     Raises NanLoss at the end of an epoch with a loss that is not finite; `raise_for_nan` tells sooner.
     """
     run.position.loss_sum, run.position.correct = run.position.loss_sum.to(run.device), run.position.correct.to(run.device)
     while run.position.epoch < run.spec.epochs and not _stopped_early(run):
         yield from _steps(run)
-        yield _end_epoch(run)
+        yield (yield from _end_epoch(run))
 
 
 def raise_for_nan(run: Run, *, weights: bool = False) -> None:
@@ -158,7 +158,7 @@ def _steps(run: Run) -> Iterator[StepDone]:
     run.order.end()
 
 
-def _end_epoch(run: Run) -> EpochDone:
+def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
     position, spec = run.position, run.spec
     raise_for_nan(run)
     samples, seconds = max(1, position.samples), max(position.seconds, 1e-9)
@@ -168,7 +168,8 @@ def _end_epoch(run: Run) -> EpochDone:
     if len(run.splits.validation):
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
-        metrics |= evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics).scalars("val")
+        validated = yield from evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
+        metrics |= validated.scalars("val")
     metrics["lr"] = float(run.optimizer.param_groups[0]["lr"])
     _step_schedule(run, metrics)
     position.epoch, position.batch = position.epoch + 1, 0

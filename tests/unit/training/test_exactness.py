@@ -13,7 +13,7 @@ from tests.checking import resolved
 from worker.trainer import prepare
 from worker.training.checkpoint import restore, snapshot, write
 from worker.training.data import Batches, EpochOrder, grouped, split_indices
-from worker.training.facts import StepDone
+from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import NanLoss, Run, train
 
 LAYERS = [
@@ -104,7 +104,7 @@ def test_a_resumed_training_ends_with_equal_bits(stop_at: int, tmp_path: Path):
     """Stopped inside an epoch, at its last step and after it; Dropout, BatchNorm and the best epoch's weights included."""
     spec = spec_of()
     whole = run_of(spec)
-    facts = [fact for fact in train(whole) if not isinstance(fact, StepDone)]
+    facts = [fact for fact in train(whole) if isinstance(fact, EpochDone)]
     broken = run_of(spec)
     steps = (fact for fact in train(broken) if isinstance(fact, StepDone))
     next(fact for fact in steps if fact.step == stop_at)
@@ -112,7 +112,7 @@ def test_a_resumed_training_ends_with_equal_bits(stop_at: int, tmp_path: Path):
 
     resumed = run_of(spec)
     restore(resumed, tmp_path / "checkpoint")
-    later = [fact for fact in train(resumed) if not isinstance(fact, StepDone)]
+    later = [fact for fact in train(resumed) if isinstance(fact, EpochDone)]
 
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
@@ -134,6 +134,6 @@ def test_early_stopping_stops():
         training={"early_stopping": {"monitor": "train_loss", "patience": 2, "min_delta": 10.0}},
     )
 
-    epochs = [fact.epoch for fact in train(run_of(spec)) if not isinstance(fact, StepDone)]
+    epochs = [fact.epoch for fact in train(run_of(spec)) if isinstance(fact, EpochDone)]
 
     assert epochs == [1, 2, 3]

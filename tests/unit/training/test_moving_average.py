@@ -9,9 +9,9 @@ from torch import nn
 
 from tests.checking import checked, resolved
 from tests.programs import program_weights
-from worker.trainer import prepare
+from worker.trainer import _evaluated, prepare
 from worker.training.evaluate import evaluate
-from worker.training.facts import EpochDone
+from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import train
 from worker.training.textbook import moving_average
 
@@ -35,7 +35,7 @@ def test_it_is_the_recursion_of_the_textbook():
     expected: dict[str, torch.Tensor] = {}
 
     for fact in train(run):
-        if isinstance(fact, EpochDone):
+        if not isinstance(fact, StepDone):
             continue
         for name, value in run.model.state_dict().items():
             now = value.detach().double()
@@ -54,7 +54,8 @@ def test_the_average_is_what_is_evaluated():
 
     split = run.splits.validation
     batch = [(split.images.float() / 255, split.labels)]
-    theirs, ours = (evaluate(model, nn.CrossEntropyLoss(), batch, dataset=run.spec.dataset).loss for model in (run.model, run.judged))
+    evaluations = (evaluate(model, nn.CrossEntropyLoss(), batch, dataset=run.spec.dataset) for model in (run.model, run.judged))
+    theirs, ours = (_evaluated(each, tell=print).loss for each in evaluations)
     assert abs(told - ours) < 1e-5 < abs(theirs - ours)
 
 

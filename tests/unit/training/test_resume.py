@@ -16,13 +16,13 @@ from tests.checking import resolved
 from tests.corpus.interrupted import INTERRUPTED
 from worker.trainer import prepare
 from worker.training.checkpoint import restore, snapshot, write
-from worker.training.facts import EpochDone, StepDone
+from worker.training.facts import EpochDone, Evaluating, StepDone
 from worker.training.loop import Run, train
 
 SEED = int(os.environ.get("TRAINYARD_RESUME_SEED", random.randrange(10**6)))
 
 
-Stop = tuple[type[StepDone | EpochDone], int]
+Stop = tuple[type[StepDone | Evaluating | EpochDone], int]
 
 
 def trained(spec: JobSpec, stops: Sequence[Stop], folder: Path, workers: Sequence[int] = ()) -> tuple[Run, list[dict[str, Any]]]:
@@ -37,12 +37,22 @@ def trained(spec: JobSpec, stops: Sequence[Stop], folder: Path, workers: Sequenc
         for fact in train(run):
             if isinstance(fact, EpochDone):
                 rows.append({"epoch": fact.epoch, "step": fact.step, **fact.metrics, "best": fact.best})
-            if (type(fact), fact.epoch if isinstance(fact, EpochDone) else fact.step) == stop:
+            if (type(fact), _number(fact)) == stop:
                 break
         checkpoint = folder / str(at)
         if stop is not None:
             write(snapshot(run), checkpoint)
     return run, rows
+
+
+def _number(fact: StepDone | Evaluating | EpochDone) -> int:
+    match fact:
+        case StepDone():
+            return fact.step
+        case Evaluating():
+            return fact.batches
+        case EpochDone():
+            return fact.epoch
 
 
 def digest(run: Run) -> str:
@@ -80,6 +90,17 @@ def test_stopped_at_every_epochs_end_the_training_ends_with_equal_bits(name: str
     whole, rows = trained(spec, [], tmp_path)
 
     again, rows_again = trained(spec, [(EpochDone, row["epoch"]) for row in rows], tmp_path)
+
+    assert digest(again) == digest(whole)
+    assert rows_again == rows
+
+
+def test_stopped_inside_a_validation_the_training_ends_with_equal_bits(tmp_path: Path):
+    """After the last step of an epoch, with a part of the validation split seen: it is seen again, from its start."""
+    spec = resolved(INTERRUPTED["accumulation-average-onecycle"] | {"dataloader": {"batch_size": 7, "eval_batch_size": 10}})
+    whole, rows = trained(spec, [], tmp_path)
+
+    again, rows_again = trained(spec, [(Evaluating, 2), (Evaluating, 1), (StepDone, 40), (Evaluating, 3)], tmp_path)
 
     assert digest(again) == digest(whole)
     assert rows_again == rows

@@ -139,6 +139,14 @@ def test_batches_that_led_to_no_number_join_those_left_out():
     assert report.inexact is None
 
 
+def test_what_custom_code_may_say_is_checked():
+    """Its process can say anything: what names no batches leaves nothing out."""
+    outcome, report = after_nan(replace(NAN, skip_batches=["x", [1, 0], {}]), {})
+
+    assert (outcome.kind, report) == ("failed", None)
+    assert "/training/skip_batches/0" in outcome.error.message
+
+
 @pytest.mark.parametrize(
     ("skip", "job", "word"),
     [([], {}, "nan"), ([[1, 0], [1, 1]], {"max_retries": 0}, "max_retries"), ([[0, n] for n in range(4)], {}, "all of them")],
