@@ -251,6 +251,23 @@ def test_a_retry_that_ended_needs_nothing(stores: Stores, new_job: NewJob) -> No
         stores.jobs.find("default", source.id)
 
 
+def test_a_retry_whose_borrowed_checkpoint_is_gone_starts_anew(stores: Stores, new_job: NewJob) -> None:
+    """A retry that never had one of its own ended, and the job that it borrowed from was deleted: nothing points into that folder."""
+    source = ended(stores, new_job(), step=7)
+    first = stores.jobs.submit(retry_of(source, new_job()), idempotency=None).job
+    stores.requests.cancel("default", first.id)
+    stores.requests.delete("default", source.id)
+
+    rows = [{"epoch": 1, "step": 5, "train_loss": 0.25}]
+    second = stores.jobs.submit(retry_of(first, new_job()), idempotency=None, rows=rows).job
+
+    assert (second.checkpoints, stores.facts.metrics("default", second.id)) == ((), [])
+    claim = claimed(stores)
+    assert claim.token > source.token
+    stores.facts.report(claim, Report(row={"epoch": 0, "step": 1, "train_loss": 1.0}))
+    assert len(stores.facts.metrics("default", second.id) or ()) == 1
+
+
 def test_a_deleted_job_is_gone_at_once(stores: Stores, new_job: NewJob) -> None:
     """From the record, the list and the tail; a live one is refused."""
     live = submitted(stores, new_job())

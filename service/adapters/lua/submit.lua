@@ -1,7 +1,7 @@
 #!lua
 -- SUBMIT: store a job and put it in the pending order. Refused when Redis is nearly full: no allow-oom here.
 --   reads   ty:idempotency:{project}:{key}
---   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:spec:{sha256}, ty:jobs:{project}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
+--   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:job:{home}:borrowers, ty:spec:{sha256}, ty:jobs:{project}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
 --   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, metric rows (JSON list of JSON texts),
 --           then digest and blob of each spec
 --   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"replayed" | "submitted", job}
@@ -20,7 +20,7 @@ if ARGV[6] ~= '' then
   redis.call('SET', idempotency, id .. '|' .. ARGV[7], 'EX', 86400)
 end
 
-local record = cjson.decode(ARGV[4])
+local record, rows = cjson.decode(ARGV[4]), ARGV[8]
 local source = record.retry_of
 if source ~= '' then
   if redis.call('EXISTS', job_key(source)) == 0 then return { 'gone', source } end
@@ -28,10 +28,15 @@ if source ~= '' then
   local live = again ~= '' and field(again, 'state') ~= '' and not TERMINAL[field(again, 'state')]
   if live then return { 'replayed', read(again) } end
   redis.call('HSET', job_key(source), 'retried_as', id)
+  if record.borrowed_from ~= '' and redis.call('EXISTS', job_key(record.borrowed_from)) == 0 then
+    -- a retry of a retry: the job whose checkpoint both would start from was deleted, and the checkpoint with it
+    record.checkpoints, record.borrowed_from, rows = '', '', '[]'
+    for _, name in ipairs({ 'checkpoint_token', 'checkpoint_step', 'row_epoch', 'row_step' }) do record[name] = '-1' end
+  end
   if record.borrowed_from ~= '' then redis.call('SADD', part_key(record.borrowed_from, 'borrowers'), id) end
 end
 
-store(id, project, record, ARGV[5], ARGV[8], 9)
+store(id, project, record, ARGV[5], rows, 9)
 redis.call('HSET', job_key(id), 'submitted', whole(now))
 enqueue(id)
 move(id, now, 'queued', '', record.reason)

@@ -43,6 +43,8 @@ class MemoryJobs:
                 if again and not again.is_terminal:
                     return Submitted(job=again, replayed=True)
                 shelf.retried_as[job.retry_of] = job.id
+                if job.borrowed_from and job.borrowed_from not in shelf.jobs:  # deleted, and the checkpoint with it
+                    job, rows = job.model_copy(update={"checkpoints": ()}), ()
             tail = shelf.tails[job.id]
             tail.rows.extend(finite(row) for row in rows)
             tail.last_row = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (-1, -1)
