@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import queue
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -203,7 +204,7 @@ class _Attempt:
                 case Failed():
                     raise Ending(self._ended_by(item))
                 case CheckpointWritten():
-                    self.uploads.put(item)
+                    self._queue_upload(item)
                 case None:
                     status = trainer.wait(EXIT_SECONDS)
                     word = f"the trainer process ended without a word (exit status {status})"
@@ -211,6 +212,19 @@ class _Attempt:
                     raise Ending(self._ended_by(Failed(code=Reason.TRAINER_LOST, message=word)))
                 case fact:
                     self._pass_on(fact)
+
+    def _queue_upload(self, written: CheckpointWritten) -> None:
+        """The newest wins: while storage is away or slow, no more wait on this disk than are kept in the end."""
+        while self.uploads.qsize() >= self._keep_last:
+            with contextlib.suppress(queue.Empty):
+                overtaken = self.uploads.get_nowait()
+                if overtaken is not None:
+                    shutil.rmtree(overtaken.directory)
+        self.uploads.put(written)
+
+    @property
+    def _keep_last(self) -> int:
+        return int(self.spec["checkpoint"]["keep_last"])
 
     def _pass_on(self, fact: Fact) -> None:
         if isinstance(fact, PhaseStarted):
@@ -268,13 +282,12 @@ class _Attempt:
                 self.inbox.put(flags)
 
     def _upload_checkpoints(self) -> None:
-        keep = (self.claim.job.resolved_spec or {}).get("checkpoint", {}).get("keep_last", 2)
         try:
             while (written := self.uploads.get()) is not None:
                 passing(KillPoint.CHECKPOINT_TOLD)
                 pointer = self.uploader.checkpoint(self.claim, written)
                 passing(KillPoint.CHECKPOINT_MANIFEST_PUT)
-                dropped = self._commit(pointer, keep=keep)
+                dropped = self._commit(pointer, keep=self._keep_last)
                 passing(KillPoint.CHECKPOINT_COMMITTED)
                 self.inbox.put(pointer)
                 if dropped:

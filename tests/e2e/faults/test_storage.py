@@ -26,10 +26,13 @@ def test_storage_that_is_away_is_waited_for(house: House, quick: dict[str, Any])
 
     house.s3.kill()
     said = house.until_event(job, "storage")
+    until(lambda: house.client.get(job)["phase"] == "exporting", seconds=90)  # trained to the end
+    waiting = list((house.folder / "work" / "attempts").rglob("checkpoints/*"))
     house.s3.start()
     ended = house.client.wait(job, timeout=120)
 
     assert "does not answer" in said["message"]
+    assert len(waiting) <= 3  # the one being uploaded, and keep_last
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
     assert any("is back" in event["message"] for event in house.client.past_events(job) if event["type"] == "storage")
     assert epochs(house, job) == list(range(1, 61))
