@@ -47,14 +47,20 @@ def ended(stack: Stack, job_id: str, folder: Path) -> tuple[dict, str, list[dict
 
 
 def kill_at(stack: Stack, job_id: str, step: int) -> None:
-    """Kill the trainer as soon as it has written a checkpoint of this step or a later one."""
-    written = lambda: max((int(each.name) for each in stack.folder.glob(f"work/attempts/{job_id}-*/checkpoints/*")), default=0)  # noqa: E731  # a name
+    """Kill the trainer as soon as it has written a checkpoint of this step or a later one; a job that is faster than that is left alone."""
     deadline, pause = monotonic() + 60, Event()
-    while written() < step:
+    while written(stack, job_id) < step:
         assert monotonic() < deadline, "the step was never reached"
         pause.wait(0.002)
-    [trainer] = [pid for zygote in children(stack.workers[0].pid) for pid in children(zygote)]
-    os.kill(trainer, signal.SIGKILL)
+        if not written(stack, job_id) and stack.client.get(job_id)["state"] == "succeeded":
+            return
+    for trainer in [pid for zygote in children(stack.workers[0].pid) for pid in children(zygote)]:
+        os.kill(trainer, signal.SIGKILL)
+
+
+def written(stack: Stack, job_id: str) -> int:
+    """The newest step of which a checkpoint lies in the attempt's folder."""
+    return max((int(each.name) for each in stack.folder.glob(f"work/attempts/{job_id}-*/checkpoints/*")), default=0)
 
 
 @pytest.mark.timeout(1200)
@@ -63,18 +69,21 @@ def test_a_killed_training_ends_with_equal_bits(worked: Stack, name: str, tmp_pa
     """Kill -9 of the trainer at a random step: another attempt, equal tensors, and the same rows of metrics, none missing, none twice."""
     print(f"TRAINYARD_RESUME_SEED={SEED}, {name}")
     spec = INTERRUPTED[name] | {"checkpoint": INTERRUPTED[name].get("checkpoint", {}) | {"every_n_steps": 3}}
+    spec |= {"dataset": spec["dataset"] | {"limit": 720}}
     undisturbed, expected, rows = ended(worked, worked.client.submit(spec)["id"], tmp_path)
-    rng, resumed, equal = random.Random(f"{SEED} {name}"), 0, 0
+    rng, killed, resumed, equal = random.Random(f"{SEED} {name}"), 0, 0, 0
 
-    for at in range(KILLS):
-        step = rng.randrange(1, int(undisturbed["progress"]["step"] * 0.7))
+    for at in range(2 * KILLS):
         job_id = worked.client.submit(spec | {"name": f"{name}-{at}"})["id"]
-        kill_at(worked, job_id, step)
+        kill_at(worked, job_id, rng.randrange(1, int(undisturbed["progress"]["step"] * 0.6)))
         job, found, rows_again = ended(worked, job_id, tmp_path)
-        assert (job["attempt"], job["retries"]) == (2, 1)
         assert rows_again == rows
+        if job["attempt"] == 1:
+            continue  # the kill came too late
+        killed, equal = killed + 1, equal + (found == expected)
         resumed += "resuming after step" in worked.client.logs(job_id)
-        equal += found == expected
+        if killed == KILLS:
+            break
 
-    print(f"{name}: {equal} of {KILLS} equal, {resumed} from a checkpoint")
-    assert equal == KILLS
+    print(f"{name}: {equal} of {killed} equal, {resumed} from a checkpoint")
+    assert (killed, equal) == (KILLS, KILLS)

@@ -63,7 +63,7 @@ def test_whole_numbers_are_copied():
     """Averaged and rounded down, a table of indices, such as Swin's, would name the wrong ones."""
     model = nn.Linear(2, 2)
     model.register_buffer("table", torch.arange(100))
-    average = moving_average(model, 0.999)
+    average = moving_average(model, 0.9999)
 
     for _ in range(5):
         average.update_parameters(model)

@@ -110,3 +110,19 @@ def test_gone_back_from_it_is_the_training_without_those_batches(accumulate: int
     weights.append(program_weights(spec, tmp_path))
     for name, tensor in weights[0].items():
         assert all(torch.equal(tensor, other[name]) for other in weights[1:]), name
+
+
+def test_weights_that_overflow_are_in_no_checkpoint(tmp_path: Path):
+    """The first loss is a number still; the step after it leaves weights that are none. Nothing is written of them, and the step is named."""
+    changes = {
+        "loss": {"type": "CrossEntropyLoss", "reduction": "sum"},
+        "optimizer": {"type": "SGD", "lr": 3e38},
+        "dataloader": {"batch_size": 50},
+        "checkpoint": {"every_n_steps": 1},
+    }
+
+    written, failed = attempt(resolved(body(LATE, nan_loss="roll_back") | changes), tmp_path)
+
+    assert written == []
+    assert failed.message == "The weights are no numbers at step 1 (batch 1 of epoch 1)."
+    assert failed.skip_batches == [[0, 0]]
