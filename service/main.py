@@ -28,7 +28,7 @@ from service.startup import NotReady, await_parts
 from service.use_cases import Services
 
 STORE_SECONDS = 1.0
-"""How long a request waits for Redis, three times at most, before it is answered with 503."""
+"""How long a request waits for Redis before it is answered with 503."""
 
 
 @dataclass(frozen=True)

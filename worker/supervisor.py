@@ -35,6 +35,13 @@ from worker.zygote import Trainer, ZygoteGone
 T = TypeVar("T")
 FLAG_SECONDS = 1.0
 EXIT_SECONDS = 10.0
+LAST_CHECKPOINT_SECONDS = 30.0
+"""How long a trainer that is out of time may take to write a checkpoint of its last step."""
+OUT_OF_TIME = failed(
+    Reason.TIMED_OUT,
+    "The job ran for longer than resources.timeout_seconds.",
+    hint="A retry goes on from its last checkpoint, with as much time again; or submit it with a larger resources.timeout_seconds.",
+)
 MAX_LINE = 16 * 1024**2
 
 
@@ -74,7 +81,7 @@ class _Attempt:
         self.claim, self.around, self.folder = claim, around, folder
         self.inbox: queue.Queue[Fact | Flags | CheckpointPointer | Exception | None] = queue.Queue()
         self.over = threading.Event()
-        self.pausing = False
+        self.pausing = self.out_of_time = False
         self.reporter = Reporter(around.facts, claim)
         self.kills = KillCount()
         self.storage = Storage(patience_seconds=around.storage_patience_seconds, abandon=self.over, tell=self._storage_says)
@@ -113,6 +120,8 @@ class _Attempt:
                 return self._ended_by(ended)
             if isinstance(ended, Stopped):
                 self.reporter.tell(ended)
+                if self.out_of_time:
+                    return OUT_OF_TIME
                 return Outcome(kind="give_back", reason=Reason.PAUSED if self.pausing else Reason.DRAINED, counts=False)
             self._take_home(Path(ended.directory))
             return Outcome(kind="succeeded")
@@ -171,7 +180,8 @@ class _Attempt:
         deadline = time.monotonic() + job.spec.get("resources", {}).get("timeout_seconds", 86_400) - _seconds_run(job)
         heard = time.monotonic()
         while True:
-            if self.pausing or self.around.draining.is_set():
+            self.out_of_time = time.monotonic() > deadline
+            if self.pausing or self.out_of_time or self.around.draining.is_set():
                 trainer.send({"command": "stop"})  # said again is harmless
             try:
                 item = self.inbox.get(timeout=0.2)
@@ -202,8 +212,8 @@ class _Attempt:
 
     def _check_time(self, *, deadline: float, heard: float) -> None:
         now = time.monotonic()
-        if now > deadline:
-            raise Ending(failed(Reason.TIMED_OUT, "The job ran for longer than resources.timeout_seconds."))
+        if now > deadline + LAST_CHECKPOINT_SECONDS:
+            raise Ending(OUT_OF_TIME)
         if now - heard > self.around.stall_seconds:
             raise Ending(Outcome(kind="give_back", reason=Reason.STALLED))
 

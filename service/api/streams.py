@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
 from service.jobs.ports import Changes
 from service.jobs.state import TERMINAL
@@ -34,17 +35,27 @@ async def event_stream(job: Job, *, after: int, services: Services, changes: Cha
     """The job's events as server-sent events, from after `after` to the terminal one."""
     with changes.watch(job.id) as watch:
         while True:
-            found = await run_in_threadpool(events, job, after=after, limit=500, services=services)
+            try:
+                found = await run_in_threadpool(events, job, after=after, limit=500, services=services)
+            except JobNotFound:
+                return  # deleted
             for event in found:
                 after = event["id"]
                 yield f"id: {after}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
                 if event["type"] == "state" and event["data"]["state"] in TERMINAL:
                     return
             if not found:
-                if (await run_in_threadpool(services.jobs.find, job.project, job.id)).is_terminal:
+                if await run_in_threadpool(_is_over, job, services):
                     return  # resumed after the last event
                 if not await watch.wait(KEEP_ALIVE_SECONDS):
                     yield ": still here\n\n"
+
+
+def _is_over(job: Job, services: Services) -> bool:
+    try:
+        return services.jobs.find(job.project, job.id).is_terminal
+    except JobNotFound:
+        return True
 
 
 class _Pipe:

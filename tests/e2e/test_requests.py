@@ -132,3 +132,19 @@ def test_a_drained_workers_job_starts_elsewhere_at_once(stack: Stack, long: dict
     assert took < 10  # five on a machine that is not shared; the figure stands in the note
     assert drained["state"] == "queued"
     stack.client.cancel(job)
+
+
+def test_a_job_out_of_time_keeps_its_last_step(stack: Stack, long: dict):
+    """It fails with the reason and the cure, after a checkpoint of the step that it had reached; a retry goes on from that step."""
+    stack.start_worker()
+    spec = long | {"resources": {"timeout_seconds": 3}}
+    job = stack.client.wait(stack.client.submit(spec)["id"], timeout=60)
+
+    again = stack.client.retry(job["id"])["id"]
+    stack.until_event(again, "epoch")
+
+    assert (job["state"], job["reason"]) == ("failed", "timed_out")
+    assert "retry" in job["error"]["hint"]
+    assert job["progress"]["step"] > 0
+    assert f"resuming after step {job['progress']['step']}" in stack.client.logs(again)
+    stack.client.cancel(again)

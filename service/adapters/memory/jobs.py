@@ -128,6 +128,7 @@ class MemoryRequests:
                 if other.borrowed_from == job_id and not other.is_terminal:
                     raise StillNeeded(job_id, by=other.id)
             shelf.due["garbage"].pop((project, job_id), None)
+            shelf.passes.pop(("garbage", project, job_id), None)
             shelf.litter("deleted", project, job_id)
             for kept in (shelf.jobs, shelf.submitted, shelf.unsaved, shelf.marked):
                 kept.pop(job_id, None)

@@ -15,7 +15,7 @@ from service.client import cli, patience, sdk
 
 JOB: dict[str, Any] = {
     "id": "job_1", "name": "first", "state": "succeeded", "reason": None, "error": None, "metrics": {"test_accuracy": 0.9625},
-    "progress": {"epoch": 2}, "spec": {"epochs": 2}, "warnings": [],
+    "progress": {"epoch": 2}, "spec": {"epochs": 2}, "warnings": [], "retry_of": None,
 }  # fmt: skip
 EVENTS = [
     {"id": 1, "type": "state", "at": "T", "message": "", "data": {"state": "running", "phase": "training"}},
@@ -78,7 +78,16 @@ def test_waiting_too_long_has_a_code_of_its_own(trainyard: Trainyard, capsys: py
 
 @pytest.mark.parametrize(
     "command",
-    [("get", "x"), ("wait", "x"), ("events", "x"), ("logs", "x"), ("metrics", "x"), ("cancel", "x"), ("artifacts", "x"), ("download", "x")],
+    [
+        ("get", "x"),
+        ("wait", "x"),
+        ("events", "x"),
+        ("logs", "x"),
+        ("metrics", "x"),
+        ("artifacts", "x"),
+        ("download", "x"),
+        *((each, "x") for each in ("cancel", "pause", "resume", "retry", "rm")),
+    ],
 )
 def test_an_unknown_job_exits_4(trainyard: Trainyard, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
     """Every command on a job that does not exist exits 4 with one line on stderr."""
@@ -209,7 +218,7 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(
     [
         (("get", "job_1"), JOB),
         (("wait", "job_1"), JOB),
-        (("cancel", "job_1"), JOB),
+        *(((each, "job_1"), JOB) for each in ("cancel", "pause", "resume", "retry")),
         (("ls",), {"data": [JOB], "next_cursor": None}),
     ],
 )
@@ -219,6 +228,32 @@ def test_json_is_the_answer_itself(
     """With --json, stdout is one JSON document: what the service said."""
     assert trainyard(*command, "--json", answer=lambda _: httpx2.Response(200, json=answered)) == 0
     assert json.loads(capsys.readouterr().out) == answered
+
+
+@pytest.mark.parametrize(
+    ("command", "asked", "answer", "said"),
+    [
+        ("cancel", "POST /v1/jobs/job_1/cancel", {"state": "running"}, "job_1 running, stopping"),
+        ("pause", "POST /v1/jobs/job_1/pause", {"state": "running"}, "job_1 running, pausing"),
+        ("pause", "POST /v1/jobs/job_1/pause", {"state": "paused"}, "job_1 paused"),
+        ("resume", "POST /v1/jobs/job_1/resume", {"state": "queued"}, "job_1 queued"),
+        ("retry", "POST /v1/jobs/job_1/retry", {"id": "job_2", "state": "queued", "retry_of": "job_1"}, "job_2 queued, a retry of job_1"),
+        ("rm", "DELETE /v1/jobs/job_1", None, "job_1 removed"),
+    ],
+)
+def test_asking_says_what_came_of_it(
+    trainyard: Trainyard, capsys: pytest.CaptureFixture[str], command: str, asked: str, answer: dict[str, Any] | None, said: str
+) -> None:
+    """Each of these commands is one request, and one line."""
+    requests = []
+
+    def answered(request: httpx2.Request) -> httpx2.Response:
+        requests.append(f"{request.method} {request.url.path}")
+        return httpx2.Response(204) if answer is None else httpx2.Response(202, json=JOB | answer)
+
+    assert trainyard(command, "job_1", answer=answered) == 0
+    assert requests == [asked]
+    assert capsys.readouterr().out.strip() == said
 
 
 @pytest.mark.parametrize("command", ["metrics", "artifacts"])
