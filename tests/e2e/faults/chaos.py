@@ -120,13 +120,15 @@ def _through(storm: Storm, house: House, plan: Plan) -> dict[str, str]:
     """Submit while the storm lasts; the ids that were accepted, and of which spec each is."""
     chance, pause = random.Random(plan.seed + 1), threading.Event()
     names = [chance.choice(sorted(specs())) for _ in range(plan.jobs)]
-    end, strike_at, gap = time.monotonic() + plan.seconds, 0.0, 0.7 * plan.seconds / plan.jobs
+    end, strike_at, gap = time.monotonic() + plan.seconds, 0.0, plan.seconds / plan.jobs
     with ThreadPoolExecutor(1) as pool:
-        submitted = [pool.submit(_submitted, house, name, f"{plan.seed}-{number}", gap) for number, name in enumerate(names)]
+        # the first half at once: there is always something to interrupt
+        gaps = [0.0 if 2 * number < plan.jobs else gap for number in range(plan.jobs)]
+        submitted = [pool.submit(_submitted, house, name, f"{plan.seed}-{number}", gaps[number]) for number, name in enumerate(names)]
         while time.monotonic() < end:
             if time.monotonic() > strike_at:
                 storm.strike()
-                strike_at = time.monotonic() + chance.uniform(0.2, 2.0)
+                strike_at = time.monotonic() + chance.uniform(0.3, 3.0)
             storm.tend()
             pause.wait(TICK_SECONDS)
         storm.calm()
@@ -158,7 +160,7 @@ def _at_rest(house: House, storm: Storm, accepted: Mapping[str, str], plan: Plan
         storm.tend()  # what died in the last moment, and what drained
         live = [id for id in live if house.redis.hget(f"ty:job:{id}", "state") not in ("succeeded", "failed", "cancelled")]
         pause.wait(TICK_SECONDS)
-    until(lambda: not house.redis.zcard("ty:unsaved"), seconds=30)
+    until(lambda: not house.redis.zcard("ty:unsaved") and not house.redis.zcount("ty:garbage", 0, 1000 * time.time()), seconds=60)
     return [f"{id}: not ended {plan.patience:.0f} s after the last fault" for id in live]
 
 

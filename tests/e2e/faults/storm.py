@@ -55,7 +55,8 @@ class Storm:
         self._ends.append((time.monotonic() + seconds, end))
 
     def _worker(self) -> str:
-        worker = self._chance.choice([*self._house.workers.values()])
+        workers = [*self._house.workers.values()]
+        worker = self._chance.choice([each for each in workers if each.trainers] or workers)  # who works has more to lose
         fault = self._chance.choice(["parent", "trainer", "zygote", "tree", "stop parent", "stop trainer", "drain"])
         match fault:
             case "parent":
@@ -76,7 +77,7 @@ class Storm:
 
     def _stop(self, pids: list[int]) -> None:
         _send(pids, signal.SIGSTOP)
-        self._later(self._chance.uniform(0.5, 2.5) * self._lease, lambda: _send(pids, signal.SIGCONT))
+        self._later(self._chance.uniform(1.0, 2.0) * self._lease, lambda: _send(pids, signal.SIGCONT))
 
     def _service(self) -> str:
         part: Part = self._chance.choice([self._house.api, self._house.valkey, self._house.s3])

@@ -23,6 +23,7 @@ def test_no_job_is_lost_doubled_or_trained_otherwise(tmp_path: Path):
     print(verdict)
     assert verdict.faults == []
     assert sum(verdict.strikes.values()) >= 15
+    assert verdict.attempts > verdict.jobs
 
 
 @pytest.mark.skipif(os.environ.get("TRAINYARD_LONG_TESTS") != "1", reason="ten minutes; set TRAINYARD_LONG_TESTS=1")
