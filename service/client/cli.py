@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -219,28 +219,19 @@ def metrics(job_id: JobId, csv: bool = False, as_json: JsonFlag = False) -> None
 @app.command()
 def cancel(job_ids: list[str], as_json: JsonFlag = False) -> None:
     """Stop jobs."""
-    with Client() as client:
-        for job_id in job_ids:
-            job = client.cancel(job_id)
-            _show(job, as_json=as_json, text=f"{job['id']} {job['state']}" + ("" if job["state"] == "cancelled" else ", stopping"))
+    _asked(lambda client, job_id: client.cancel(job_id), job_ids, as_json=as_json, until="cancelled", meanwhile=", stopping")
 
 
 @app.command()
 def pause(job_ids: list[str], as_json: JsonFlag = False) -> None:
     """Set jobs aside; running ones write a checkpoint first and free their workers."""
-    with Client() as client:
-        for job_id in job_ids:
-            job = client.pause(job_id)
-            _show(job, as_json=as_json, text=f"{job['id']} {job['state']}" + ("" if job["state"] == "paused" else ", pausing"))
+    _asked(lambda client, job_id: client.pause(job_id), job_ids, as_json=as_json, until="paused", meanwhile=", pausing")
 
 
 @app.command()
 def resume(job_ids: list[str], as_json: JsonFlag = False) -> None:
     """Let paused jobs go on where they were."""
-    with Client() as client:
-        for job_id in job_ids:
-            job = client.resume(job_id)
-            _show(job, as_json=as_json, text=f"{job['id']} {job['state']}")
+    _asked(lambda client, job_id: client.resume(job_id), job_ids, as_json=as_json, until="queued")
 
 
 @app.command()
@@ -378,6 +369,13 @@ def _index(node: Any, key: str, change: str) -> Any:
     if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
         return int(key)
     raise typer.BadParameter(f"{change!r}: there is no {key!r} to change in {type(node).__name__} {node!r:.60}")
+
+
+def _asked(ask: Callable[[Client, str], Job], job_ids: Sequence[str], *, as_json: bool, until: str, meanwhile: str = "") -> None:
+    with Client() as client:
+        for job_id in job_ids:
+            job = ask(client, job_id)
+            _show(job, as_json=as_json, text=f"{job['id']} {job['state']}" + ("" if job["state"] == until else meanwhile))
 
 
 def _ended(client: Client, job_ids: Sequence[str], timeout: float | None) -> list[Job]:
