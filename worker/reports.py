@@ -124,7 +124,7 @@ class Reporter:
 
     def _add(self, report: Report, *, line: str | None = None) -> None:
         with self._lock:
-            self._waiting.append(replace(report, logs=[*self._lines, *([line] if line else [])]))
+            self._waiting.append(replace(report, logs=[*self._lines, *report.logs, *([line] if line else [])]))
             self._lines = []
             self.flush(force=True)
 

@@ -193,10 +193,11 @@ class _Attempt:
                 self._check_time(deadline=deadline, silent_until=heard + self.patience)
                 self.reporter.flush()
                 continue
+            if isinstance(item, Flags | CheckpointPointer | Exception):
+                self._heed(item)  # our own threads' words are no sign of the trainer's life
+                continue
             heard = time.monotonic()
             match item:
-                case Flags() | CheckpointPointer() | Exception():
-                    self._heed(item)
                 case Succeeded() | Stopped():
                     return item
                 case Failed(skip_batches=[_, *_]):

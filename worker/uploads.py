@@ -127,13 +127,11 @@ def fetch_checkpoint(artifacts: ArtifactStore, job: Job, folder: Path) -> tuple[
 
 def fetch_weights(artifacts: ArtifactStore, job: Job, which: str, target: Path) -> None:
     """Another job's weights into a file: `best` is its model, or its best so far, `last` its last checkpoint's. Raises ArtifactNotFound."""
-    places = [f"{job.checkpoint.prefix}model.safetensors"] if job.checkpoint else []
+    # where weights are averaged, the average is the model
+    names = ("average", "model") if which == "last" else ("best", "average", "model")
+    saved = [f"{job.checkpoint.prefix}{name}.safetensors" for name in names] if job.checkpoint else []
     home = artifacts_prefix(job.project, job.id, job.token) + "model.safetensors"
-    if which == "best":
-        best = [f"{job.checkpoint.prefix}best.safetensors"] if job.checkpoint else []
-        places = [home, *best, *places]
-    else:
-        places = [*places, home]
+    places = [*saved, home] if which == "last" else [home, *saved]
     for at, key in enumerate(places, 1):
         try:
             with target.open("wb") as out:
