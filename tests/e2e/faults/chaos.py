@@ -188,8 +188,14 @@ def _remains(house: House, seen: Seen, *, allow_orphans: bool) -> list[str]:
     if not allow_orphans:
         found += [f"orphan {key}" for key in orphans(house, seen)]
         found += [f"upload {key}" for key in house.uploads()]
+    return found + [f"process {pid} has no parent of ours: {command}" for pid, command in _strays(house).items()]
+
+
+def _strays(house: House) -> dict[int, str]:
+    """Processes below no living part; listed first, so that one that starts meanwhile is not taken for one."""
+    living = house.processes()
     ours = {pid for part in (house.valkey, house.s3, house.api, *house.workers.values()) for pid in part.tree()}
-    return found + [f"process {pid} has no parent of ours: {command}" for pid, command in house.processes().items() if pid not in ours]
+    return {pid: command for pid, command in living.items() if pid not in ours and pid in house.processes()}
 
 
 def main() -> int:

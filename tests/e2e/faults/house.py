@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -208,14 +209,15 @@ def running_house(folder: Path, *, seed: int = 0, **settings: str) -> Iterator[H
 
 
 def _built(folder: Path, *, seed: int, settings: Mapping[str, str], stack: ExitStack) -> House:
-    for name in ("tmp", "valkey", "objects"):
+    for name in ("valkey", "objects"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     valkey_port, s3_port, api_port, secret = free_port(), free_port(), free_port(), secrets.token_hex(16)
     to_valkey = stack.enter_context(FaultProxy(valkey_port, seed=seed))
     to_s3 = stack.enter_context(FaultProxy(s3_port, http=True, seed=seed + 1))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("TRAINYARD_", "AWS_", "S3_", "REDIS_"))},
-        "TMPDIR": str(folder / "tmp"),
+        # marks every process of this house; short, for a DataLoader's sockets lie there, and a socket's path ends at 108 bytes
+        "TMPDIR": stack.enter_context(tempfile.TemporaryDirectory(prefix="ty-", dir="/tmp", ignore_cleanup_errors=True)),
         "REDIS_URL": f"redis://127.0.0.1:{to_valkey.port}/0",
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{to_s3.port}",
         "AWS_ACCESS_KEY_ID": "test",

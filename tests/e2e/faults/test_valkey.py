@@ -80,11 +80,11 @@ def _rings(house: House) -> int:
     return int(house.redis.info("commandstats").get("cmdstat_lpush", {}).get("calls", 0))
 
 
-def test_rings_too_many_change_nothing(house: House, quick: dict[str, Any], steady: dict[str, Any]):
+def test_rings_too_many_change_nothing(house: House, quick: dict[str, Any]):
     """Ten rings for one job, and ten more while it runs and a worker is idle: one claim."""
     bell = CeleryDoorbell(celery_app(f"redis://127.0.0.1:{house.to_valkey.target}/0"))
     bell.ring("cpu", times=10)
-    job = house.client.submit(steady)["id"]
+    job = house.client.submit(quick | {"epochs": 20_000, "checkpoint": {}})["id"]
     house.until_event(job, "epoch")
 
     bell.ring("cpu", times=10)
@@ -184,7 +184,7 @@ def test_a_valkey_that_hangs_holds_nobody_up_for_long(house: House, quick: dict[
 
     assert {answer.status_code for answer in answers} == {503}
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
-    assert took < 3
+    assert took < 5  # each waits one second; thirty take the API's threads some time
     assert house.run(quick)["state"] == "succeeded"
 
 
