@@ -5,13 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from service.jobs.errors import ArtifactNotFound, NotFinished
+from service.jobs.estimating import LOOKED_AHEAD, seconds_to_start
 from service.jobs.job import Job
 from service.jobs.layout import artifacts_prefix, events_key, logs_key, metrics_key
 from service.jobs.ports import ArtifactStore
+from service.jobs.state import JobState
 from service.use_cases.services import Services
+
+
+def estimated_start(job: Job, *, services: Services) -> datetime | None:
+    """When a waiting job will start, as far as all that runs and waits before it has an estimate; else None."""
+    if job.state is not JobState.QUEUED:
+        return None
+    ahead = services.jobs.ahead(job, limit=LOOKED_AHEAD)
+    if ahead is None:
+        return None
+    slots = sum(worker.slots for worker in services.workers.workers() if worker.device == job.device)
+    limited = min(slots, services.project_slots or slots)
+    seconds = seconds_to_start(slots=limited, running=ahead.running, before=ahead.waiting)
+    return None if seconds is None else services.now() + timedelta(seconds=seconds)
 
 
 def events(job: Job, *, after: int, limit: int, services: Services) -> Sequence[Mapping[str, Any]]:
