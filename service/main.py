@@ -85,6 +85,7 @@ def build(settings: ApiSettings) -> Api:
         preflight=preflight,
         workers=stores.workers,
         threads=settings.threads,
+        project_slots=settings.project_slots,
         ring=ringer.wake,
         now=lambda: datetime.now(tz=UTC),
     )

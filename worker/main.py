@@ -34,7 +34,7 @@ from worker.hearing import Deaf, Hearing
 from worker.preparing import Sources
 from worker.settings import WorkerSettings
 from worker.slots import Slots
-from worker.supervisor import Surroundings, supervise
+from worker.supervisor import FLAG_SECONDS, Surroundings, supervise
 from worker.tasks import register
 from worker.zygote import Trainer, Zygote, ZygoteGone
 
@@ -131,6 +131,7 @@ def _work(
         spawner=keeper,
         draining=draining,
         stall_seconds=settings.stall_seconds,
+        renew_seconds=min(FLAG_SECONDS, settings.lease_seconds / 3),
         storage_patience_seconds=settings.storage_patience_seconds,
     )
     beat = WorkerBeat(

@@ -68,6 +68,8 @@ class Surroundings:
     spawner: Spawner
     draining: threading.Event
     stall_seconds: float
+    renew_seconds: float = FLAG_SECONDS
+    """How often the lease is renewed and the user's flags are read."""
     storage_patience_seconds: float
 
 
@@ -270,8 +272,8 @@ class _Attempt:
         self.inbox.put(None)
 
     def _hold_lease(self) -> None:
-        """Renew and read the flags every second, whatever the trainer does; training goes on while the store is away."""
-        while not self.over.wait(FLAG_SECONDS):
+        """Renew and read the flags, whatever the trainer does; training goes on while the store is away."""
+        while not self.over.wait(self.around.renew_seconds):
             try:
                 flags = self.around.attempts.renew(self.claim)
             except Fenced as error:

@@ -17,8 +17,11 @@ RING_EXPIRES_SECONDS = 60
 """A ring that nobody heard for this long is stale: the sweeper rings again."""
 
 
-def celery_app(redis_url: str) -> Celery:
-    """The Celery application both sides share; connects at the first message. Why each setting: research on Celery 5.7, ADR 2."""
+def celery_app(redis_url: str, *, visibility_seconds: float = 3600) -> Celery:
+    """The Celery application both sides share; connects at the first message. Why each setting: research on Celery 5.7, ADR 2.
+
+    A message that nobody acknowledged for `visibility_seconds` is delivered again: never one of ours, which are acknowledged at once.
+    """
     app = Celery("trainyard", broker=redis_url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -37,7 +40,7 @@ def celery_app(redis_url: str) -> Celery:
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
         broker_transport_options={
-            "visibility_timeout": 3600,
+            "visibility_timeout": visibility_seconds,
             "socket_keepalive": True,
             "health_check_interval": 25,
             "retry_on_timeout": True,

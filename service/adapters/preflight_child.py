@@ -65,12 +65,10 @@ class PreflightChildren:
         if not self.available():
             raise Unavailable("torch is not installed beside the API: jobs are checked by the worker instead.")
         key = digest(parts)
-        with self._lock:
-            if key in self._verdicts:
-                self._verdicts.move_to_end(key)
-                return self._verdicts[key]
+        if (known := self._remembered(key)) is not None:
+            return known
         try:
-            checked = self._checked_apart(parts) if is_custom(parts) else self._checked(parts)
+            checked = self._checked_apart(parts) if is_custom(parts) else self._checked(parts, key)
         except _Gone as gone:
             detail = f"Checking this spec {gone}, so it would not train here either."
             fault = Fault(pointer="", code="check_exhausted", detail=detail, suggestion="Make the model or its samples smaller.")
@@ -91,11 +89,20 @@ class PreflightChildren:
             if child is not None:
                 child.kill()
 
-    def _checked(self, parts: Mapping[str, Any]) -> Checked:
+    def _remembered(self, key: str) -> Checked | None:
+        with self._lock:
+            if key in self._verdicts:
+                self._verdicts.move_to_end(key)
+            return self._verdicts.get(key)
+
+    def _checked(self, parts: Mapping[str, Any], key: str) -> Checked:
         try:
             place = self._idle.get(timeout=self._wait)
         except queue.Empty as error:
             raise PreflightBusy("Every checking child is busy.") from error
+        if (known := self._remembered(key)) is not None:  # who had the child before us may have asked the same
+            self._idle.put(place)
+            return known
         child = self._ready(place)
         try:
             return child.ask(parts, seconds=self._timeout)

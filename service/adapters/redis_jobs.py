@@ -19,7 +19,7 @@ from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client,
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Cursor, Stores, to_ms
 from service.jobs.errors import IdempotencyConflict, JobNotFound, StoreUnavailable
 from service.jobs.job import Job
-from service.jobs.ports import Idempotency, Page, Submitted
+from service.jobs.ports import Ahead, Idempotency, Page, Submitted
 from service.jobs.state import JobState
 
 SCAN_BATCH = 200
@@ -111,7 +111,21 @@ class RedisJobs:
             rank = cast("int | None", self._client.zrank(f"ty:pending:{job.device}:{job.project}", job.id))
         return None if rank is None else rank + 1
 
-    def _read(self, ids: Sequence[str]) -> Sequence[Job]:
+    def ahead(self, job: Job, *, limit: int) -> Ahead | None:
+        """What has to end before the job starts; None where it does not wait, has more than `limit` before it, or other projects take turns."""
+        with our_errors(), self._client.pipeline() as pipeline:
+            pipeline.zrange(f"ty:pending:{job.device}:{job.project}", 0, limit)
+            pipeline.smembers(f"ty:waiting:{job.device}")
+            pipeline.zrange("ty:leases", 0, -1)
+            pending, projects, leased = pipeline.execute()
+        if job.id.encode() not in pending or projects != {job.project.encode()}:
+            return None
+        running = [other for other in self._read(leased) if other.device == job.device and other.state is JobState.RUNNING]
+        if any(other.project != job.project for other in running):
+            return None
+        return Ahead(running=running, waiting=self._read(pending[: pending.index(job.id.encode())]))
+
+    def _read(self, ids: Sequence[str | bytes]) -> Sequence[Job]:
         return [job_of(job) for job in self._scripts.call("read", *ids) if job] if ids else []
 
     def _newest_first(self, project: str, after: Cursor | None) -> Iterator[Sequence[Cursor]]:

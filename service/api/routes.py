@@ -119,7 +119,7 @@ def list_jobs(
         page = services.jobs.list(project, limit=limit, cursor=cursor, states=state or (), labels=labels, name=name)
     except ValueError as error:
         raise Refused(422, "bad-cursor", str(error)) from error
-    return JobPage(data=[_dressed(job, services) for job in page.jobs], next_cursor=page.next_cursor)
+    return JobPage(data=[_dressed(job, services, alone=False) for job in page.jobs], next_cursor=page.next_cursor)
 
 
 @router.get("/jobs/{job_id}", response_model=JobView, responses=responses(404), tags=["jobs"])
@@ -285,8 +285,10 @@ def get_workers(services: Used) -> dict[str, Any]:
     return {"data": own}
 
 
-def _dressed(job: Job, services: Services) -> JobView:
-    return job_view(job, position=services.jobs.position(job) if job.state is JobState.QUEUED else None)
+def _dressed(job: Job, services: Services, *, alone: bool = True) -> JobView:
+    """Alone, a waiting job also says when it is expected to start: in a list that would read the queue once for each."""
+    position = services.jobs.position(job) if job.state is JobState.QUEUED else None
+    return job_view(job, position=position, start=use_cases.estimated_start(job, services=services) if alone else None)
 
 
 def _sha256(body: dict[str, Any]) -> str:

@@ -31,6 +31,8 @@ class JobView(BaseModel):
     dataset_digest: str | None
     exactness: Exactness
     queue_position: int | None
+    estimated_start_at: datetime | None = None
+    """Of a waiting job, where all that runs and waits before it has an estimate; told of single jobs, not in lists."""
     progress: Progress
     metrics: dict[str, float]
     best: Best | None
@@ -101,7 +103,7 @@ _ASKED: dict[JobState, tuple[str, ...]] = {
 """What may be asked of a job in each state."""
 
 
-def job_view(job: Job, *, position: int | None) -> JobView:
+def job_view(job: Job, *, position: int | None, start: datetime | None) -> JobView:
     """The job, dressed."""
     here = f"/v1/jobs/{job.id}"
     links = (
@@ -109,5 +111,6 @@ def job_view(job: Job, *, position: int | None) -> JobView:
         | {"self": here}
         | {name: f"{here}/{name}" for name in _ASKED[job.state]}
     )
-    own = set(JobView.model_fields) - {"queue_position", "links", "estimate"}
-    return JobView(queue_position=position, links=links, estimate=judged(job), **{name: getattr(job, name) for name in own})
+    own = set(JobView.model_fields) - {"queue_position", "estimated_start_at", "links", "estimate"}
+    told: dict[str, Any] = {name: getattr(job, name) for name in own}
+    return JobView(queue_position=position, estimated_start_at=start, links=links, estimate=judged(job), **told)

@@ -425,7 +425,9 @@ def _show(job: Job, *, as_json: bool, text: str) -> None:
 
 def _summary(job: Mapping[str, Any]) -> str:
     why = f" ({job['error']['message']})" if job["error"] else f" ({job['reason']})" if job["reason"] else ""
-    return f"{job['id']} {job['state']}{why} {_latest(job['metrics'])}".rstrip()
+    place = f" position {job['queue_position']}" if job.get("queue_position") else ""
+    start = f", expected to start at {job['estimated_start_at']}" if job.get("estimated_start_at") else ""
+    return f"{job['id']} {job['state']}{why}{place}{start} {_latest(job['metrics'])}".rstrip()
 
 
 def _latest(values: Mapping[str, float]) -> str:

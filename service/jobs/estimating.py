@@ -1,19 +1,22 @@
-"""How long an epoch will take, learnt from finished jobs; and how far an estimate was off. Never a guess."""
+"""How long an epoch will take, learnt from finished jobs; how far an estimate was off; when a waiting job starts. Never a guess."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from service.jobs.job import Job
-from service.jobs.state import JobState
+from service.jobs.state import JobState, Phase
 from service.spec.checking import needed
 from service.spec.job import JobSpec
 from service.spec.verdict import Estimate, Memory
 
 LEARNT_FROM = 50
 """The latest finished jobs that are looked at."""
+LOOKED_AHEAD = 100
+"""A job with more waiting jobs before it gets no estimated start."""
 _WORK = ("model", "dataloader", "optimizer", "training")
 
 
@@ -44,6 +47,34 @@ def judged(job: Job) -> Estimate | None:
             "memory_error": memory / found.memory_bytes - 1 if memory and found.memory_bytes else None,
         }
     )
+
+
+def seconds_to_start(*, slots: int, running: Sequence[Job], before: Sequence[Job]) -> float | None:
+    """Seconds until a slot is free for whoever waits behind `before`: each in turn takes the slot that is free first. None if any number is unknown."""
+    remaining, lasting = [_remaining(job) for job in running], [_lasting(job) for job in before]
+    known = [seconds for seconds in remaining if seconds is not None]
+    if slots < max(1, len(running)) or len(known) < len(remaining):
+        return None
+    free = [0.0] * (slots - len(running)) + known
+    heapq.heapify(free)
+    for seconds in lasting:
+        if seconds is None:
+            return None
+        heapq.heapreplace(free, free[0] + seconds)
+    return free[0]
+
+
+def _remaining(job: Job) -> float | None:
+    """Of a running job; while it prepares, its progress is an earlier attempt's."""
+    return None if job.phase is Phase.PREPARING else job.progress.eta_seconds
+
+
+def _lasting(job: Job) -> float | None:
+    """Of a waiting job, from its checkpoint on."""
+    if job.estimate is None or job.estimate.seconds_per_epoch is None:
+        return None
+    done = job.checkpoint.epoch if job.checkpoint else 0
+    return job.estimate.seconds_per_epoch * max(0, int(job.spec["epochs"]) - done)
 
 
 def _is_like(job: Job, resolved: Mapping[str, Any], device: str | None) -> bool:

@@ -37,6 +37,14 @@ class Page:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """What stands between a waiting job and its start: the running jobs of its class, and those that wait before it, first to last."""
+
+    running: Sequence[Job]
+    waiting: Sequence[Job]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """One attempt's hold on a job."""
 
@@ -104,6 +112,9 @@ class JobStore(Protocol):
 
     def position(self, job: Job) -> int | None:
         """Where the job stands in its pending order, from 1; None once it waits no more."""
+
+    def ahead(self, job: Job, *, limit: int) -> Ahead | None:
+        """What has to end before the job starts; None where it does not wait, has more than `limit` before it, or other projects take turns."""
 
 
 class Requests(Protocol):

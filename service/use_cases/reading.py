@@ -5,13 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from service.jobs.errors import ArtifactNotFound, NotFinished
+from service.jobs.errors import ArtifactNotFound, JobNotFound, NotFinished
+from service.jobs.estimating import LOOKED_AHEAD, seconds_to_start
 from service.jobs.job import Job
 from service.jobs.layout import artifacts_prefix, events_key, logs_key, metrics_key
 from service.jobs.ports import ArtifactStore
+from service.jobs.state import JobState
 from service.use_cases.services import Services
+
+
+def estimated_start(job: Job, *, services: Services) -> datetime | None:
+    """When a waiting job will start, as far as all that runs and waits before it has an estimate; else None."""
+    if job.state is not JobState.QUEUED:
+        return None
+    ahead = services.jobs.ahead(job, limit=LOOKED_AHEAD)
+    if ahead is None:
+        return None
+    slots = sum(worker.slots for worker in services.workers.workers() if worker.device == job.device)
+    limited = min(slots, services.project_slots or slots)
+    seconds = seconds_to_start(slots=limited, running=ahead.running, before=ahead.waiting)
+    return None if seconds is None else services.now() + timedelta(seconds=seconds)
 
 
 def events(job: Job, *, after: int, limit: int, services: Services) -> Sequence[Mapping[str, Any]]:
@@ -19,28 +35,33 @@ def events(job: Job, *, after: int, limit: int, services: Services) -> Sequence[
     live = services.facts.events(job.project, job.id, after=after, limit=limit)
     if live is not None:
         return live
-    return [event for event in _stored_lines(events_key(job.project, job.id), services) if event["id"] > after][:limit]
+    return [event for event in _stored_lines(job, events_key(job.project, job.id), services) if event["id"] > after][:limit]
 
 
 def metrics(job: Job, *, services: Services) -> Sequence[Mapping[str, Any]]:
     """One row per finished epoch, oldest first."""
     live = services.facts.metrics(job.project, job.id)
-    return live if live is not None else _stored_lines(metrics_key(job.project, job.id), services)
+    return live if live is not None else _stored_lines(job, metrics_key(job.project, job.id), services)
 
 
 def logs(job: Job, *, services: Services) -> Sequence[str]:
     """Log lines, oldest first."""
     live = services.facts.logs(job.project, job.id)
-    return live if live is not None else _stored(logs_key(job.project, job.id), services).decode().splitlines()
+    return live if live is not None else _stored(job, logs_key(job.project, job.id), services).decode().splitlines()
 
 
 def manifest(job: Job, *, artifacts: ArtifactStore) -> Sequence[Mapping[str, Any]]:
-    """The job's artifacts as {path, size, sha256, content_type}, the manifest last; empty where it ended without any. Raises NotFinished."""
+    """The job's artifacts as {path, size, sha256, content_type}, the manifest last; empty where it ended without any.
+
+    Raises NotFinished, and JobNotFound where the job has been deleted meanwhile.
+    """
     if not job.is_terminal:
         raise NotFinished(job.id, state=job.state)
     try:
         body = b"".join(artifacts.open(artifacts_prefix(job.project, job.id, job.token) + "manifest.json"))
-    except ArtifactNotFound:
+    except ArtifactNotFound as error:
+        if job.state is JobState.SUCCEEDED:  # it had one: the job was deleted since it was read
+            raise JobNotFound(job.id) from error
         return []
     own = {"path": "manifest.json", "size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "content_type": "application/json"}
     return [*json.loads(body)["files"], own]
@@ -59,12 +80,14 @@ def read_artifact(job: Job, path: str, *, start: int, end: int | None, artifacts
     return artifacts.open(artifacts_prefix(job.project, job.id, job.token) + path, start=start, end=end)
 
 
-def _stored_lines(key: str, services: Services) -> list[Mapping[str, Any]]:
-    return [json.loads(line) for line in _stored(key, services).splitlines()]
+def _stored_lines(job: Job, key: str, services: Services) -> list[Mapping[str, Any]]:
+    return [json.loads(line) for line in _stored(job, key, services).splitlines()]
 
 
-def _stored(key: str, services: Services) -> bytes:
+def _stored(job: Job, key: str, services: Services) -> bytes:
+    """What was saved of the job, empty where it never told anything. Raises JobNotFound where it has been deleted meanwhile."""
     try:
         return b"".join(services.artifacts.open(key))
     except ArtifactNotFound:
+        services.jobs.find(job.project, job.id)
         return b""

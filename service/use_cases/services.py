@@ -21,6 +21,8 @@ class Services:
     workers: WorkerRegistry
     threads: int
     """Of a job that names none."""
+    project_slots: int
+    """Jobs of one project that may run at a time; 0 sets no limit."""
     ring: Callable[[], None]
     """Wakes whoever rings the doorbell; never blocks."""
     now: Callable[[], datetime]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,3 +52,9 @@ def long() -> dict[str, object]:
         "epochs": 40,
         "resources": {"max_retries": 3},
     }
+
+
+@pytest.fixture
+def bucket_keys(s3: S3Server) -> Callable[[str], list[str]]:
+    """What lies in storage under a prefix."""
+    return lambda prefix: [str(path) for path in (s3.root / "trainyard" / prefix).rglob("*") if path.is_file()]

@@ -532,3 +532,29 @@ def test_calls_survive_a_flushed_script_cache(redis_stores: Stores, redis_url: s
         client.script_flush()
 
     assert claim(redis_stores).job.id == "job-0001"
+
+
+def test_what_stands_before_a_waiting_job_is_known(stores: Stores, new_job: NewJob) -> None:
+    """What runs and what waits before it, in order; jobs of the other class do not matter."""
+    submit(stores, new_job(device="gpu", project="theirs"))
+    runs = submit(stores, new_job())
+    claim(stores)
+    late, first, last = (submit(stores, new_job(priority=priority)) for priority in (0, 5, -5))
+
+    ahead = stores.jobs.ahead(last, limit=2)
+    assert ahead is not None
+    assert [job.id for job in ahead.running] == [runs.id]
+    assert [job.id for job in ahead.waiting] == [first.id, late.id]
+    assert stores.jobs.ahead(last, limit=1) is None
+    assert stores.jobs.ahead(runs, limit=2) is None
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["waits", "runs"])
+def test_where_projects_take_turns_nobody_knows_what_stands_before_a_job(stores: Stores, new_job: NewJob, runs: bool) -> None:
+    """Another project's job that waits or runs in the class may go first or not."""
+    submit(stores, new_job(project="theirs"))
+    if runs:
+        claim(stores)
+    job = submit(stores, new_job())
+
+    assert stores.jobs.ahead(job, limit=100) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -41,6 +42,16 @@ def test_a_verdict_is_remembered_by_what_it_depends_on(children: PreflightChildr
 
     assert again is first
     assert other.num_parameters != first.num_parameters
+
+
+def test_equal_specs_at_once_are_checked_once():
+    """Who waited for the child finds the verdict that it has just given."""
+    patient = PreflightChildren(contained=partial(contained_child, trusts_code=False), wait_seconds=60)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: patient.check(needed(spec(["Tanh", *HEAD]))), range(6)))
+    patient.close()
+
+    assert {id(each) for each in found} == {id(found[0])}
 
 
 def test_a_spec_that_exhausts_memory_is_refused_and_the_next_is_served(children: PreflightChildren):

@@ -10,7 +10,7 @@ from service.adapters.memory.shelf import Shelf
 from service.adapters.stores import IDEMPOTENCY_SECONDS, Cursor, finite, to_ms
 from service.jobs.errors import IdempotencyConflict, IllegalTransition, StillNeeded
 from service.jobs.job import Job, Transition
-from service.jobs.ports import Idempotency, Page, Submitted
+from service.jobs.ports import Ahead, Idempotency, Page, Submitted
 from service.jobs.state import JobState
 
 
@@ -80,6 +80,16 @@ class MemoryJobs:
         with self._shelf.lock:
             ids = [other.id for other in self._shelf.waiting(job.device) if other.project == job.project]
         return ids.index(job.id) + 1 if job.id in ids else None
+
+    def ahead(self, job: Job, *, limit: int) -> Ahead | None:
+        """What has to end before the job starts; None where it does not wait, has more than `limit` before it, or other projects take turns."""
+        with self._shelf.lock:
+            waiting = self._shelf.waiting(job.device)
+            running = [each for each in self._shelf.jobs.values() if each.state is JobState.RUNNING and each.device == job.device]
+        ids = [each.id for each in waiting]
+        if job.id not in ids[: limit + 1] or {each.project for each in (*waiting, *running)} != {job.project}:
+            return None
+        return Ahead(running=sorted(running, key=lambda each: self._shelf.leases[each.id]), waiting=waiting[: ids.index(job.id)])
 
 
 class MemoryRequests:

@@ -67,6 +67,13 @@ def test_waiting_exits_as_the_job_ended(trainyard: Trainyard, state: str, code: 
     assert trainyard("wait", "job_1", answer=says(state)) == code
 
 
+def test_a_waiting_job_says_where_it_stands(trainyard: Trainyard, capsys: pytest.CaptureFixture[str]) -> None:
+    """`get` shows the place in the queue, and the expected start where there is one."""
+    trainyard("get", "job_1", answer=says("queued", queue_position=3, estimated_start_at="2026-11-25T12:00:00Z", metrics={}))
+
+    assert capsys.readouterr().out.strip() == "job_1 queued position 3, expected to start at 2026-11-25T12:00:00Z"
+
+
 def test_waiting_too_long_has_a_code_of_its_own(trainyard: Trainyard, capsys: pytest.CaptureFixture[str]) -> None:
     """`wait --timeout` exits 7 when the time is up, says so on stderr, and prints no data."""
     assert trainyard("wait", "job_1", "--timeout", "0", answer=says("running")) == 7
