@@ -175,16 +175,19 @@ def _claimed_at(log: Path, job: str) -> int:
 
 
 def test_a_valkey_that_hangs_holds_nobody_up_for_long(house: House, quick: dict[str, Any]):
-    """Every caller hears 503 in bounded time, thirty at once do not queue behind each other, and afterwards all is well."""
+    """A caller hears 503 within three seconds, thirty at once do not queue behind each other, and afterwards all is well."""
     house.client.submit(quick)
     with house.valkey.frozen(), ThreadPoolExecutor(30) as pool:
         began = time.monotonic()
-        answers = list(pool.map(lambda _: _asked(house), range(30)))
-        took = time.monotonic() - began
+        answers = [_asked(house)]
+        alone = time.monotonic() - began
+        answers += pool.map(lambda _: _asked(house), range(30))
+        together = time.monotonic() - began - alone
 
     assert {answer.status_code for answer in answers} == {503}
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
-    assert took < 5  # each waits one second; thirty take the API's threads some time
+    assert alone < 3
+    assert together < 8  # one second each, beside each other; the rest is thirty threads on a busy machine
     assert house.run(quick)["state"] == "succeeded"
 
 
