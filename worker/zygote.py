@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,12 +25,12 @@ from service.killpoints import KILL_AT, KILL_ONCE, arm
 
 START_SECONDS = 120
 SPAWN_SECONDS = 30
+LONGEST_TMPDIR = 64
 _KEPT = (
     "PATH",
     "HOME",
     "LANG",
     "LC_ALL",
-    "TMPDIR",
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
     "CUDA_VISIBLE_DEVICES",
@@ -102,6 +103,7 @@ class Zygote:
         """Start it and wait until it is warm. Raises ZygoteGone."""
         ours, theirs = socket.socketpair()
         environment = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+        environment |= _short_tmpdir(os.environ)
         command = [sys.executable, "-c", "import worker.zygote as zygote; zygote.main()", str(theirs.fileno())]
         with theirs, open(log_path or os.devnull, "ab") as log:  # noqa: PTH123  # either a path or the null device
             process = subprocess.Popen(
@@ -180,6 +182,15 @@ class Zygote:
             trainer.kill()
             trainer.ended(-signal.SIGKILL)
             del self._trainers[pid]
+
+
+def _short_tmpdir(environment: Mapping[str, str]) -> dict[str, str]:
+    """The folder for temporary files, unless it is so long that a socket in it could have no address: a DataLoader's processes would hang.
+
+    An AF_UNIX path has 107 bytes (unix(7)); torch's sockets need some 40 of them below the folder.
+    """
+    named = environment.get("TMPDIR", "")
+    return {"TMPDIR": named} if named and len(os.fsencode(named)) <= LONGEST_TMPDIR else {}
 
 
 def main() -> None:

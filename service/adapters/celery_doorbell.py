@@ -13,8 +13,6 @@ ATTEMPT_TASK = "trainyard.attempt"
 PROBE_TASK = "trainyard.probe"
 FORGOTTEN_SECONDS = 600
 """A worker that was killed leaves its own queue behind for so long."""
-RING_EXPIRES_SECONDS = 60
-"""A ring that nobody heard for this long is stale: the sweeper rings again."""
 
 
 def celery_app(redis_url: str, *, visibility_seconds: float = 3600) -> Celery:
@@ -87,7 +85,8 @@ class OwnBell:
 
 def _send(app: Celery, task: str, queue: str) -> None:
     try:
-        app.send_task(task, queue=queue, expires=RING_EXPIRES_SECONDS, retry=False)
+        # no `expires`: Celery makes a time of the sender's clock of it, and a worker whose clock is ahead would hear nothing
+        app.send_task(task, queue=queue, retry=False)
     except OperationalError as error:
         raise _gone(error) from error
 

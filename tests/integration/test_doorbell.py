@@ -21,7 +21,8 @@ def rung(app: Celery, device: str) -> list[dict[str, object]]:
     with Connection(app.conf.broker_url, transport_options=app.conf.broker_transport_options) as connection:
         channel = connection.default_channel
         while (message := channel.basic_get(device, no_ack=True)) is not None:
-            found.append({"task": message.headers["task"], "type": message.content_type, "body": json.loads(message.body)})
+            headers = {name: message.headers[name] for name in ("task", "expires")}
+            found.append({**headers, "type": message.content_type, "body": json.loads(message.body)})
     return found
 
 
@@ -34,6 +35,7 @@ def test_a_ring_puts_so_many_messages_in_the_classs_queue(redis_url: str) -> Non
     messages = rung(app, "cpu")
     assert [(message["task"], message["type"]) for message in messages] == [(ATTEMPT_TASK, "application/json")] * 3
     assert all(message["body"][:2] == [[], {}] for message in messages)  # type: ignore[index]  # args and kwargs
+    assert {message["expires"] for message in messages} == {None}  # a time by the sender's clock: nothing to go by elsewhere
     assert rung(app, "gpu") == []
     app.close()
 

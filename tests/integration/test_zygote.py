@@ -1,0 +1,41 @@
+"""The zygote's surroundings: what it is given, and what is kept from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worker.zygote import Zygote
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """What a process was started with."""
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def test_a_zygote_gets_no_credential_and_no_folder_that_sockets_cannot_live_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A DataLoader's processes would hang for ever in a TMPDIR so long that a socket's path in it is cut off."""
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    zygote = Zygote.start()
+    given = environment_of(zygote.pid)
+    zygote.close()
+
+    assert "TMPDIR" not in given
+    assert "AWS_SECRET_ACCESS_KEY" not in given
+    assert given["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_short_folder_is_handed_on(monkeypatch: pytest.MonkeyPatch):
+    """As the operator named it."""
+    monkeypatch.setenv("TMPDIR", "/tmp")  # noqa: S108  # the name is the point
+    zygote = Zygote.start()
+    given = environment_of(zygote.pid)
+    zygote.close()
+
+    assert given["TMPDIR"] == "/tmp"  # noqa: S108  # as above
