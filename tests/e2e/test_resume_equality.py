@@ -60,7 +60,7 @@ def kill_at(stack: Stack, job_id: str, step: int) -> None:
 
 def written(stack: Stack, job_id: str) -> int:
     """The newest step of which a checkpoint lies in the attempt's folder."""
-    return max((int(each.name) for each in stack.folder.glob(f"work/attempts/{job_id}-*/checkpoints/*")), default=0)
+    return max((int(each.name) for each in stack.folder.glob(f"work/attempts/*/{job_id}-*/checkpoints/*")), default=0)
 
 
 @pytest.mark.timeout(1200)
