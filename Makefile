@@ -5,6 +5,10 @@ DATA_DIR ?= trainyard-data
 WORKERS ?= 1
 BIN := .venv/bin
 STAMP := .venv/.installed
+# of the faults what shows most in least time; `make test-faults` causes them all
+E2E := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_rebuild.py $(wildcard tests/e2e/test_*.py)
+# in written order, the long ones first: else the second core idles at the end
+TWO := -n 2 --dist loadfile --no-loadscope-reorder -q
 
 .PHONY: help install demo up bench test test-all test-faults test-containers check format catalog openapi clean
 
@@ -27,14 +31,14 @@ demo: install ## train an example from start to finish, and stop everything
 up: install ## serve on this machine (PORT=8000 DATA_DIR=trainyard-data WORKERS=1)
 	@exec $(BIN)/trainyard up --port $(PORT) --data-dir $(DATA_DIR) --workers $(WORKERS)
 
-test: install ## unit, integration and e2e tests
-	@$(BIN)/python -m pytest tests/unit tests/integration tests/e2e -n 2 --dist loadfile -q
+test: install ## unit, integration and e2e tests, a short chaos run among them
+	@$(BIN)/python -m pytest $(E2E) tests/integration tests/unit $(TWO)
 
 test-all: install ## everything but containers, the long runs too
-	@TRAINYARD_LONG_TESTS=1 $(BIN)/python -m pytest tests/unit tests/integration tests/e2e -n 2 --dist loadfile -q
+	@TRAINYARD_LONG_TESTS=1 $(BIN)/python -m pytest tests/e2e tests/integration tests/unit $(TWO)
 
 test-faults: install ## kill, freeze and cut everything (TRAINYARD_CHAOS_SEED=1 repeats a chaos run)
-	@$(BIN)/python -m pytest tests/e2e/faults -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest tests/e2e/faults $(TWO)
 
 test-containers: install ## build and run the containers on a real engine
 	@$(BIN)/python -m pytest tests/containers -q

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,21 @@ from tests.e2e.stack import Stack, running_stack
 from tests.servers import S3Server
 
 
-@pytest.fixture
-def stack(redis_url: str, s3: S3Server, tmp_path: Path) -> Iterator[Stack]:
-    """An API without workers; each test starts its own."""
-    with running_stack(tmp_path, redis_url=redis_url, s3=s3.environment()) as running:
+@pytest.fixture(scope="module")
+def service(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An API for a whole file."""
+    with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment()) as running:
         yield running
+
+
+@pytest.fixture
+def stack(service: Stack, redis_url: str) -> Iterator[Stack]:
+    """The file's API on an empty store, without workers; each test starts its own, in surroundings of its own."""
+    assert redis_url == service.environment["REDIS_URL"]
+    surroundings = dict(service.environment)
+    yield service
+    service.end_workers()
+    service.environment = surroundings
 
 
 @pytest.fixture

@@ -40,6 +40,12 @@ class Stack:
         until(lambda: int(self.client.ready()["parts"]["workers"]) > before, seconds=60)
         return worker
 
+    def end_workers(self) -> None:
+        """All of them."""
+        for worker in self.workers:
+            end(worker)
+        self.workers.clear()
+
     def tree(self, worker: subprocess.Popen[bytes]) -> list[int]:
         """The pids of a worker, its zygote and its trainers."""
         found, waiting = [], [worker.pid]
@@ -81,6 +87,7 @@ def running_stack(folder: Path, *, redis_url: str, s3: dict[str, str], **setting
         **s3,
         "TRAINYARD_PORT": str(port),
         "TRAINYARD_THREADS": "1",
+        "TRAINYARD_PREFLIGHT_CHILDREN": "1",
         "TRAINYARD_SWEEP_SECONDS": "0.5",
         "TRAINYARD_LEASE_SECONDS": "3",
         "TRAINYARD_WORK_DIR": str(folder / "work"),
@@ -92,7 +99,7 @@ def running_stack(folder: Path, *, redis_url: str, s3: dict[str, str], **setting
         wait_for_port(port, seconds=60, alive=lambda: api.poll() is None)
         client = stack.enter_context(Client(f"http://127.0.0.1:{port}", settings.get("TRAINYARD_API_KEY")))
         running = Stack(folder=folder, environment=environment, client=client)
-        stack.callback(lambda: [end(worker) for worker in running.workers])
+        stack.callback(running.end_workers)
         yield running
 
 

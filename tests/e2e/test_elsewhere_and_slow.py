@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import Stack, children, running_stack
-from tests.servers import S3Server
+from tests.e2e.stack import Stack, children
 
 SLOW_LAYERS = [
     {"type": "Upsample", "scale_factor": 16},
@@ -25,10 +23,10 @@ SLOW_LAYERS = [
 
 
 @pytest.fixture
-def impatient(redis_url: str, s3: S3Server, tmp_path: Path) -> Iterator[Stack]:
-    """A service that takes 3 s of silence in training for a stall."""
-    with running_stack(tmp_path, redis_url=redis_url, s3=s3.environment(), TRAINYARD_STALL_SECONDS="3") as running:
-        yield running
+def impatient(stack: Stack) -> Stack:
+    """Its workers take 3 s of silence in training for a stall."""
+    stack.environment["TRAINYARD_STALL_SECONDS"] = "3"
+    return stack
 
 
 def test_going_on_with_another_instruction_set_is_told(stack: Stack, long: dict, tmp_path: Path):
