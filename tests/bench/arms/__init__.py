@@ -1,0 +1,1 @@
+"""One file per theme, each with what it measures against."""
