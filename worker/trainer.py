@@ -21,6 +21,7 @@ from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from service.spec.model import FromJob, frozen
+from service.spec.monitors import beside_built_in
 from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
 from worker.training.checkpoint import Snapshot, hardware_changes, load_initial, restore, save_initial, snapshot, write
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
@@ -121,7 +122,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
             )
         )
         inexact = [*dict.fromkeys([*inexact, "hardware_changed"])]
-    if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
+    if "out_of_memory" in inexact and (mixing := [*spec.dataset.mixing, *mixing_modules(run.model)]):
         detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
         tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
@@ -175,8 +176,8 @@ def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None,
 
 
 def asked_metrics(spec: JobSpec) -> dict[str, Any]:
-    """Torchmetrics' metrics that the spec asks for; plain Accuracy and ConfusionMatrix are counted by the evaluation itself."""
-    asked = [each for each in spec.evaluation.metrics or () if each.type not in ("Accuracy", "ConfusionMatrix") or each.chosen()]
+    """Torchmetrics' metrics that the spec asks for, by their name."""
+    asked = beside_built_in(spec)
     return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
 
 

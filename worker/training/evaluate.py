@@ -15,7 +15,7 @@ from worker.training.data import Batch
 from worker.training.facts import Evaluating
 from worker.training.textbook import targets_for
 
-_BY_SAMPLE = ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence")
+BY_SAMPLE = ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence")
 """Regression metrics that compare sample with sample; the others compare number with number."""
 
 
@@ -76,7 +76,7 @@ def observed(
     """What a metric is shown: outputs and class numbers; or, in a regression, sample by sample or number by number."""
     if by_class:
         return outputs, labels
-    if name in _BY_SAMPLE:
+    if name in BY_SAMPLE:
         return outputs.flatten(1), targets.flatten(1)
     return outputs.flatten(), targets.flatten()
 
@@ -84,6 +84,11 @@ def observed(
 def summed(loss: torch.Tensor, samples: int, loss_fn: nn.Module) -> torch.Tensor:
     """A batch's loss as a sum over its samples, in float64; stays on the device."""
     return loss.detach().double() * (1 if getattr(loss_fn, "reduction", "mean") == "sum" else samples)
+
+
+def right(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """How many of a batch's largest outputs are the label's, or that of the largest share of mixed labels; stays on the device."""
+    return (outputs.detach().argmax(1) == (labels.argmax(1) if labels.dim() == 2 else labels)).sum()
 
 
 def _counted(outputs: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
