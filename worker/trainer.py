@@ -25,6 +25,7 @@ from service.spec.monitors import beside_built_in
 from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
 from worker.training.checkpoint import Snapshot, hardware_changes, load_initial, restore, save_initial, snapshot, write
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
+from worker.training.device import device_of, on_nondeterminism
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
@@ -110,6 +111,7 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
     spec, directory = JobSpec.model_validate(job["spec"]), Path(job["directory"])
     tell(PhaseStarted(phase="preparing"))
+    on_nondeterminism(lambda operator: tell(_not_deterministic(operator)))
     initial = Path(job["initial"]) if job.get("initial") else None
     run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
     steps = steps_in_all(spec, len(run.splits.train))
@@ -146,10 +148,15 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(Succeeded(directory=str(directory / "artifacts")))
 
 
+def _not_deterministic(operator: str) -> Warned:
+    detail = f"{operator} has no deterministic form on this device: the same job may end with other last bits."
+    return Warned(code="not_deterministic", pointer="/training/deterministic", detail=detail)
+
+
 def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None, initial: Path | None = None) -> Run:
     """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given."""
     torch.set_num_threads(spec.resources.threads or 1)
-    device = torch.device("cuda" if spec.resources.device == "gpu" else "cpu")
+    device = device_of(spec)
     splits = load_splits(spec, datasets_dir=datasets_dir)
     model = seeded_model(spec)
     if initial is not None:

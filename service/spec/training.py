@@ -116,7 +116,11 @@ class Training(Closed):
     skip_batches: Annotated[tuple[tuple[Natural, Natural], ...], Field(max_length=10_000)] = Field(
         default=(), description="Batches to leave out, each [epoch, batch], both counted from 0; a roll-back adds to them."
     )
-    deterministic: Flag = True
+    deterministic: Flag = Field(
+        default=True,
+        description="On a GPU: operators that give the same bits each time, with a warning for one that has no such form. "
+        "False allows faster ones, and speed that changes rounding.",
+    )
     early_stopping: EarlyStopping | None = None
 
 
