@@ -68,7 +68,9 @@ def table(results: Sequence[Result], about: dict[str, Any]) -> str:
     head = ["arm", "what", "measured", "quartiles", "target", "floor", "reached"]
     rows = [head, ["---"] * len(head), *([*_cells(each)] for each in results)]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{lines}\n\n{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), torch {about['torch']}, {about['date']}"
+    return (
+        f"{lines}\n\n{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), torch {about['torch']}, {about['date']}"
+    )
 
 
 def _cells(result: Result) -> Iterable[str]:

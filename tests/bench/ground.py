@@ -25,7 +25,12 @@ def service(*, threads: int = 2, workers: int = 1, slots: int = 1, **settings: s
     """A service with warm workers, as an installation would have them (lease and sweeping as by default)."""
     if not DATA.exists():
         raise DataMissing(f"{DATA} is not here: it has to hold MNIST in torchvision's layout.")
-    chosen = {"TRAINYARD_THREADS": str(threads), "TRAINYARD_DATASETS_DIR": str(DATA), "TRAINYARD_LEASE_SECONDS": "60", "TRAINYARD_SWEEP_SECONDS": "5"}
+    chosen = {
+        "TRAINYARD_THREADS": str(threads),
+        "TRAINYARD_DATASETS_DIR": str(DATA),
+        "TRAINYARD_LEASE_SECONDS": "60",
+        "TRAINYARD_SWEEP_SECONDS": "5",
+    }
     with tempfile.TemporaryDirectory() as name, running_valkey(Path(name) / "v") as url, running_s3(Path(name) / "s") as s3:
         folder = Path(name) / "api"
         folder.mkdir()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.bench.harness import Result, blocks, compared
 from tests.bench.loops import HandWritten
+
+from tests.bench.harness import Result, blocks, compared
 
 
 def measure() -> list[Result]:
@@ -11,6 +12,13 @@ def measure() -> list[Result]:
     loop = HandWritten(threads=1)
     row = compared(blocks(loop.epoch, loop.epoch), arm="AA", what="hand-written loop / itself (void outside 0.98-1.02)")
     away = Result(
-        arm="AA", what="its distance from 1", value=abs(row.value - 1), low=0.0, high=abs(row.value - 1), better="lower", target=0.02, floor=0.02
+        arm="AA",
+        what="its distance from 1",
+        value=abs(row.value - 1),
+        low=0.0,
+        high=abs(row.value - 1),
+        better="lower",
+        target=0.02,
+        floor=0.02,
     )
     return [row, away]
