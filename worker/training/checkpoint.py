@@ -36,12 +36,12 @@ def snapshot(run: Run) -> Snapshot:
     """Copy everything that going on to the same bits needs: optimizer, position, data order, random state."""
     position = asdict(run.position)
     best = position.pop("best_weights")
-    del position["losses"]
     # an epoch that is over left its draws in the generator; one under way is drawn again from its start
     position["loader_state"] = run.order.generator.get_state() if run.position.batch == 0 else run.position.loader_state
     done = samples_done(run.spec, len(run.splits.train), run.position.epoch, run.position.batch)
     state = {
         "position": position,
+        "tally": run.tally.state_dict(),
         "batch_size": run.spec.dataloader.batch_size,
         "samples_done": done,
         "optimizer": run.optimizer.state_dict(),
@@ -127,6 +127,7 @@ def restore(run: Run, folder: Path) -> None:
         run.average.n_averaged.copy_(state["averaged"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
+    run.tally.load_state_dict(state["tally"])
     if state.get("batch_size", run.spec.dataloader.batch_size) != run.spec.dataloader.batch_size:
         run.position.batch, run.position.trimmed = place_of(run.spec, len(run.splits.train), run.position.epoch, state["samples_done"])
     best = folder / "best.safetensors"

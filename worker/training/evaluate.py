@@ -86,11 +86,6 @@ def summed(loss: torch.Tensor, samples: int, loss_fn: nn.Module) -> torch.Tensor
     return loss.detach().double() * (1 if getattr(loss_fn, "reduction", "mean") == "sum" else samples)
 
 
-def right(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """How many of a batch's largest outputs are the label's, or that of the largest share of mixed labels; stays on the device."""
-    return (outputs.detach().argmax(1) == (labels.argmax(1) if labels.dim() == 2 else labels)).sum()
-
-
 def _counted(outputs: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
     pairs = torch.bincount(labels * classes + outputs.argmax(1), minlength=classes * classes)
     return pairs.view(classes, classes)

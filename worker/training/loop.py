@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -14,10 +14,12 @@ from torch.optim.swa_utils import AveragedModel
 
 from service.spec.job import JobSpec
 from worker.training.build import build_mixing
-from worker.training.data import Batches, EpochOrder, Splits, grouped
+from worker.training.data import Batches, EpochOrder, grouped
 from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers
-from worker.training.evaluate import evaluate, right, summed
+from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, Evaluating, StepDone
+from worker.training.splits import Splits
+from worker.training.tally import Tally
 from worker.training.textbook import mixed, targets_for
 
 
@@ -35,8 +37,8 @@ class Position:
     """Where training stands, besides weights and optimizer: everything a checkpoint needs to go on to the same bits.
 
     `loader_state` is the loader generator's state at the epoch's start; `batch` counts batches done in the running
-    epoch; `trimmed` samples of the next one were done in a smaller one, of another size.
-    `losses` holds the mean loss of each, on the device; it is no part of a checkpoint, which is only taken of numbers.
+    epoch; `trimmed` samples of the next one were done in a smaller one, of another size. `seconds` of it are behind,
+    evaluation aside.
     """
 
     epoch: int = 0
@@ -44,10 +46,6 @@ class Position:
     batch: int = 0
     trimmed: int = 0
     loader_state: torch.Tensor | None = None
-    loss_sum: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
-    correct: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
-    losses: torch.Tensor | None = None
-    samples: int = 0
     seconds: float = 0.0
     best: dict[str, Any] | None = None
     best_weights: dict[str, torch.Tensor] | None = None
@@ -68,6 +66,7 @@ class Run:
     splits: Splits
     device: torch.device
     position: Position
+    tally: Tally
     order: EpochOrder
     average: AveragedModel | None = None
     """Of the weights, where the spec asks for one."""
@@ -91,7 +90,6 @@ def train(run: Run) -> Iterator[StepDone | Evaluating | EpochDone]:
     Yields StepDone after every optimizer step, Evaluating while validating, EpochDone after it: each a safe place to save `run.position`.
     Raises NanLoss at the end of an epoch with a loss that is not finite; `raise_for_nan` tells sooner.
     """
-    run.position.loss_sum, run.position.correct = run.position.loss_sum.to(run.device), run.position.correct.to(run.device)
     while run.position.epoch < run.spec.epochs and not _stopped_early(run):
         yield from _steps(run)
         yield (yield from _end_epoch(run))
@@ -101,16 +99,17 @@ def raise_for_nan(run: Run, *, weights: bool = False) -> None:
     """Raise NanLoss where a loss of the running epoch is no number, or, if asked, a weight. Only after a step; waits for the device."""
     position, samples = run.position, len(run.splits.train)
     accumulate = run.spec.training.gradient_accumulation_steps
-    if position.losses is not None and len(wrong := (~position.losses[: position.batch].isfinite()).nonzero()):
-        place = int(wrong[0])
+    if (wrong := run.tally.wrong()) is not None:
+        place, loss = wrong
         step = position.step - -(-position.batch // accumulate) + place // accumulate + 1
         at = (position.epoch, numbers(run.spec, samples, position.epoch)[place])
-        raise NanLoss(f"The training loss is {position.losses[place].item()}", step=step, at=at)
+        raise NanLoss(f"The training loss is {loss}", step=step, at=at)
     if weights and not all(bool(each.isfinite().all()) for each in run.model.parameters() if each.requires_grad):
         raise NanLoss("The weights are no numbers", step=position.step, at=last_batch(run.spec, samples, position.epoch, position.batch))
 
 
 def _steps(run: Run) -> Iterator[StepDone]:
+    started = time.perf_counter()
     spec, position, model, loss_fn, optimizer = run.spec, run.position, run.model, run.loss_fn, run.optimizer
     if position.batch == position.trimmed == 0:
         position.loader_state = run.order.generator.get_state()
@@ -121,11 +120,11 @@ def _steps(run: Run) -> Iterator[StepDone]:
     if spec.dataset.batch_transforms:
         kept = numbers(spec, len(run.splits.train), position.epoch)[first:]
         batches = mixed(zip(kept, batches, strict=True), build_mixing(spec.dataset), spec.seed, position.epoch)
-    position.trimmed, position.losses = 0, torch.zeros(len(groups), device=run.device)
+    position.trimmed = 0
+    run.tally.start(first)
     accumulate = spec.training.gradient_accumulation_steps
     dataset, classes = spec.dataset, spec.dataset.facts.num_classes
     model.train()
-    started = time.perf_counter()
     for inputs, labels in batches:
         targets = targets_for(dataset.target, inputs, labels, classes)
         # 1 the batch is here; 2 forward
@@ -135,12 +134,7 @@ def _steps(run: Run) -> Iterator[StepDone]:
         # 4 backward; a last, smaller group of micro-batches steps with its own mean
         members = min(accumulate, len(groups) - first)
         (loss / members if members > 1 else loss).backward()
-        # keep the numbers on the device: reading one here would wait for it
-        position.losses[position.batch] = loss.detach()
-        position.loss_sum += summed(loss, len(labels), loss_fn)
-        if dataset.is_classification:
-            position.correct += right(outputs, labels)
-        position.samples += len(labels)
+        run.tally.add(loss, outputs, labels)
         position.batch += 1
         if position.batch - first < members:
             continue
@@ -157,21 +151,19 @@ def _steps(run: Run) -> Iterator[StepDone]:
         if run.steps_schedule == "step":
             run.scheduler.step()
         position.step += 1
-        now = time.perf_counter()
-        position.seconds, started = position.seconds + now - started, now
         first = position.batch
+        now = time.perf_counter()  # from step to step: what the reader of facts costs is time of the epoch
+        position.seconds, started = position.seconds + now - started, now
         yield StepDone(epoch=position.epoch, step=position.step)
-        started = time.perf_counter()  # what the reader of facts does is not training
+    position.seconds += time.perf_counter() - started
     run.order.end()
 
 
 def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
     position, spec = run.position, run.spec
     raise_for_nan(run)
-    samples, seconds = max(1, position.samples), max(position.seconds, 1e-9)
-    metrics = {"train_loss": position.loss_sum.item() / samples}
-    if spec.dataset.is_classification:
-        metrics["train_accuracy"] = position.correct.item() / samples
+    samples, seconds = run.tally.samples, max(position.seconds, 1e-9)
+    metrics = run.tally.metrics()
     if len(run.splits.validation):
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
@@ -190,9 +182,8 @@ def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
         metrics=metrics,
         best=position.best,
     )
-    position.loss_sum.zero_()
-    position.correct.zero_()
-    position.samples, position.seconds = 0, 0.0
+    run.tally.reset()
+    position.seconds = 0.0
     return done
 
 

@@ -36,8 +36,8 @@ def test_the_step_is_that_of_clipped_gradients(norm: float | None, value: float 
 
     torch.manual_seed(4)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    images = v2.ToDtype(torch.float32, scale=True)(run.splits.train.images)
-    nn.CrossEntropyLoss()(model(images), run.splits.train.labels).backward()
+    images, labels = run.splits.train.batch(torch.arange(32))
+    nn.CrossEntropyLoss()(model(v2.ToDtype(torch.float32, scale=True)(images)), labels).backward()
     raw = [parameter.grad.clone() for parameter in model.parameters()]
     if norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), norm)

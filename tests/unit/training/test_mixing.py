@@ -45,7 +45,8 @@ EVERYTHING = BODY | {
 def by_hand(target: str) -> tuple[dict[str, torch.Tensor], list[float]]:
     """The weights and the accuracy of each epoch, by torch and torchvision alone, in the form of torchvision's references."""
     split = prepare(resolved(BODY), datasets_dir=Path(), resume=None).splits.train
-    samples = TensorDataset(v2.ToDtype(torch.float32, scale=True)(split.images), split.labels)
+    images, labels = split.batch(torch.arange(len(split)))
+    samples = TensorDataset(v2.ToDtype(torch.float32, scale=True)(images), labels)
     loader = DataLoader(samples, batch_size=16, shuffle=True, generator=torch.Generator().manual_seed(3))
     mix = v2.RandomChoice([v2.MixUp(alpha=0.2, num_classes=10), v2.CutMix(num_classes=10)])
     torch.manual_seed(3)

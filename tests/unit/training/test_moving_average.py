@@ -53,7 +53,8 @@ def test_the_average_is_what_is_evaluated():
     told = [fact.metrics["val_loss"] for fact in train(run) if isinstance(fact, EpochDone)][-1]
 
     split = run.splits.validation
-    batch = [(split.images.float() / 255, split.labels)]
+    images, labels = split.batch(torch.arange(len(split)))
+    batch = [(images.float() / 255, labels)]
     evaluations = (evaluate(model, nn.CrossEntropyLoss(), batch, dataset=run.spec.dataset) for model in (run.model, run.judged))
     theirs, ours = (_evaluated(each, tell=print).loss for each in evaluations)
     assert abs(told - ours) < 1e-5 < abs(theirs - ours)

@@ -30,6 +30,7 @@ def attempt(spec: JobSpec, folder: Path, *, resume: str | None = None, rollbacks
         "spec": spec.model_dump(mode="json"),
         "directory": str(folder),
         "datasets_dir": ".",
+        "cache": {"folder": str(folder / "cache"), "limit_bytes": 0},
         "resume": {"directory": resume} if resume else None,
         "rollbacks": rollbacks,
     }
