@@ -37,6 +37,12 @@ EVERYTHING = BODY | {
     "model": {"type": "Sequential", "layers": ["Flatten", "Dropout", {"type": "Linear", "out_features": 10}]},
     "epochs": 3,
     "training": {"gradient_accumulation_steps": 2, "clip_grad_norm": 1.0, "clip_grad_value": 0.05, "skip_batches": [[1, 2]]},
+    "lr_scheduler": {
+        "type": "SequentialLR",
+        "interval": "step",
+        "milestones": [2],
+        "schedulers": [{"type": "LinearLR", "total_iters": None}, "CosineAnnealingLR"],
+    },
     "checkpoint": {"monitor": "val_f1_score"},
     "evaluation": {"metrics": [{"type": "F1Score", "average": "macro"}]},
 }
@@ -120,7 +126,7 @@ def test_a_resumed_training_ends_with_equal_bits(stop_at: int, tmp_path: Path):
 
 
 def test_the_program_gives_the_same_weights(tmp_path: Path):
-    """train.py, with augmentation, accumulation, both clippings and a batch left out besides, and the best F1's epoch kept."""
+    """train.py, with augmentation, accumulation, both clippings, a warm-up and a batch left out besides, and the best F1's epoch kept."""
     run = prepare(resolved(EVERYTHING), datasets_dir=Path(), resume=None)
     assert [fact.epoch for fact in train(run) if isinstance(fact, EpochDone)] == [1, 2, 3]
 

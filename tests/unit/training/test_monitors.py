@@ -36,6 +36,10 @@ NUMBERS = CLASSES | {
     "loss": "MSELoss",
     "optimizer": {"type": "Adam", "lr": 0.05},
 }
+IMAGES = NUMBERS | {
+    "dataset": CLASSES["dataset"] | {"target": "input"},
+    "model": {"type": "Sequential", "layers": [{"type": "Conv2d", "out_channels": 1, "kernel_size": 3, "padding": 1}]},
+}
 PLAIN = "train_loss, train_accuracy, val_loss, val_accuracy"
 
 
@@ -124,10 +128,10 @@ def watched_by_all(body: dict[str, Any], metrics: list[Any], *monitors: str, mod
     "body",
     [
         watched_by_all(CLASSES, [{"type": "Accuracy", "average": "macro"}, "F1Score"], "val_accuracy", "val_f1_score", "val_f1_score", mode="max"),
-        watched_by_all(NUMBERS, ["R2Score", "CosineSimilarity"], "val_r2_score", "val_r2_score", "val_cosine_similarity", mode="max"),
+        watched_by_all(IMAGES, ["R2Score", "CosineSimilarity"], "val_r2_score", "val_r2_score", "val_cosine_similarity", mode="max"),
         watched_by_all(NUMBERS, ["MeanAbsoluteError"], "val_mean_absolute_error", "val_loss", "train_loss", mode="min"),
     ],
-    ids=["classes", "numbers", "errors"],
+    ids=["classes", "images", "numbers"],
 )  # fmt: skip
 def test_the_program_watches_the_same(body: dict[str, Any], tmp_path: Path):
     """The best epoch, the epoch of the stop and every rate are as here, or the weights would differ."""
