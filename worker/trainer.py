@@ -21,10 +21,12 @@ from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from service.spec.model import FromJob, frozen
+from service.spec.monitors import beside_built_in
 from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import Snapshot, hardware_changes, load_initial, restore, save_initial, snapshot, write
 from worker.training.data import Batches, EpochOrder, grouped
+from worker.training.device import device_of, on_nondeterminism
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
@@ -114,6 +116,7 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
     spec, directory = JobSpec.model_validate(job["spec"]), Path(job["directory"])
     tell(PhaseStarted(phase="preparing"))
+    on_nondeterminism(lambda operator: tell(_not_deterministic(operator)))
     initial = Path(job["initial"]) if job.get("initial") else None
     cache = DecodedCache(folder=Path(job["cache"]["folder"]), limit_bytes=job["cache"]["limit_bytes"])
     run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), cache=cache, resume=job["resume"], initial=initial)
@@ -127,7 +130,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
             )
         )
         inexact = [*dict.fromkeys([*inexact, "hardware_changed"])]
-    if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
+    if "out_of_memory" in inexact and (mixing := [*spec.dataset.mixing, *mixing_modules(run.model)]):
         detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
         tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
@@ -151,6 +154,11 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(Succeeded(directory=str(directory / "artifacts")))
 
 
+def _not_deterministic(operator: str) -> Warned:
+    detail = f"{operator} has no deterministic form on this device: the same job may end with other last bits."
+    return Warned(code="not_deterministic", pointer="/training/deterministic", detail=detail)
+
+
 def prepare(
     spec: JobSpec,
     *,
@@ -161,7 +169,7 @@ def prepare(
 ) -> Run:
     """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given."""
     torch.set_num_threads(spec.resources.threads or 1)
-    device = torch.device("cuda" if spec.resources.device == "gpu" else "cpu")
+    device = device_of(spec)
     splits = load_splits(spec, datasets_dir=datasets_dir, cache=cache)
     model = seeded_model(spec)
     if initial is not None:
@@ -189,8 +197,8 @@ def prepare(
 
 
 def asked_metrics(spec: JobSpec) -> dict[str, Any]:
-    """Torchmetrics' metrics that the spec asks for; plain Accuracy and ConfusionMatrix are counted by the evaluation itself."""
-    asked = [each for each in spec.evaluation.metrics or () if each.type not in ("Accuracy", "ConfusionMatrix") or each.chosen()]
+    """Torchmetrics' metrics that the spec asks for, by their name."""
+    asked = beside_built_in(spec)
     return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
 
 

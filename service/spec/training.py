@@ -13,7 +13,16 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
-Monitored = Literal["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+Monitored = Annotated[
+    str,
+    Field(
+        strict=True,
+        max_length=100,
+        examples=["val_loss", "val_accuracy", "train_loss", "val_f1_score"],
+        description="train_loss, train_accuracy, val_loss, val_accuracy, or val_ and the name in snake_case of one of evaluation.metrics "
+        "that gives one number.",
+    ),
+]
 Mode = Literal["min", "max"]
 
 
@@ -92,7 +101,10 @@ class Training(Closed):
     """How steps are taken."""
 
     precision: Literal["float32"] = "float32"
-    clip_grad_norm: Positive | None = None
+    clip_grad_norm: Positive | None = Field(default=None, description="Most that the norm of all gradients together may be.")
+    clip_grad_value: Positive | None = Field(
+        default=None, description="Most that any one number of a gradient may be, either way. Beside clip_grad_norm it comes second."
+    )
     gradient_accumulation_steps: Count = 1
     ema_decay: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] | None = Field(
         default=None, description="Keep an exponential moving average of the weights, which is then evaluated and handed out; 0.999, say."
@@ -104,7 +116,11 @@ class Training(Closed):
     skip_batches: Annotated[tuple[tuple[Natural, Natural], ...], Field(max_length=10_000)] = Field(
         default=(), description="Batches to leave out, each [epoch, batch], both counted from 0; a roll-back adds to them."
     )
-    deterministic: Flag = True
+    deterministic: Flag = Field(
+        default=True,
+        description="On a GPU: operators that give the same bits each time, with a warning for one that has no such form. "
+        "False allows faster ones, and speed that changes rounding.",
+    )
     early_stopping: EarlyStopping | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from service.spec.job import JobSpec
+from worker.training.build import build_mixing
 from worker.training.data import Batches, EpochOrder, grouped
 from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers
 from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, Evaluating, StepDone
 from worker.training.splits import Splits
 from worker.training.tally import Tally
-from worker.training.textbook import targets_for
+from worker.training.textbook import mixed, targets_for
 
 
 class NanLoss(Exception):
@@ -115,6 +117,9 @@ def _steps(run: Run) -> Iterator[StepDone]:
     ahead = from_place(groups, position.batch, position.trimmed)
     batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(ahead)
     first = position.batch = len(groups) - len(ahead)
+    if spec.dataset.batch_transforms:
+        kept = numbers(spec, len(run.splits.train), position.epoch)[first:]
+        batches = mixed(zip(kept, batches, strict=True), build_mixing(spec.dataset), spec.seed, position.epoch)
     position.trimmed = 0
     run.tally.start(first)
     accumulate = spec.training.gradient_accumulation_steps
@@ -135,6 +140,8 @@ def _steps(run: Run) -> Iterator[StepDone]:
             continue
         if spec.training.clip_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), spec.training.clip_grad_norm)
+        if spec.training.clip_grad_value is not None:  # second: smaller numbers have no larger norm, so both limits hold
+            torch.nn.utils.clip_grad_value_(model.parameters(), spec.training.clip_grad_value)
         # 5 update
         optimizer.step()
         # 6 reset the gradients
@@ -185,15 +192,15 @@ def _step_schedule(run: Run, metrics: dict[str, float]) -> None:
     if scheduler is None or run.steps_schedule == "step":
         return
     if scheduler.type == "ReduceLROnPlateau":
-        run.scheduler.step(metrics[scheduler.arguments()["monitor"]])
+        run.scheduler.step(metrics.get(scheduler.arguments()["monitor"], math.nan))
     else:
         run.scheduler.step()
 
 
 def _keep_best(run: Run, metrics: dict[str, float]) -> None:
-    """Best is the first strict improvement."""
+    """Best is the first strict improvement; a value that is no number is none."""
     monitor, mode = run.spec.checkpoint.monitor, run.spec.checkpoint.mode
-    if monitor is None:
+    if monitor is None or monitor not in metrics:
         return
     value, best = metrics[monitor], run.position.best
     if best is None or (value > best["value"] if mode == "max" else value < best["value"]):
@@ -202,12 +209,13 @@ def _keep_best(run: Run, metrics: dict[str, float]) -> None:
 
 
 def _watch(run: Run, metrics: dict[str, float]) -> None:
-    """Count the epochs without improvement."""
+    """Count the epochs without improvement; a value that is no number is none."""
     rule, position = run.spec.training.early_stopping, run.position
     if rule is None:
         return
-    value, watched = metrics[rule.monitor], position.watched
-    if watched is None or (value > watched + rule.min_delta if rule.mode == "max" else value < watched - rule.min_delta):
+    value, sign = metrics.get(rule.monitor, math.nan), 1 if rule.mode == "max" else -1
+    before = -sign * math.inf if position.watched is None else position.watched
+    if sign * value > sign * before + rule.min_delta:
         position.watched, position.stale_epochs = value, 0
     else:
         position.stale_epochs += 1

@@ -34,7 +34,7 @@ class Tally:
         self._first, self._folded, self._wrong = batch, 0, None
 
     def add(self, loss: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> None:
-        """Take a batch in: its mean loss, its outputs [B, classes, ...] and labels [B]."""
+        """Take a batch in: its mean loss, its outputs [B, classes, ...] and labels [B], or shares of classes [B, classes]."""
         self._losses.append(loss.detach())
         self._sizes.append(len(labels))
         if self._counts_answers:
@@ -54,7 +54,9 @@ class Tally:
             self._loss_sum += loss * (1 if self._loss_is_sum else size)
             self._folded += 1
         if self._counts_answers:
-            self._correct += int((torch.cat(self._outputs).argmax(1) == torch.cat(self._labels)).sum())
+            labels = torch.cat(self._labels)
+            answers = labels.argmax(1) if labels.is_floating_point() else labels  # of mixed labels the largest share counts
+            self._correct += int((torch.cat(self._outputs).argmax(1) == answers).sum())
         self._samples += sum(self._sizes)
         self._elements = 0
         for waiting in (self._losses, self._sizes, self._outputs, self._labels):
