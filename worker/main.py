@@ -153,7 +153,7 @@ def _work(
         draining=draining,
     )
     hearing = Hearing(ring=bell.ring, idle=lambda: slots.idle, limit_seconds=settings.deaf_seconds)
-    register(app, work=slots.work, heard=hearing.heard)
+    register(app, slots=arguments.slots, work=slots.work, heard=hearing.heard)
 
     def tidy() -> None:
         keeper.check()

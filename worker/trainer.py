@@ -37,6 +37,7 @@ from worker.training.facts import (
     Evaluating,
     Fact,
     Failed,
+    FirstStepDone,
     HardwareChanged,
     LogLine,
     PhaseStarted,
@@ -228,8 +229,11 @@ def _next_batch(run: Run) -> Numbered:
 def _trained(run: Run, save: Callable[[], None], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
     every = run.spec.checkpoint
     peak = PeakMemory(run)
-    told = time.monotonic()
+    told, first = time.monotonic(), True
     for fact in train(run):
+        if first and isinstance(fact, StepDone):
+            first = False
+            tell(FirstStepDone(step=fact.step, at=time.time()))
         if isinstance(fact, EpochDone):
             tell(replace(fact, metrics=fact.metrics | peak.metrics()))
             if fact.epoch % every.every_n_epochs == 0 and fact.epoch < run.spec.epochs:

@@ -18,6 +18,8 @@ from tests.bench.harness import Result, told
 
 ARMS = {
     "AA": "tests.bench.arms.same:measure",
+    "1": "tests.bench.arms.training:textbook",
+    "2": "tests.bench.arms.training:by_hand",
 }
 """Each arm's name, and the function that measures it: () -> list[Result]."""
 

@@ -24,7 +24,14 @@ class TrainingStarted:
     start_epoch: int
     start_step: int
     dataset_digest: str
-    first_step_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstStepDone:
+    """This attempt's first optimizer step was done `at` this time (seconds since 1970)."""
+
+    step: int
+    at: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +40,6 @@ class StepDone:
 
     epoch: int
     step: int
-    samples_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +133,7 @@ class Failed:
 Fact = (
     PhaseStarted
     | TrainingStarted
+    | FirstStepDone
     | StepDone
     | EpochDone
     | CheckpointWritten
