@@ -22,6 +22,7 @@ from worker.training.facts import (
     HardwareChanged,
     LogLine,
     PhaseStarted,
+    PlanChosen,
     StepDone,
     Stopped,
     TrainingStarted,
@@ -77,7 +78,7 @@ class Reporter:
                 self._add(Report(progress=self._at(fact.epoch, fact.step)), f"stopped after step {fact.step}")
             case LogLine():
                 self.log(fact.text)
-            case PhaseStarted() | FirstStepDone() | Evaluated() | Warned() | HardwareChanged():
+            case PhaseStarted() | PlanChosen() | FirstStepDone() | Evaluated() | Warned() | HardwareChanged():
                 self._add(*news(fact))
 
     def log(self, text: str) -> None:
@@ -134,11 +135,14 @@ class Reporter:
         }
 
 
-def news(fact: PhaseStarted | FirstStepDone | Evaluated | Warned | HardwareChanged) -> tuple[Report, str]:
+def news(fact: PhaseStarted | PlanChosen | FirstStepDone | Evaluated | Warned | HardwareChanged) -> tuple[Report, str]:
     """The report and the log line of a fact that stands for itself."""
     match fact:
         case PhaseStarted():
             return Report(phase=fact.phase), fact.phase
+        case PlanChosen():
+            line = f"precision: auto takes {fact.training['precision']}; a step took {'; '.join(fact.measured)}"
+            return Report(events=[event("plan", line, {"training": fact.training, "measured": fact.measured})]), line
         case FirstStepDone():
             line, at = f"step {fact.step} is done", datetime.fromtimestamp(fact.at, UTC).isoformat()
             return Report(events=[event("first_step", line, {"step": fact.step, "at": at})]), line

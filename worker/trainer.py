@@ -20,13 +20,11 @@ import torch
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
-from service.spec.model import FromJob, frozen
-from service.spec.monitors import beside_built_in
-from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
+from worker.training.build import UserCodeFault, mixing_modules
 from worker.training.cache import DecodedCache
-from worker.training.checkpoint import Snapshot, hardware_changes, load_initial, restore, save_initial, snapshot, write
-from worker.training.data import Batches, EpochOrder, grouped
-from worker.training.device import device_of, on_nondeterminism
+from worker.training.checkpoint import Snapshot, hardware_changes, save_initial, snapshot, write
+from worker.training.data import Batches, grouped
+from worker.training.device import on_nondeterminism
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
@@ -48,11 +46,9 @@ from worker.training.facts import (
     Warned,
     to_line,
 )
-from worker.training.loading import load_splits
-from worker.training.loop import NanLoss, Position, Run, raise_for_nan, train
+from worker.training.loop import NanLoss, Run, raise_for_nan, train
+from worker.training.preparing import prepare
 from worker.training.readers import DataMissing
-from worker.training.tally import Tally
-from worker.training.textbook import freeze, moving_average
 
 REPORT_SECONDS = 0.5
 """Steps are told at most this often."""
@@ -119,7 +115,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     on_nondeterminism(lambda operator: tell(_not_deterministic(operator)))
     initial = Path(job["initial"]) if job.get("initial") else None
     cache = DecodedCache(folder=Path(job["cache"]["folder"]), limit_bytes=job["cache"]["limit_bytes"])
-    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), cache=cache, resume=job["resume"], initial=initial)
+    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), cache=cache, resume=job["resume"], initial=initial, tell=tell)
     steps = steps_in_all(spec, len(run.splits.train))
     where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
     inexact = list(job.get("inexact", []))
@@ -157,49 +153,6 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
 def _not_deterministic(operator: str) -> Warned:
     detail = f"{operator} has no deterministic form on this device: the same job may end with other last bits."
     return Warned(code="not_deterministic", pointer="/training/deterministic", detail=detail)
-
-
-def prepare(
-    spec: JobSpec,
-    *,
-    datasets_dir: Path,
-    cache: DecodedCache | None = None,
-    resume: dict[str, Any] | None = None,
-    initial: Path | None = None,
-) -> Run:
-    """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given."""
-    torch.set_num_threads(spec.resources.threads or 1)
-    device = device_of(spec)
-    splits = load_splits(spec, datasets_dir=datasets_dir, cache=cache)
-    model = seeded_model(spec)
-    if initial is not None:
-        load_initial(model, initial, whole=isinstance(spec.model, FromJob))
-    freeze(model, frozen(spec.model))
-    model = model.to(device)
-    optimizer, loss_fn = build_optimizer(spec.optimizer, model), build_loss(spec.loss).to(device)
-    run = Run(
-        spec=spec,
-        model=model,
-        loss_fn=loss_fn,
-        optimizer=optimizer,
-        scheduler=None if spec.lr_scheduler is None else build_scheduler(spec.lr_scheduler, optimizer),
-        metrics=asked_metrics(spec),
-        splits=splits,
-        device=device,
-        position=Position(),
-        tally=Tally(counts_answers=spec.dataset.is_classification, loss_is_sum=getattr(loss_fn, "reduction", "mean") == "sum"),
-        order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle),
-        average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),
-    )
-    if resume is not None:
-        restore(run, Path(resume["directory"]))
-    return run
-
-
-def asked_metrics(spec: JobSpec) -> dict[str, Any]:
-    """Torchmetrics' metrics that the spec asks for, by their name."""
-    asked = beside_built_in(spec)
-    return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
 
 
 def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool], rollbacks: int) -> bool:

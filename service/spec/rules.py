@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from service.spec import model as models
 from service.spec import monitors
 from service.spec.catalog import load
+from service.spec.training import FUSED
 from service.spec.verdict import Fault
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def across_parts(spec: JobSpec) -> list[Fault]:
     """Every fault, in the order of the spec."""
-    return [*_batches(spec), *_left_out(spec), *models.faults(spec.model), *_metrics(spec), *monitors.faults(spec)]
+    return [*_batches(spec), *_left_out(spec), *_fused(spec), *models.faults(spec.model), *_metrics(spec), *monitors.faults(spec)]
 
 
 def _batches(spec: JobSpec) -> list[Fault]:
@@ -39,6 +40,13 @@ def _left_out(spec: JobSpec) -> list[Fault]:
         return []
     detail = f"Epoch {empty[0]}, counted from 0, has {batches} batches, and all of them are left out."
     return [Fault(pointer="/training/skip_batches", code="no_batches", detail=detail, suggestion="Leave some in.")]
+
+
+def _fused(spec: JobSpec) -> list[Fault]:
+    if not spec.training.fused or spec.optimizer.type in FUSED:
+        return []
+    detail = f"torch has no fused form of {spec.optimizer.type}."
+    return [Fault(pointer="/training/fused", code="not_fused", detail=detail, suggestion=f"Leave it out, or use {', '.join(FUSED)}.")]
 
 
 def _metrics(spec: JobSpec) -> list[Fault]:

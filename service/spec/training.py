@@ -78,6 +78,10 @@ else:
     Metric = union("metrics")
 
 
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+"""Optimizers of which torch has a fused form, on the CPU and on CUDA."""
+
+
 class DataLoader(Closed):
     """How samples become batches: `torch.utils.data.DataLoader`."""
 
@@ -100,7 +104,19 @@ class EarlyStopping(Closed):
 class Training(Closed):
     """How steps are taken."""
 
-    precision: Literal["float32"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = Field(
+        default="float32",
+        description="What the forward pass computes in (torch.autocast; float16 with a GradScaler). auto times a few steps of every plan "
+        "that the worker can do - bfloat16, channels_last, fused - on the job's first batches, and takes the fastest. "
+        "Weights, loss and evaluation stay float32.",
+    )
+    channels_last: Flag = Field(default=False, description="Images and kernels in memory order NHWC: convolutions are often faster so.")
+    fused: Flag = Field(default=False, description="The optimizer's fused form: one kernel for all parameters. SGD, Adam, AdamW, Adagrad.")
+    compile: Flag | Literal["reduce-overhead", "max-autotune"] = Field(
+        default=False,
+        description="torch.compile; or its mode: reduce-overhead records CUDA graphs. Compiling takes from seconds to minutes, "
+        "on the CPU it needs a C++ compiler beside the worker.",
+    )
     clip_grad_norm: Positive | None = Field(default=None, description="Most that the norm of all gradients together may be.")
     clip_grad_value: Positive | None = Field(
         default=None, description="Most that any one number of a gradient may be, either way. Beside clip_grad_norm it comes second."

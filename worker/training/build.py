@@ -105,17 +105,17 @@ def build_loss(loss: Declared) -> nn.Module:
     return cast("nn.Module", getattr(nn, loss.type)(**arguments))
 
 
-def build_optimizer(optimizer: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer with torch's own default implementation: `foreach` and the plain loop give equal bits, `fused` does not."""
+def build_optimizer(optimizer: Optimizer, model: nn.Module, **options: Any) -> torch.optim.Optimizer:
+    """The optimizer with torch's own default implementation: `foreach` and the plain loop give equal bits, `fused=True` does not."""
     if optimizer.groups:
         groups = [(group.match, group.options()) for group in optimizer.groups]
-        return make_optimizer(optimizer, textbook.parameter_groups(model, groups))
-    return make_optimizer(optimizer, [parameter for parameter in model.parameters() if parameter.requires_grad])
+        return make_optimizer(optimizer, textbook.parameter_groups(model, groups), **options)
+    return make_optimizer(optimizer, [parameter for parameter in model.parameters() if parameter.requires_grad], **options)
 
 
-def make_optimizer(optimizer: Optimizer, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+def make_optimizer(optimizer: Optimizer, parameters: Iterable[Any], **options: Any) -> torch.optim.Optimizer:
     """The optimizer over parameters or groups of them."""
-    return cast("torch.optim.Optimizer", getattr(torch.optim, optimizer.type)(parameters, **optimizer.chosen()))
+    return cast("torch.optim.Optimizer", getattr(torch.optim, optimizer.type)(parameters, **optimizer.chosen(), **options))
 
 
 def build_scheduler(scheduler: Declared, optimizer: torch.optim.Optimizer) -> AnyScheduler:

@@ -17,6 +17,7 @@ from service.killpoints import KillPoint, passing
 from worker.training.environment import changes, hardware
 from worker.training.epochs import place_of, samples_done
 from worker.training.loop import Run
+from worker.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Snapshot:
     best_weights: dict[str, torch.Tensor] | None
     state: dict[str, Any]
     hardware: dict[str, Any]
+    plan: dict[str, Any]
 
 
 def snapshot(run: Run) -> Snapshot:
@@ -47,6 +49,8 @@ def snapshot(run: Run) -> Snapshot:
         "optimizer": run.optimizer.state_dict(),
         "rng": torch.get_rng_state(),
     }
+    if run.scaler.is_enabled():
+        state["scaler"] = run.scaler.state_dict()
     if run.scheduler is not None:
         state["scheduler"] = run.scheduler.state_dict()
     if run.device.type == "cuda":
@@ -62,6 +66,7 @@ def snapshot(run: Run) -> Snapshot:
         best_weights=best,
         state=_copied(state),
         hardware=hardware(run.device),
+        plan=asdict(run.plan),
     )
 
 
@@ -77,7 +82,9 @@ def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     state = io.BytesIO()
     torch.save(taken.state, state)
     (folder / "state.pt").write_bytes(state.getbuffer())
-    (folder / "checkpoint.json").write_text(json.dumps({"epoch": taken.epoch, "step": taken.step, "hardware": taken.hardware}))
+    (folder / "checkpoint.json").write_text(
+        json.dumps({"epoch": taken.epoch, "step": taken.step, "hardware": taken.hardware, "plan": taken.plan})
+    )
     return [described(path, folder) for path in sorted(folder.iterdir())]
 
 
@@ -122,6 +129,8 @@ def restore(run: Run, folder: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     if run.scheduler is not None:
         run.scheduler.load_state_dict(state["scheduler"])
+    if run.scaler.is_enabled():
+        run.scaler.load_state_dict(state["scaler"])
     if run.average is not None:
         run.average.module.load_state_dict(load_file(folder / "average.safetensors"))
         run.average.n_averaged.copy_(state["averaged"])
@@ -136,6 +145,11 @@ def restore(run: Run, folder: Path) -> None:
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state:
         torch.cuda.set_rng_state(state["cuda_rng"], run.device)
+
+
+def plan_of(folder: Path) -> Plan:
+    """The arithmetic that a checkpoint's training was done in."""
+    return Plan(**json.loads((folder / "checkpoint.json").read_text())["plan"])
 
 
 def hardware_changes(folder: Path, device: torch.device) -> list[str]:

@@ -27,6 +27,14 @@ class TrainingStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanChosen:
+    """`precision: auto` is decided: the keys of the spec's `training` with their values, and what was measured, in words."""
+
+    training: dict[str, Any]
+    measured: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FirstStepDone:
     """This attempt's first optimizer step was done `at` this time (seconds since 1970)."""
 
@@ -133,6 +141,7 @@ class Failed:
 Fact = (
     PhaseStarted
     | TrainingStarted
+    | PlanChosen
     | FirstStepDone
     | StepDone
     | EpochDone

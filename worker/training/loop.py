@@ -18,6 +18,7 @@ from worker.training.data import Batches, EpochOrder, grouped
 from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers
 from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, Evaluating, StepDone
+from worker.training.plan import Forward, Plan
 from worker.training.splits import Splits
 from worker.training.tally import Tally
 from worker.training.textbook import mixed, targets_for
@@ -68,6 +69,10 @@ class Run:
     position: Position
     tally: Tally
     order: EpochOrder
+    plan: Plan
+    forward: Forward
+    """The model's forward pass, in the plan's arithmetic."""
+    scaler: torch.amp.GradScaler
     average: AveragedModel | None = None
     """Of the weights, where the spec asks for one."""
 
@@ -110,7 +115,7 @@ def raise_for_nan(run: Run, *, weights: bool = False) -> None:
 
 def _steps(run: Run) -> Iterator[StepDone]:
     started = time.perf_counter()
-    spec, position, model, loss_fn, optimizer = run.spec, run.position, run.model, run.loss_fn, run.optimizer
+    spec, position, model, loss_fn, optimizer, scaler = run.spec, run.position, run.model, run.loss_fn, run.optimizer, run.scaler
     if position.batch == position.trimmed == 0:
         position.loader_state = run.order.generator.get_state()
     groups = epoch_batches(run.order.start(), spec, position.epoch)
@@ -122,33 +127,31 @@ def _steps(run: Run) -> Iterator[StepDone]:
         batches = mixed(zip(kept, batches, strict=True), build_mixing(spec.dataset), spec.seed, position.epoch)
     position.trimmed = 0
     run.tally.start(first)
-    accumulate = spec.training.gradient_accumulation_steps
+    accumulate, each_step = spec.training.gradient_accumulation_steps, run.steps_schedule == "step"
     dataset, classes = spec.dataset, spec.dataset.facts.num_classes
     model.train()
     for inputs, labels in batches:
         targets = targets_for(dataset.target, inputs, labels, classes)
         # 1 the batch is here; 2 forward
-        outputs = model(inputs)
+        outputs = run.forward(inputs)
         # 3 loss
         loss = loss_fn(outputs, targets)
         # 4 backward; a last, smaller group of micro-batches steps with its own mean
         members = min(accumulate, len(groups) - first)
-        (loss / members if members > 1 else loss).backward()
+        scaler.scale(loss / members if members > 1 else loss).backward()
         run.tally.add(loss, outputs, labels)
         position.batch += 1
         if position.batch - first < members:
             continue
-        if spec.training.clip_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), spec.training.clip_grad_norm)
-        if spec.training.clip_grad_value is not None:  # second: smaller numbers have no larger norm, so both limits hold
-            torch.nn.utils.clip_grad_value_(model.parameters(), spec.training.clip_grad_value)
+        _clip(run)
         # 5 update
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         # 6 reset the gradients
         optimizer.zero_grad(set_to_none=True)
         if run.average is not None:
             run.average.update_parameters(model)
-        if run.steps_schedule == "step":
+        if each_step:
             run.scheduler.step()
         position.step += 1
         first = position.batch
@@ -157,6 +160,18 @@ def _steps(run: Run) -> Iterator[StepDone]:
         yield StepDone(epoch=position.epoch, step=position.step)
     position.seconds += time.perf_counter() - started
     run.order.end()
+
+
+def _clip(run: Run) -> None:
+    """Make the gradients that the optimizer is about to use no larger than the spec allows."""
+    norm, value = run.spec.training.clip_grad_norm, run.spec.training.clip_grad_value
+    if norm is None and value is None:
+        return
+    run.scaler.unscale_(run.optimizer)
+    if norm is not None:
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), norm)
+    if value is not None:  # second: smaller numbers have no larger norm, so both limits hold
+        torch.nn.utils.clip_grad_value_(run.model.parameters(), value)
 
 
 def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:

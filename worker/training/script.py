@@ -32,6 +32,7 @@ from service.spec.training import Optimizer
 from worker.training import textbook
 from worker.training.build import steps, torchvision_arguments
 from worker.training.evaluate import BY_SAMPLE
+from worker.training.rounding import TOLERANCE, forward_lines, rounding
 
 _PROGRAM = Template('''\
 """$title
@@ -112,7 +113,7 @@ $scheduler    train_loader = DataLoader(
     )
     # a generator of its own: evaluating must not draw from the global one, which Dropout uses
     test_loader = DataLoader(test_data, batch_size=$eval_batch_size, generator=torch.Generator())
-$val_loader$before_epochs
+$val_loader$before_epochs$compile
     for epoch in range(1, args.epochs + 1):
         model.train()
 $set_epoch        $train_sums = $zeros
@@ -145,7 +146,7 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "title": f"Trains {spec.name or spec.dataset.type}: {built(spec.model).type} on {spec.dataset.type}, {spec.epochs} epochs.",
         "extra": (", scikit-learn" if spec.dataset.type == "Digits" else "") + (", torchmetrics" if watched_metrics(spec) else ""),
         "vision": _vision_imports(spec),
-        "promise": _promise(environment.get("inexact_because", ())),
+        "promise": _promise(spec, environment.get("inexact_because", ())),
         "seed": spec.seed,
         "epochs": spec.epochs,
         "threads": spec.resources.threads,
@@ -175,7 +176,7 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "make_model": make_model,
         "init": _init(spec),
         "loss": _loss(spec.loss),
-        "optimizer": _optimizer(spec.optimizer, is_frozen=bool(frozen(spec.model))),
+        "optimizer": _optimizer(spec.optimizer, is_frozen=bool(frozen(spec.model)), fused=spec.training.fused),
         "scheduler": f"    scheduler = {_scheduler(spec.lr_scheduler)}\n" if spec.lr_scheduler else "",
         "batch_size": spec.dataloader.batch_size,
         "eval_batch_size": spec.dataloader.eval_batch_size,
@@ -186,6 +187,7 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         if held_out
         else "",
         "before_epochs": _before_epochs(spec),
+        "compile": _compile(spec),
         "set_epoch": "        train_data.epoch = epoch - 1\n" if spec.dataset.train_transforms else "",
         "steps": _steps(spec, "targets" if spec.dataset.batch_transforms else labels).rstrip("\n"),
         "train_told": "train_loss {total / samples:.4f}" + (", train_accuracy {right / samples:.4f}" if classes else ""),
@@ -209,11 +211,14 @@ _INEXACT = {
 }
 
 
-def _promise(inexact: Sequence[str]) -> str:
-    if not inexact:
+def _promise(spec: JobSpec, inexact: Sequence[str]) -> str:
+    """What may be expected of the weights, and why no more."""
+    reasons = [*rounding(spec.training), *(_INEXACT[reason] for reason in inexact)]
+    if not reasons:
         return _EXACT
-    reasons = "\n".join(f"- {_INEXACT[reason]}" for reason in inexact)
-    return f"It gives much the same weights that the service gave, but not bit for bit:\n{reasons}"
+    lines = "\n".join(f"- {reason}" for reason in reasons)
+    tolerance = f"\n{TOLERANCE}" if rounding(spec.training) else ""
+    return f"It gives much the same weights that the service gave, but not bit for bit:\n{lines}{tolerance}"
 
 
 _IMPORTS = (
@@ -256,6 +261,8 @@ def _carried(spec: JobSpec) -> list[str]:
     needed = dict.fromkeys(_additions(built(spec.model)))
     if frozen(spec.model):
         needed["freeze"] = None
+    if spec.training.channels_last:
+        needed["to_channels_last"] = None
     if spec.optimizer.groups:
         needed["parameter_groups"] = None
     if spec.training.ema_decay is not None:
@@ -416,12 +423,13 @@ def _loss(loss: Declared) -> str:
     return call(loss, value=write)
 
 
-def _optimizer(optimizer: Optimizer, *, is_frozen: bool) -> str:
+def _optimizer(optimizer: Optimizer, *, is_frozen: bool, fused: bool) -> str:
     parameters = "[parameter for parameter in model.parameters() if parameter.requires_grad]" if is_frozen else "model.parameters()"
     if optimizer.groups:
         groups = [(group.match, group.options()) for group in optimizer.groups]
         parameters = f"parameter_groups(model, {groups!r})"
-    return call(optimizer, parameters)
+    made = call(optimizer, parameters)
+    return f"{made[:-1]}, fused=True)" if fused else made
 
 
 def _scheduler(scheduler: Declared) -> str:
@@ -531,7 +539,8 @@ def _has_initial(spec: JobSpec) -> bool:
 
 def _init(spec: JobSpec) -> str:
     loaded = "    model.load_state_dict(load_file(args.init), strict=False)\n" if _has_initial(spec) else ""
-    return loaded + (f"    freeze(model, {list(frozen(spec.model))!r})\n" if frozen(spec.model) else "")
+    loaded += f"    freeze(model, {list(frozen(spec.model))!r})\n" if frozen(spec.model) else ""
+    return loaded + ("    to_channels_last(model)\n" if spec.training.channels_last else "")
 
 
 def _split(spec: JobSpec) -> str:
@@ -568,12 +577,13 @@ def _targets(spec: JobSpec, *, indent: int) -> str:
 
 def _steps(spec: JobSpec, labels: str) -> str:
     accumulate, norm, value = spec.training.gradient_accumulation_steps, spec.training.clip_grad_norm, spec.training.clip_grad_value
-    pad = " " * (12 if accumulate == 1 else 16)
+    pad, scaled = " " * (12 if accumulate == 1 else 16), spec.training.precision == "float16"
     stepped = spec.lr_scheduler is not None and spec.lr_scheduler.arguments().get("interval") == "step"
     update = [
+        *(["scaler.unscale_(optimizer)"] if scaled and (norm or value) else []),
         *([] if norm is None else [f"nn.utils.clip_grad_norm_(model.parameters(), {norm})"]),
         *([] if value is None else [f"nn.utils.clip_grad_value_(model.parameters(), {value})"]),
-        "optimizer.step()  # 5 update",
+        *(["scaler.step(optimizer)  # 5 update", "scaler.update()"] if scaled else ["optimizer.step()  # 5 update"]),
         "optimizer.zero_grad()  # 6 reset the gradients",
         *([] if spec.training.ema_decay is None else ["average.update_parameters(model)"]),
         *(["scheduler.step()"] if stepped else []),
@@ -581,7 +591,7 @@ def _steps(spec: JobSpec, labels: str) -> str:
     mixing = bool(spec.dataset.batch_transforms)
     loader = "batches" if spec.training.skip_batches or mixing else "train_loader"
     loop = f"for inputs, {labels} in {loader}:  # 1 a batch"
-    backward = ["loss.backward()  # 4 backward"]
+    backward = ["scaler.scale(loss).backward()  # 4 backward" if scaled else "loss.backward()  # 4 backward"]
     if accumulate > 1:
         loop = f"for index, (inputs, {labels}) in enumerate({loader}):  # 1 a batch"
         count = "count" if spec.training.skip_batches else "len(train_loader)"
@@ -589,13 +599,13 @@ def _steps(spec: JobSpec, labels: str) -> str:
             f"# 4 backward; {accumulate} batches make one step, and a last, smaller group steps with its own mean",
             f"first = index - index % {accumulate}",
             f"members = min({accumulate}, {count} - first)",
-            "(loss / members).backward()",
+            "scaler.scale(loss / members).backward()" if scaled else "(loss / members).backward()",
             "if index - first + 1 == members:",
         ]
     counted = [f"total += loss.item(){_times(spec, labels)}"]
     right = "targets.argmax(1)" if mixing else labels  # of mixed targets the largest share counts
     counted += [f"right += (outputs.argmax(1) == {right}).sum().item()"] if spec.dataset.is_classification else []
-    body = ["outputs = model(inputs)  # 2 forward", "loss = loss_fn(outputs, targets)  # 3 loss", *backward]
+    body = [*forward_lines(spec.training), "loss = loss_fn(outputs, targets)  # 3 loss", *backward]
     return "\n".join(
         [
             *_kept(spec),
@@ -634,7 +644,7 @@ def _judged(spec: JobSpec) -> str:
 
 
 def _before_epochs(spec: JobSpec) -> str:
-    lines = []
+    lines = ['    scaler = torch.amp.GradScaler("cpu")\n'] if spec.training.precision == "float16" else []
     if spec.training.ema_decay is not None:
         lines.append(f"    average = moving_average(model, {spec.training.ema_decay})  # evaluated and saved in place of the model\n")
     if spec.checkpoint.monitor:
@@ -680,6 +690,11 @@ def _after_training(spec: JobSpec) -> str:
     if not spec.checkpoint.monitor:
         return ""
     return f"    if best_weights is not None:\n        {_judged(spec)}.load_state_dict(best_weights)\n"
+
+
+def _compile(spec: JobSpec) -> str:
+    mode = spec.training.compile
+    return "" if not mode else f"    model.compile({'' if mode is True else f'mode={mode!r}'})\n"
 
 
 def _after_epoch(spec: JobSpec, *, held_out: bool) -> str:

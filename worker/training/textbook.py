@@ -198,6 +198,13 @@ def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:
             parameter.requires_grad = False
 
 
+def to_channels_last(model: nn.Module) -> None:
+    """Put the kernels of images in memory order NHWC; the names, shapes and values stay."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
 def parameter_groups(model: nn.Module, groups: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Parameters by their options: (pattern, options). A pattern is searched in `name` and `Class.name`; the first match takes a parameter."""
     made: list[dict[str, Any]] = [{"params": []}, *({"params": [], **options} for _, options in groups)]

@@ -10,9 +10,9 @@ from torch import nn
 
 import worker.training.vision  # noqa: F401  # before torchvision
 from tests.checking import resolved
-from worker.trainer import prepare
 from worker.training.facts import StepDone
 from worker.training.loop import train
+from worker.training.preparing import prepare
 
 from torchvision.transforms import v2  # isort: skip
 

@@ -12,8 +12,8 @@ from torch import nn
 from service.spec.catalog import load
 from tests.checking import checked, resolved
 from tests.corpus.good import BATCH_TRANSFORMS, HEAD, LAYERS, LOSSES, OPTIMIZERS, SCHEDULERS, SHAPES, TRAINING, TRANSFORMS, spec, with_layer
-from worker.trainer import prepare
 from worker.training.loop import train
+from worker.training.preparing import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

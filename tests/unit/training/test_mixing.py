@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset
 import worker.training.vision  # noqa: F401  # before torchvision
 from tests.checking import resolved
 from tests.programs import weights_here
-from worker.trainer import prepare
 from worker.training.checkpoint import restore, snapshot, write
 from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import train
+from worker.training.preparing import prepare
 from worker.training.textbook import mixed
 
 from torchvision.transforms import v2  # isort: skip

@@ -14,11 +14,11 @@ from service.spec.monitors import better, gives_one_number
 from service.spec.training import Evaluation
 from tests.checking import checked, resolved
 from tests.programs import weights_here
-from worker.trainer import prepare
 from worker.training.build import build_metrics
 from worker.training.evaluate import _taken, observed
 from worker.training.facts import EpochDone
 from worker.training.loop import train
+from worker.training.preparing import prepare
 
 CLASSES: dict[str, Any] = {
     "seed": 6,

@@ -9,10 +9,11 @@ from torch import nn
 
 from tests.checking import checked, resolved
 from tests.programs import program_weights
-from worker.trainer import _evaluated, prepare
+from worker.trainer import _evaluated
 from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import train
+from worker.training.preparing import prepare
 from worker.training.textbook import moving_average
 
 LAYERS = ["Flatten", {"type": "Linear", "out_features": 12}, "BatchNorm1d", "ReLU", {"type": "Linear", "out_features": 10}]

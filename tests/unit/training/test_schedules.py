@@ -11,9 +11,9 @@ from torch import nn
 from torch.optim import lr_scheduler as torchs
 
 from tests.checking import checked, resolved
-from worker.trainer import prepare
 from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import train
+from worker.training.preparing import prepare
 
 BODY: dict[str, Any] = {
     "dataset": {"type": "Digits", "limit": 60},
