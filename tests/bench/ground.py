@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from service.client.sdk import Client
 from tests.e2e.stack import Stack, running_stack
 from tests.servers import running_s3, running_valkey
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(os.environ.get("TRAINYARD_DATASETS_DIR", Path(__file__).parents[3] / "shared" / "data"))
 """MNIST, whole, in torchvision's layout."""
 
 
