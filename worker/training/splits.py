@@ -92,7 +92,5 @@ class Splits:
 def split_indices(size: int, *, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """(training, validation) indices as torch's `random_split(data, [n - v, v], generator=Generator().manual_seed(seed))` draws them."""
     held_out = int(size * share)
-    if held_out == 0:
-        return torch.arange(size), torch.arange(0)
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
     return order[: size - held_out], order[size - held_out :]
