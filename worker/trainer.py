@@ -24,7 +24,7 @@ from worker.training.build import UserCodeFault, mixing_modules
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import Snapshot, hardware_changes, save_initial, snapshot, write
 from worker.training.data import Batches, grouped
-from worker.training.device import on_nondeterminism
+from worker.training.device import on_nondeterminism, warm_up
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
@@ -55,8 +55,11 @@ REPORT_SECONDS = 0.5
 
 
 def serve(commands: BinaryIO, facts: BinaryIO) -> None:
-    """Run the one attempt that the first command describes. Ends the process when the command pipe closes."""
+    """Run the one attempt that the first command describes, after any that say to warm up. Ends the process when the command pipe closes."""
     first = commands.readline()
+    while first and (order := json.loads(first)).get("command") == "warm":
+        warm_up(torch.device(order["device"]))
+        first = commands.readline()
     if not first:
         return
     stop = threading.Event()

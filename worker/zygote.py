@@ -61,6 +61,11 @@ class Trainer:
             self._commands.write(json.dumps(command).encode() + b"\n")
             self._commands.flush()
 
+    @property
+    def lives(self) -> bool:
+        """Whether nobody has told of its end."""
+        return self._status.empty()
+
     def ended(self, status: int) -> None:
         """Told by the zygote: the exit status, negative for a signal."""
         self._status.put(status)

@@ -21,6 +21,7 @@ ARMS = {
     "1": "tests.bench.arms.training:textbook",
     "2": "tests.bench.arms.training:by_hand",
     "3": "tests.bench.arms.frameworks:measure",
+    "4": "tests.bench.arms.precision:measure",
     "5": "tests.bench.arms.accuracy:measure",
     "6": "tests.bench.arms.starting:first_step",
     "11": "tests.bench.arms.starting:known_data",
