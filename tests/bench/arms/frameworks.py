@@ -14,7 +14,7 @@ from tests.e2e.stack import ROOT
 PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 """Has what only the rivals need; `make bench` makes it."""
 RIVALS = {"Lightning": "tests.bench.by_lightning", "Ignite": "tests.bench.by_ignite"}
-EPOCHS = 3
+EPOCHS = 2
 
 
 class RivalMissing(Exception):
