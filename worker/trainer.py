@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import queue
 import threading
 import time
 import traceback
@@ -13,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -21,14 +20,14 @@ from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from service.spec.model import FromJob, frozen
+from worker.checkpoints import CheckpointWriter, WriterLost
 from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
-from worker.training.checkpoint import Snapshot, hardware_changes, load_initial, restore, save_initial, snapshot, write
+from worker.training.checkpoint import hardware_changes, load_initial, restore, save_initial, snapshot
 from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
 from worker.training.facts import (
-    CheckpointWritten,
     EpochDone,
     Evaluated,
     Evaluating,
@@ -97,6 +96,8 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
             return Failed(code="out_of_memory", message="Memory ran out.")
         case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
             return Failed(code="trainer_lost", message=f"A process that loads data was lost: {error}")
+        case WriterLost():
+            return Failed(code="trainer_lost", message=str(error))
         case OSError() if error.errno == errno.ENOSPC:
             return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
     if custom:
@@ -107,26 +108,11 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
 
 
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
-    spec, directory = JobSpec.model_validate(job["spec"]), Path(job["directory"])
+    directory, inexact = Path(job["directory"]), list(job.get("inexact", []))
     tell(PhaseStarted(phase="preparing"))
-    initial = Path(job["initial"]) if job.get("initial") else None
-    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
-    steps = steps_in_all(spec, len(run.splits.train))
-    where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
-    inexact = list(job.get("inexact", []))
-    if job["resume"] and (changed := hardware_changes(Path(job["resume"]["directory"]), run.device)):
-        tell(
-            HardwareChanged(
-                detail=f"The checkpoint was written elsewhere, so the weights may differ in their last bits: {'; '.join(changed)}."
-            )
-        )
-        inexact = [*dict.fromkeys([*inexact, "hardware_changed"])]
-    if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
-        detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
-        tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
-    tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
-    tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
+        run = _prepared(job, inexact, tell=tell)
+        tell(PhaseStarted(phase="training"))
         if not _train(run, checkpoints, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
             checkpoints.finish()
             tell(Stopped(epoch=run.position.epoch, step=run.position.step))
@@ -134,15 +120,33 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(PhaseStarted(phase="evaluating"))
     if run.position.best_weights is not None:
         run.judged.load_state_dict(run.position.best_weights)
-    groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
-    batches = Batches(run.splits.test, spec, device=run.device).over(groups)
-    test = _evaluated(evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics), tell=tell)
+    groups = grouped(torch.arange(len(run.splits.test)), size=run.spec.dataloader.eval_batch_size)
+    batches = Batches(run.splits.test, run.spec, device=run.device).over(groups)
+    test = _evaluated(evaluate(run.judged, run.loss_fn, batches, dataset=run.spec.dataset, metrics=run.metrics), tell=tell)
     tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
     export(run, test, directory / "artifacts", threads=torch.get_num_threads(), inexact=inexact)
-    if initial is not None:
-        save_initial(run.model, initial, directory / "artifacts" / "initial.safetensors")
+    if job.get("initial"):
+        save_initial(run.model, Path(job["initial"]), directory / "artifacts" / "initial.safetensors")
     tell(Succeeded(directory=str(directory / "artifacts")))
+
+
+def _prepared(job: dict[str, Any], inexact: list[str], *, tell: Callable[[Fact], None]) -> Run:
+    """The run that the job describes, and what is to be said of it before its first step. Adds to `inexact` why its weights may differ."""
+    spec, initial = JobSpec.model_validate(job["spec"]), Path(job["initial"]) if job.get("initial") else None
+    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
+    if job["resume"] and (changed := hardware_changes(Path(job["resume"]["directory"]), run.device)):
+        detail = f"The checkpoint was written elsewhere, so the weights may differ in their last bits: {'; '.join(changed)}."
+        tell(HardwareChanged(detail=detail))
+        if "hardware_changed" not in inexact:
+            inexact.append("hardware_changed")
+    if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
+        detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
+        tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
+    where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
+    steps = steps_in_all(spec, len(run.splits.train))
+    tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
+    return run
 
 
 def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None, initial: Path | None = None) -> Run:
@@ -259,51 +263,3 @@ class PeakMemory:
 def _resident(name: str) -> int:
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024
-
-
-class CheckpointWriter:
-    """Writes snapshots in a thread beside training. Each is written; training waits only when one more than one behind."""
-
-    def __init__(self, folder: Path, *, tell: Callable[[Fact], None]) -> None:
-        self._folder, self._tell = folder, tell
-        self._queue: queue.Queue[Snapshot | None] = queue.Queue(maxsize=1)
-        self._fault: OSError | None = None
-        self._written: set[int] = set()
-        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def save(self, taken: Snapshot) -> None:
-        """Have it written. Raises the OSError of an earlier one that could not be."""
-        if self._fault is not None:
-            raise self._fault
-        self._queue.put(taken)
-
-    def finish(self) -> None:
-        """Wait until every snapshot is written. Raises the OSError of one that could not be."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-        if self._fault is not None:
-            raise self._fault
-
-    def _run(self) -> None:
-        while (taken := self._queue.get()) is not None:
-            # a stop right after an epoch's checkpoint asks for the same step twice
-            if taken.step in self._written or self._fault is not None:
-                continue
-            folder = self._folder / str(taken.step)
-            try:
-                files = write(taken, folder)
-            except OSError as error:
-                self._fault = error
-                continue
-            self._written.add(taken.step)
-            passing(KillPoint.CHECKPOINT_WRITTEN)
-            with suppress(BrokenPipeError):
-                self._tell(CheckpointWritten(epoch=taken.epoch, step=taken.step, directory=str(folder), files=files))
