@@ -61,6 +61,11 @@ class CheckpointWriter:
         theirs.close()
         self._listener = threading.Thread(target=self._listen, name="checkpoints", daemon=True)
 
+    @property
+    def pid(self) -> int:
+        """The writing process's."""
+        return int(self._process.pid or 0)
+
     def __enter__(self) -> Self:
         self._listener.start()
         return self

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from service.settings import StoreSettings
 
 CHUNK = 256 * 1024
+SMALL = 2**20
+"""Bytes up to which a file goes out in one piece: boto3's transfers start threads for each."""
 _TRANSFER = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=64 * 2**20, max_concurrency=4)
 
 
@@ -71,6 +73,9 @@ class S3Artifacts:
 
     def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> None:
         """Upload one file, in parts where it is large."""
+        if path.stat().st_size <= SMALL:
+            self.put_bytes(key, path.read_bytes(), content_type=content_type)
+            return
         with self._translated(key):
             self._client.upload_file(str(path), self._bucket, key, ExtraArgs={"ContentType": content_type}, Config=_TRANSFER)
 

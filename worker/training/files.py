@@ -13,18 +13,18 @@ import torch
 from safetensors.torch import save
 
 _NAMES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
-    torch.int64: "I64",
     torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
 }
-"""Safetensors' names of what models are made of."""
+"""Safetensors' names of what models are made of, in its order: of the last the tensors come first."""
 
 
 class Hashed:
@@ -77,7 +77,8 @@ def write_safetensors(tensors: Mapping[str, torch.Tensor], write: Callable[[memo
         write(save(plain))
         return
     # github.com/huggingface/safetensors, README, "Format": the length of a JSON head, the head padded to 8 bytes, the tensors without gaps
-    ordered = sorted(plain.items(), key=lambda item: (-item[1].element_size(), item[0]))
+    rank = {dtype: -place for place, dtype in enumerate(_NAMES)}
+    ordered = sorted(plain.items(), key=lambda item: (rank[item[1].dtype], item[0]))
     head, end = {}, 0
     for name, tensor in ordered:
         begin, end = end, end + tensor.nbytes

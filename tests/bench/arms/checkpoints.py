@@ -53,13 +53,13 @@ def _mlp(widths: Sequence[int], *, batch_size: int) -> dict[str, Any]:
         "model": {"type": "Sequential", "layers": ["Flatten", *hidden, {"type": "Linear", "out_features": 10}]},
         "loss": "CrossEntropyLoss",
         "optimizer": {"type": "SGD", "lr": 0.01},
-        "epochs": 3,
+        "epochs": 1,
     }
 
 
 def _sized(client: Client, body: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The same on so many samples that an epoch takes about so long on this machine; all of MNIST at most."""
-    took = spans(client, _run(client, body, saved_every=NEVER))[-1]
+    took = min(spans(client, _run(client, body | {"epochs": SETTLING + 4}, saved_every=NEVER))[SETTLING:])
     limit = min(60_000, int(body["dataset"]["limit"] * seconds / took))
     return body | {"dataset": body["dataset"] | {"limit": limit}}
 
