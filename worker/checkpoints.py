@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,32 +46,21 @@ class CheckpointWriter:
 
     def __init__(self, folder: Path, *, tell: Callable[[Fact], None]) -> None:
         self._folder, self._tell = folder, tell
-        self._buffers = [Buffer(), Buffer()]
+        self._buffers: list[Buffer] = []
         self._spare = [0, 1]
         self._waiting: _Held | None = None
         self._writing: _Held | None = None
         self._newest: int | None = None
         self._fault: OSError | WriterLost | None = None
         self._changed = threading.Condition()
-        self._channel, theirs = get_context("fork").Pipe()
-        # forked before there is much to fork; a later child would make training copy every page it writes to
-        self._process = get_context("fork").Process(
-            target=_write_each, args=(theirs, self._buffers, folder), name="checkpoints", daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        self._listener = threading.Thread(target=self._listen, name="checkpoints", daemon=True)
-
-    @property
-    def pid(self) -> int:
-        """The writing process's."""
-        return int(self._process.pid or 0)
+        self._process: ForkProcess | None = None
 
     def __enter__(self) -> Self:
-        self._listener.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
         try:
             self.finish()
         finally:
@@ -82,10 +72,24 @@ class CheckpointWriter:
             for buffer in self._buffers:
                 buffer.close()
 
+    def start(self) -> int:
+        """Fork the process; its pid. The first `save` does it: sooner it would delay every job's first step, by 7 ms."""
+        self._buffers = [Buffer(), Buffer()]
+        fork = get_context("fork")
+        self._channel, theirs = fork.Pipe()
+        self._process = fork.Process(target=_write_each, args=(theirs, self._buffers, self._folder), name="checkpoints", daemon=True)
+        self._process.start()
+        theirs.close()
+        self._listener = threading.Thread(target=self._listen, name="checkpoints", daemon=True)
+        self._listener.start()
+        return int(self._process.pid or 0)
+
     def save(self, taken: Snapshot) -> None:
         """Copy it, to be written unless a newer one overtakes it. Raises what kept an earlier one from being written."""
         if taken.step == self._newest:
             return  # a stop right after an epoch's checkpoint asks for the same step twice
+        if self._process is None:
+            self.start()
         with self._changed:
             self._raise_fault()
             overtaken, self._waiting = self._waiting, None

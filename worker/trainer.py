@@ -110,9 +110,9 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
     directory, inexact = Path(job["directory"]), list(job.get("inexact", []))
     tell(PhaseStarted(phase="preparing"))
+    run = _prepared(job, inexact, tell=tell)
+    tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
-        run = _prepared(job, inexact, tell=tell)
-        tell(PhaseStarted(phase="training"))
         if not _train(run, checkpoints, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
             checkpoints.finish()
             tell(Stopped(epoch=run.position.epoch, step=run.position.step))

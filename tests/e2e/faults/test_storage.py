@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.faults.house import BUCKET, House
+from tests.e2e.faults.proxy import Delay, Pass
 from tests.e2e.stack import until
 
 
@@ -36,6 +37,32 @@ def test_storage_that_is_away_is_waited_for(house: House, quick: dict[str, Any])
     assert (ended["state"], ended["attempt"]) == ("succeeded", 1)
     assert any("is back" in event["message"] for event in house.client.past_events(job) if event["type"] == "storage")
     assert epochs(house, job) == list(range(1, 61))
+    worker.stop()
+
+
+def test_storage_that_is_slow_costs_training_nothing(house: House, quick: dict[str, Any]):
+    """Epochs go by while one checkpoint is put; a pause's is committed all the same, and with it the best weights, whenever they were found."""
+    worker = house.worker("waiting for puts").start()
+    spec = quick | {"epochs": 200, "checkpoint": {"monitor": "val_loss", "mode": "min"}}
+    spec |= {"dataset": quick["dataset"] | {"validation_split": 0.2}}
+    reference = house.weights(house.run(spec))
+
+    house.to_s3.set(Delay(0.3))
+    job = house.client.submit(spec)["id"]
+    until(lambda: epochs(house, job)[40:], seconds=30)
+    committed = len(_steps(house, job))
+    house.client.pause(job)
+    paused = house.client.get(job, wait=30, leaving="running")
+    newest = max(_steps(house, job))
+    house.to_s3.set(Pass())
+    house.client.resume(job)
+    ended = house.client.wait(job, timeout=60)
+
+    assert committed < 10
+    assert (paused["state"], paused["progress"]["step"]) == ("paused", newest)
+    assert f"resuming after step {newest}" in house.client.logs(job)
+    assert house.weights(ended) == reference
+    assert epochs(house, job) == list(range(1, 201))
     worker.stop()
 
 

@@ -53,9 +53,10 @@ def writer(tmp_path: Path, told: queue.Queue[CheckpointWritten]):
 @pytest.fixture
 def disk(writer: CheckpointWriter):
     """SIGSTOP makes a disk that takes nothing, SIGCONT one that is well again."""
+    pid = writer.start()
 
     def send(number: signal.Signals) -> None:
-        os.kill(writer.pid, number)
+        os.kill(pid, number)
 
     yield send
     send(signal.SIGCONT)
@@ -132,6 +133,7 @@ def test_a_writer_that_dies_is_told(tmp_path: Path):
     """Whoever waits for what it had in hand hears so."""
     leaving = pytest.raises(WriterLost)
     with leaving, CheckpointWriter(tmp_path / "checkpoints", tell=lambda _: None) as writer:
-        os.kill(writer.pid, signal.SIGSTOP)
+        pid = writer.start()
+        os.kill(pid, signal.SIGSTOP)
         writer.save(taken(1))
-        os.kill(writer.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
