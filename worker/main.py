@@ -31,7 +31,7 @@ from service.startup import NotReady, await_parts
 from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
 from worker.hearing import Deaf, Hearing
-from worker.preparing import Sources
+from worker.preparing import CacheFolder, Sources
 from worker.settings import WorkerSettings
 from worker.slots import Slots
 from worker.supervisor import FLAG_SECONDS, Surroundings, supervise
@@ -122,6 +122,7 @@ def _work(
             shelf=DatasetShelf(operators=settings.datasets_dir, fetched=settings.work_dir / "datasets", artifacts=artifacts),
             preflight=preflight,
             threads=settings.threads,
+            cache=CacheFolder(folder=settings.work_dir / "cache", limit_bytes=settings.cache_bytes),
         ),
         attempts=stores.attempts,
         facts=stores.facts,
@@ -152,7 +153,7 @@ def _work(
         draining=draining,
     )
     hearing = Hearing(ring=bell.ring, idle=lambda: slots.idle, limit_seconds=settings.deaf_seconds)
-    register(app, work=slots.work, heard=hearing.heard)
+    register(app, slots=arguments.slots, work=slots.work, heard=hearing.heard)
 
     def tidy() -> None:
         keeper.check()

@@ -29,7 +29,7 @@ from worker.outcomes import Ending, failed, given_back
 from worker.preparing import Prepared, Sources, prepare
 from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
-from worker.training.facts import CheckpointWritten, Fact, Failed, PhaseStarted, Stopped, Succeeded, from_line
+from worker.training.facts import CheckpointWritten, Fact, Failed, PhaseStarted, PlanChosen, Stopped, Succeeded, from_line
 from worker.uploads import Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
 
@@ -173,7 +173,7 @@ class _Attempt:
         if not is_custom(prepared.spec) or self.around.trusts_code:
             return self.around.spawner.spawn()
         try:
-            trainer = ContainedTrainer.start(self.folder, prepared.datasets_dir)
+            trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, prepared.cache.folder])
         except NotContained as error:
             raise Ending(failed(Reason.USER_CODE, str(error))) from error
         self._thread("written", self._watch_written)
@@ -227,6 +227,9 @@ class _Attempt:
     def _pass_on(self, fact: Fact) -> None:
         if isinstance(fact, PhaseStarted):
             self.patience = self.around.stall_seconds * (SLOW if fact.phase in ("preparing", "exporting") else 1)
+        if isinstance(fact, PlanChosen):  # the next attempt, and train.py, compute as this one does
+            self.spec["training"] |= fact.training
+            self.reporter.put(Report(resolved_spec=self.spec))
         self.reporter.tell(fact)
         self.reporter.flush()
 

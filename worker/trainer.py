@@ -19,11 +19,12 @@ import torch
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
-from service.spec.model import FromJob, frozen
 from worker.checkpoints import CheckpointWriter, WriterLost
-from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
-from worker.training.checkpoint import hardware_changes, load_initial, restore, save_initial, snapshot
-from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
+from worker.training.build import UserCodeFault, mixing_modules
+from worker.training.cache import DecodedCache
+from worker.training.checkpoint import hardware_changes, save_initial, snapshot
+from worker.training.data import Batches, grouped
+from worker.training.device import on_nondeterminism
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
@@ -33,6 +34,7 @@ from worker.training.facts import (
     Evaluating,
     Fact,
     Failed,
+    FirstStepDone,
     HardwareChanged,
     LogLine,
     PhaseStarted,
@@ -43,8 +45,9 @@ from worker.training.facts import (
     Warned,
     to_line,
 )
-from worker.training.loop import NanLoss, Position, Run, raise_for_nan, train
-from worker.training.textbook import freeze, moving_average
+from worker.training.loop import NanLoss, Run, raise_for_nan, train
+from worker.training.preparing import prepare
+from worker.training.readers import DataMissing
 
 REPORT_SECONDS = 0.5
 """Steps are told at most this often."""
@@ -108,9 +111,26 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
 
 
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
-    directory, inexact = Path(job["directory"]), list(job.get("inexact", []))
+    spec, directory = JobSpec.model_validate(job["spec"]), Path(job["directory"])
     tell(PhaseStarted(phase="preparing"))
-    run = _prepared(job, inexact, tell=tell)
+    on_nondeterminism(lambda operator: tell(_not_deterministic(operator)))
+    initial = Path(job["initial"]) if job.get("initial") else None
+    cache = DecodedCache(folder=Path(job["cache"]["folder"]), limit_bytes=job["cache"]["limit_bytes"])
+    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), cache=cache, resume=job["resume"], initial=initial, tell=tell)
+    steps = steps_in_all(spec, len(run.splits.train))
+    where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
+    inexact = list(job.get("inexact", []))
+    if job["resume"] and (changed := hardware_changes(Path(job["resume"]["directory"]), run.device)):
+        tell(
+            HardwareChanged(
+                detail=f"The checkpoint was written elsewhere, so the weights may differ in their last bits: {'; '.join(changed)}."
+            )
+        )
+        inexact = [*dict.fromkeys([*inexact, "hardware_changed"])]
+    if "out_of_memory" in inexact and (mixing := [*spec.dataset.mixing, *mixing_modules(run.model)]):
+        detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
+        tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
+    tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
     tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
         if not _train(run, checkpoints, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
@@ -120,68 +140,20 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(PhaseStarted(phase="evaluating"))
     if run.position.best_weights is not None:
         run.judged.load_state_dict(run.position.best_weights)
-    groups = grouped(torch.arange(len(run.splits.test)), size=run.spec.dataloader.eval_batch_size)
-    batches = Batches(run.splits.test, run.spec, device=run.device).over(groups)
-    test = _evaluated(evaluate(run.judged, run.loss_fn, batches, dataset=run.spec.dataset, metrics=run.metrics), tell=tell)
+    groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
+    batches = Batches(run.splits.test, spec, device=run.device).over(groups)
+    test = _evaluated(evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics), tell=tell)
     tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
     export(run, test, directory / "artifacts", threads=torch.get_num_threads(), inexact=inexact)
-    if job.get("initial"):
-        save_initial(run.model, Path(job["initial"]), directory / "artifacts" / "initial.safetensors")
+    if initial is not None:
+        save_initial(run.model, initial, directory / "artifacts" / "initial.safetensors")
     tell(Succeeded(directory=str(directory / "artifacts")))
 
 
-def _prepared(job: dict[str, Any], inexact: list[str], *, tell: Callable[[Fact], None]) -> Run:
-    """The run that the job describes, and what is to be said of it before its first step. Adds to `inexact` why its weights may differ."""
-    spec, initial = JobSpec.model_validate(job["spec"]), Path(job["initial"]) if job.get("initial") else None
-    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
-    if job["resume"] and (changed := hardware_changes(Path(job["resume"]["directory"]), run.device)):
-        detail = f"The checkpoint was written elsewhere, so the weights may differ in their last bits: {'; '.join(changed)}."
-        tell(HardwareChanged(detail=detail))
-        if "hardware_changed" not in inexact:
-            inexact.append("hardware_changed")
-    if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
-        detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
-        tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
-    where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
-    steps = steps_in_all(spec, len(run.splits.train))
-    tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
-    return run
-
-
-def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None, initial: Path | None = None) -> Run:
-    """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given."""
-    torch.set_num_threads(spec.resources.threads or 1)
-    device = torch.device("cuda" if spec.resources.device == "gpu" else "cpu")
-    splits = load_splits(spec, datasets_dir=datasets_dir)
-    model = seeded_model(spec)
-    if initial is not None:
-        load_initial(model, initial, whole=isinstance(spec.model, FromJob))
-    freeze(model, frozen(spec.model))
-    model = model.to(device)
-    optimizer = build_optimizer(spec.optimizer, model)
-    run = Run(
-        spec=spec,
-        model=model,
-        loss_fn=build_loss(spec.loss).to(device),
-        optimizer=optimizer,
-        scheduler=None if spec.lr_scheduler is None else build_scheduler(spec.lr_scheduler, optimizer),
-        metrics=asked_metrics(spec),
-        splits=splits,
-        device=device,
-        position=Position(),
-        order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle),
-        average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),
-    )
-    if resume is not None:
-        restore(run, Path(resume["directory"]))
-    return run
-
-
-def asked_metrics(spec: JobSpec) -> dict[str, Any]:
-    """Torchmetrics' metrics that the spec asks for; plain Accuracy and ConfusionMatrix are counted by the evaluation itself."""
-    asked = [each for each in spec.evaluation.metrics or () if each.type not in ("Accuracy", "ConfusionMatrix") or each.chosen()]
-    return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
+def _not_deterministic(operator: str) -> Warned:
+    detail = f"{operator} has no deterministic form on this device: the same job may end with other last bits."
+    return Warned(code="not_deterministic", pointer="/training/deterministic", detail=detail)
 
 
 def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool], rollbacks: int) -> bool:
@@ -211,8 +183,11 @@ def _next_batch(run: Run) -> Numbered:
 def _trained(run: Run, save: Callable[[], None], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
     every = run.spec.checkpoint
     peak = PeakMemory(run)
-    told = time.monotonic()
+    told, first = time.monotonic(), True
     for fact in train(run):
+        if first and isinstance(fact, StepDone):
+            first = False
+            tell(FirstStepDone(step=fact.step, at=time.time()))
         if isinstance(fact, EpochDone):
             tell(replace(fact, metrics=fact.metrics | peak.metrics()))
             if fact.epoch % every.every_n_epochs == 0 and fact.epoch < run.spec.epochs:

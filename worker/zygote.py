@@ -199,7 +199,10 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the group; the worker decides
 
-    import torch._dynamo  # noqa: F401  # making the first optimizer would import it: seconds
+    import torch._dynamo  # making the first optimizer would import it: seconds
+
+    with suppress(ImportError):  # the first step of one would, from torch 2.13 on
+        import torch.profiler._cupti_monitor  # noqa: F401
 
     import worker.trainer
 

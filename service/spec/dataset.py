@@ -11,8 +11,10 @@ from service.spec.catalog import Declared, load, union
 
 if TYPE_CHECKING:
     Transform = Declared
+    BatchTransform = Declared
 else:
     Transform = union("transforms")
+    BatchTransform = union("batch_transforms")
 
 Target = Literal["label", "one_hot", "signed", "value", "input"]
 
@@ -20,7 +22,9 @@ Target = Literal["label", "one_hot", "signed", "value", "input"]
 class Dataset(Declared):
     """Which data, how it is split, and what is done to each sample."""
 
-    own_keys: ClassVar[frozenset[str]] = frozenset({"validation_split", "limit", "target", "transforms", "train_transforms"})
+    own_keys: ClassVar[frozenset[str]] = frozenset(
+        {"validation_split", "limit", "target", "transforms", "train_transforms", "batch_transforms"}
+    )
 
     validation_split: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
         default=0.0,
@@ -45,6 +49,12 @@ class Dataset(Declared):
         default=(),
         description="Augmentation, of training samples only: after what shapes the image, before it becomes numbers "
         "(the first of ToDtype, ToTensor, ConvertImageDtype, Normalize).",
+    )
+    batch_transforms: Annotated[tuple[BatchTransform, ...], Field(max_length=10)] = Field(
+        default=(),
+        description="Done to whole training batches and their labels, in order, after the transforms of each sample: MixUp and CutMix, "
+        "or RandomChoice of both. Their targets are shares of classes, which the loss has to take; "
+        "train_accuracy counts the class with the largest share as right.",
     )
 
     @property
@@ -78,6 +88,16 @@ class Dataset(Declared):
     def is_classification(self) -> bool:
         """Whether the model's largest output is its answer."""
         return self.target in ("label", "one_hot", "signed")
+
+    @property
+    def mixing(self) -> tuple[str, ...]:
+        """The kinds of `batch_transforms` that mix samples, inner ones of a RandomChoice too."""
+        return tuple(dict.fromkeys(kind for each in self.batch_transforms for kind in _kinds(each)))
+
+
+def _kinds(declared: Declared) -> list[str]:
+    inner = declared.arguments().get("transforms")
+    return [declared.type] if inner is None else [kind for each in inner for kind in _kinds(each)]
 
 
 _TO_NUMBERS = ("ToDtype", "ToTensor", "ConvertImageDtype", "Normalize")

@@ -18,7 +18,12 @@ from tests.bench.harness import Result, told
 
 ARMS = {
     "AA": "tests.bench.arms.same:measure",
+    "1": "tests.bench.arms.training:textbook",
+    "2": "tests.bench.arms.training:by_hand",
+    "6": "tests.bench.arms.starting:first_step",
     "9": "tests.bench.arms.checkpoints:measure",
+    "11": "tests.bench.arms.starting:known_data",
+    "12": "tests.bench.arms.sharing:measure",
 }
 """Each arm's name, and the function that measures it: () -> list[Result]."""
 

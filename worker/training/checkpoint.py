@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -16,6 +16,7 @@ from worker.training.environment import changes, hardware
 from worker.training.epochs import place_of, samples_done
 from worker.training.files import Hashed, save_weights, write_safetensors
 from worker.training.loop import Run
+from worker.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -29,21 +30,25 @@ class Snapshot:
     best_weights: dict[str, torch.Tensor] | None
     state: dict[str, Any]
     hardware: dict[str, Any]
+    plan: dict[str, Any]
 
 
 def snapshot(run: Run) -> Snapshot:
     """Everything that going on to the same bits needs: optimizer, position, data order, random state."""
-    position = {name: value for name, value in vars(run.position).items() if name not in ("best_weights", "losses")}
+    position = {name: value for name, value in vars(run.position).items() if name != "best_weights"}
     # an epoch that is over left its draws in the generator; one under way is drawn again from its start
     position["loader_state"] = run.order.generator.get_state() if run.position.batch == 0 else run.position.loader_state
     done = samples_done(run.spec, len(run.splits.train), run.position.epoch, run.position.batch)
     state = {
         "position": position,
+        "tally": run.tally.state_dict(),
         "batch_size": run.spec.dataloader.batch_size,
         "samples_done": done,
         "optimizer": run.optimizer.state_dict(),
         "rng": torch.get_rng_state(),
     }
+    if run.scaler.is_enabled():
+        state["scaler"] = run.scaler.state_dict()
     if run.scheduler is not None:
         state["scheduler"] = run.scheduler.state_dict()
     if run.device.type == "cuda":
@@ -59,6 +64,7 @@ def snapshot(run: Run) -> Snapshot:
         best_weights=run.position.best_weights,
         state=state,
         hardware=hardware(run.device),
+        plan=asdict(run.plan),
     )
 
 
@@ -74,7 +80,8 @@ def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
         torch.save(taken.state, cast("IO[bytes]", file))
     files.append(file.described())
     with Hashed(folder / "checkpoint.json") as file:
-        file.write(json.dumps({"epoch": taken.epoch, "step": taken.step, "hardware": taken.hardware}).encode())
+        head = {"epoch": taken.epoch, "step": taken.step, "hardware": taken.hardware, "plan": taken.plan}
+        file.write(json.dumps(head).encode())
     return sorted([*files, file.described()], key=lambda each: each["path"])
 
 
@@ -113,11 +120,14 @@ def restore(run: Run, folder: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     if run.scheduler is not None:
         run.scheduler.load_state_dict(state["scheduler"])
+    if run.scaler.is_enabled():
+        run.scaler.load_state_dict(state["scaler"])
     if run.average is not None:
         run.average.module.load_state_dict(load_file(folder / "average.safetensors"))
         run.average.n_averaged.copy_(state["averaged"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
+    run.tally.load_state_dict(state["tally"])
     if state.get("batch_size", run.spec.dataloader.batch_size) != run.spec.dataloader.batch_size:
         run.position.batch, run.position.trimmed = place_of(run.spec, len(run.splits.train), run.position.epoch, state["samples_done"])
     best = folder / "best.safetensors"
@@ -126,6 +136,11 @@ def restore(run: Run, folder: Path) -> None:
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state:
         torch.cuda.set_rng_state(state["cuda_rng"], run.device)
+
+
+def plan_of(folder: Path) -> Plan:
+    """The arithmetic that a checkpoint's training was done in."""
+    return Plan(**json.loads((folder / "checkpoint.json").read_text())["plan"])
 
 
 def hardware_changes(folder: Path, device: torch.device) -> list[str]:

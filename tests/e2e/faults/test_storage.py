@@ -90,7 +90,7 @@ def test_storage_that_stays_away_fails_the_job_and_keeps_its_files(house: House,
 def test_a_spoilt_checkpoint_is_passed_over_for_the_one_before(house: House, quick: dict[str, Any]):
     """A flipped byte in the newest: the SHA-256 tells, the log says why, and the weights are those of an undisturbed run."""
     worker = house.worker("careful").start()
-    spec = slow(quick)
+    spec = slow(quick) | {"epochs": 400}  # still training when it is paused
     reference = house.weights(house.run(spec))
     job = house.client.submit(spec)["id"]
     until(lambda: _steps(house, job)[1:], seconds=30)
@@ -109,14 +109,14 @@ def test_a_spoilt_checkpoint_is_passed_over_for_the_one_before(house: House, qui
     assert f"the checkpoint at step {newest} cannot be used" in house.client.logs(job)
     assert f"resuming after step {newest}" not in house.client.logs(job)
     assert house.weights(ended) == reference
-    assert epochs(house, job) == list(range(1, 61))
+    assert epochs(house, job) == list(range(1, 401))
     worker.stop()
 
 
 def test_when_no_checkpoint_can_be_read_training_begins_anew(house: House, quick: dict[str, Any]):
     """Each is named in the log, and the weights are the same."""
     worker = house.worker("anew").start()
-    spec = slow(quick)
+    spec = slow(quick) | {"epochs": 400}  # still training when it is paused
     reference = house.weights(house.run(spec))
     job = house.client.submit(spec)["id"]
     until(lambda: _steps(house, job)[1:], seconds=30)

@@ -10,11 +10,12 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from service.spec.job import JobSpec
 from tests.checking import resolved
-from worker.trainer import prepare
 from worker.training.checkpoint import restore, snapshot, write
-from worker.training.data import Batches, EpochOrder, grouped, split_indices
+from worker.training.data import Batches, EpochOrder, grouped
 from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import NanLoss, Run, train
+from worker.training.preparing import prepare
+from worker.training.splits import split_indices
 
 LAYERS = [
     {"type": "Conv2d", "out_channels": 4, "kernel_size": 3},

@@ -29,6 +29,7 @@ def taken(step: int, *, best: int | None = None) -> Snapshot:
         best_weights=best_weights,
         state=state,
         hardware={},
+        plan={},
     )
 
 
@@ -103,7 +104,7 @@ def test_a_stop_right_after_a_checkpoint_writes_no_second(writer: CheckpointWrit
 def test_snapshots_may_grow(writer: CheckpointWriter, told: queue.Queue[CheckpointWritten]):
     """An optimizer has no state before its first step."""
     small = Snapshot(
-        epoch=1, step=1, weights={"w": torch.ones(1000)}, average=None, best_weights=None, state={"optimizer": {}}, hardware={}
+        epoch=1, step=1, weights={"w": torch.ones(1000)}, average=None, best_weights=None, state={"optimizer": {}}, hardware={}, plan={}
     )
 
     writer.save(small)
