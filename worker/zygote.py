@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from service.killpoints import KILL_AT, KILL_ONCE, arm
+from worker.dying import die_with_parent
 
 START_SECONDS = 120
 SPAWN_SECONDS = 30
@@ -257,18 +258,10 @@ def _become_trainer(serve: Any, command: int, facts: int) -> None:
     code = 1
     try:
         os.setsid()
-        _die_with_parent()
+        die_with_parent()
         # the command pipe is not closed: a thread reads it, and closing would wait for that thread
         with os.fdopen(facts, "wb") as out:
             serve(os.fdopen(command, "rb"), out)
         code = 0
     finally:
         os._exit(code)  # never back into the zygote's loop
-
-
-def _die_with_parent() -> None:
-    """PR_SET_PDEATHSIG (prctl(2), Linux): the kernel kills this process when the zygote dies."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

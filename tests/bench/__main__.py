@@ -24,6 +24,7 @@ ARMS = {
     "4": "tests.bench.arms.precision:measure",
     "5": "tests.bench.arms.accuracy:measure",
     "6": "tests.bench.arms.starting:first_step",
+    "9": "tests.bench.arms.checkpoints:measure",
     "11": "tests.bench.arms.starting:known_data",
     "12": "tests.bench.arms.sharing:measure",
 }
