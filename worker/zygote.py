@@ -83,7 +83,11 @@ class Trainer:
     def kill(self) -> None:
         """Kill it and every process that it started."""
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # forked this moment: it leads no group yet
+                if self.lives:
+                    os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Let the pipes go; a trainer still alive ends by that."""
