@@ -54,7 +54,7 @@ test-containers: install ## build and run the containers on a real engine
 	@$(BIN)/python -m pytest tests/containers -q
 
 bench: install $(BENCH_STAMP) ## the table of speed beside others' (about an hour), validate's milliseconds, a step's memory
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench --json docs/benchmarks.json --readme README.md
 	@$(BIN)/python -m tests.bench.validate
 	@$(BIN)/python -m tests.bench.memory
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import queue
 import threading
 import time
 import traceback
@@ -13,23 +12,23 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
+from worker.checkpoints import CheckpointWriter, WriterLost
 from worker.training.build import UserCodeFault, mixing_modules
 from worker.training.cache import DecodedCache
-from worker.training.checkpoint import Snapshot, hardware_changes, save_initial, snapshot, write
+from worker.training.checkpoint import hardware_changes, save_initial, snapshot
 from worker.training.data import Batches, grouped
-from worker.training.device import on_nondeterminism
+from worker.training.device import on_nondeterminism, warm_up
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
 from worker.training.facts import (
-    CheckpointWritten,
     EpochDone,
     Evaluated,
     Evaluating,
@@ -55,8 +54,11 @@ REPORT_SECONDS = 0.5
 
 
 def serve(commands: BinaryIO, facts: BinaryIO) -> None:
-    """Run the one attempt that the first command describes. Ends the process when the command pipe closes."""
+    """Run the one attempt that the first command describes, after any that say to warm up. Ends the process when the command pipe closes."""
     first = commands.readline()
+    while first and (order := json.loads(first)).get("command") == "warm":
+        warm_up(torch.device(order["device"]))
+        first = commands.readline()
     if not first:
         return
     stop = threading.Event()
@@ -100,6 +102,8 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
             return Failed(code="out_of_memory", message="Memory ran out.")
         case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
             return Failed(code="trainer_lost", message=f"A process that loads data was lost: {error}")
+        case WriterLost():
+            return Failed(code="trainer_lost", message=str(error))
         case OSError() if error.errno == errno.ENOSPC:
             return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
     if custom:
@@ -237,51 +241,3 @@ class PeakMemory:
 def _resident(name: str) -> int:
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024
-
-
-class CheckpointWriter:
-    """Writes snapshots in a thread beside training. Each is written; training waits only when one more than one behind."""
-
-    def __init__(self, folder: Path, *, tell: Callable[[Fact], None]) -> None:
-        self._folder, self._tell = folder, tell
-        self._queue: queue.Queue[Snapshot | None] = queue.Queue(maxsize=1)
-        self._fault: OSError | None = None
-        self._written: set[int] = set()
-        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def save(self, taken: Snapshot) -> None:
-        """Have it written. Raises the OSError of an earlier one that could not be."""
-        if self._fault is not None:
-            raise self._fault
-        self._queue.put(taken)
-
-    def finish(self) -> None:
-        """Wait until every snapshot is written. Raises the OSError of one that could not be."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-        if self._fault is not None:
-            raise self._fault
-
-    def _run(self) -> None:
-        while (taken := self._queue.get()) is not None:
-            # a stop right after an epoch's checkpoint asks for the same step twice
-            if taken.step in self._written or self._fault is not None:
-                continue
-            folder = self._folder / str(taken.step)
-            try:
-                files = write(taken, folder)
-            except OSError as error:
-                self._fault = error
-                continue
-            self._written.add(taken.step)
-            passing(KillPoint.CHECKPOINT_WRITTEN)
-            with suppress(BrokenPipeError):
-                self._tell(CheckpointWritten(epoch=taken.epoch, step=taken.step, directory=str(folder), files=files))

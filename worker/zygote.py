@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from service.killpoints import KILL_AT, KILL_ONCE, arm
+from worker.dying import die_with_parent
 
 START_SECONDS = 120
 SPAWN_SECONDS = 30
@@ -61,6 +62,11 @@ class Trainer:
             self._commands.write(json.dumps(command).encode() + b"\n")
             self._commands.flush()
 
+    @property
+    def lives(self) -> bool:
+        """Whether nobody has told of its end."""
+        return self._status.empty()
+
     def ended(self, status: int) -> None:
         """Told by the zygote: the exit status, negative for a signal."""
         self._status.put(status)
@@ -77,7 +83,11 @@ class Trainer:
     def kill(self) -> None:
         """Kill it and every process that it started."""
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # forked this moment: it leads no group yet
+                if self.lives:
+                    os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Let the pipes go; a trainer still alive ends by that."""
@@ -252,18 +262,10 @@ def _become_trainer(serve: Any, command: int, facts: int) -> None:
     code = 1
     try:
         os.setsid()
-        _die_with_parent()
+        die_with_parent()
         # the command pipe is not closed: a thread reads it, and closing would wait for that thread
         with os.fdopen(facts, "wb") as out:
             serve(os.fdopen(command, "rb"), out)
         code = 0
     finally:
         os._exit(code)  # never back into the zygote's loop
-
-
-def _die_with_parent() -> None:
-    """PR_SET_PDEATHSIG (prctl(2), Linux): the kernel kills this process when the zygote dies."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -141,7 +141,11 @@ class Training(Closed):
 
 
 class Checkpoint(Closed):
-    """When state is saved, and which epoch's weights become the model (the last's where nothing is monitored)."""
+    """When state is saved, and which epoch's weights become the model (the last's where nothing is monitored).
+
+    Training never waits: where disk or storage is slower, a newer checkpoint takes the place of one that waits. Never dropped are the newest (so that
+    of a pause, a drain or a timeout) and the best epoch's weights, which every later one holds.
+    """
 
     every_n_epochs: Count = 1
     every_n_steps: Count | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.adapters.s3_artifacts import S3Artifacts
+from service.adapters.s3_artifacts import S3Artifacts, travels_safely
 from service.jobs.errors import ArtifactNotFound, StorageUnavailable
 from service.jobs.ports import ArtifactStore
 from service.settings import StoreSettings
@@ -44,6 +44,19 @@ def test_bytes_come_back(artifacts: ArtifactStore) -> None:
 
     assert b"".join(artifacts.open("t/a.json")) == b'{"a": 1}'
     assert b"".join(artifacts.open("t/empty")) == b""
+
+
+def test_bodies_are_signed_where_somebody_could_change_them(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a network without TLS; the server takes both."""
+    assert [travels_safely(url) for url in (None, "https://s3.example", "http://localhost:9000", "http://[::1]:9000")] == [True] * 4
+    assert not travels_safely("http://minio:9000")
+    monkeypatch.setattr("service.adapters.s3_artifacts.travels_safely", lambda _: False)
+    store = S3Artifacts(settings_for(s3))
+    store.ensure_bucket()
+
+    store.put_bytes("t/signed", b"body")
+
+    assert b"".join(store.open("t/signed")) == b"body"
 
 
 def test_ranges_are_inclusive(artifacts: ArtifactStore) -> None:

@@ -70,7 +70,6 @@ def prepare(
         scaler=plan.scaler(device),
         average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),
     )
-    plan.speed_up(model)
     if resume is not None:
         restore(run, Path(resume["directory"]))
     return run

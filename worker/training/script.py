@@ -707,7 +707,7 @@ def _after_training(spec: JobSpec) -> str:
 
 def _compile(spec: JobSpec) -> str:
     mode = spec.training.compile
-    return "" if not mode else f"    model.compile({'' if mode is True else f'mode={mode!r}'})\n"
+    return "" if not mode else f"    compiled = torch.compile(model{'' if mode is True else f', mode={mode!r}'})\n"
 
 
 def _after_epoch(spec: JobSpec, *, held_out: bool) -> str:

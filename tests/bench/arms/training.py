@@ -17,7 +17,8 @@ from tests.bench.rivals import Rival, rival
 from tests.e2e.stack import Stack
 
 THREADS = os.cpu_count() or 1
-EPOCHS = 3
+EPOCHS = 5
+"""Of each run: what a job costs once, at its start, weighs little in a training of whole epochs."""
 
 
 def textbook() -> list[Result]:
