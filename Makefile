@@ -29,10 +29,9 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml
 # beside .venv, whose packages it sees: the rivals of the benchmarks, with what only they need
 $(BENCH_STAMP): $(STAMP) requirements-bench.lock
 	@$(BIN)/python -m venv --clear --without-pip .venv-bench
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > .venv-bench/site-packages.path
-	@mv .venv-bench/site-packages.path "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
 	@$(BIN)/python -m pip --python .venv-bench install --quiet --disable-pip-version-check --no-deps -r requirements-bench.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
-	@.venv-bench/bin/python -c 'import lightning, ignite, worker'
+	@.venv-bench/bin/python -c 'import worker.training.vision, lightning, ignite'
 	@touch $(BENCH_STAMP)
 
 demo: install ## train an example from start to finish, and stop everything
