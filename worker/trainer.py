@@ -136,6 +136,8 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
     tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
+        if spec.epochs > 1 or spec.checkpoint.every_n_steps:
+            checkpoints.start()
         if not _train(run, checkpoints, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
             checkpoints.finish()
             tell(Stopped(epoch=run.position.epoch, step=run.position.step))
