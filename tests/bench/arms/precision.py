@@ -30,8 +30,9 @@ SPEC: dict[str, Any] = CNN | {
 }
 """On images that are drawn: they take as long as real ones, and are always there."""
 SEEDS = 5
-EPOCHS = 4
-"""Of the trainings whose accuracy is compared."""
+EPOCHS = 5
+"""Of the trainings whose accuracy is compared, with a learning rate that comes down: at a constant one seeds differ by ten points."""
+COMES_DOWN = {"lr_scheduler": {"type": "OneCycleLR", "max_lr": 0.05}}
 
 
 def measure() -> list[Result]:
@@ -57,7 +58,7 @@ def measure() -> list[Result]:
 def _accuracy(seed: int, training: dict[str, Any]) -> float:
     """Of a training on real images: the share of test images that it recognises."""
     pictures, test = images()
-    run = prepare(resolved(SPEC | {"seed": seed, "epochs": EPOCHS, "training": training}), datasets_dir=Path())
+    run = prepare(resolved(SPEC | COMES_DOWN | {"seed": seed, "epochs": EPOCHS, "training": training}), datasets_dir=Path())
     splits = replace(run.splits, train=pictures, test=test)
     run = replace(run, splits=splits, order=EpochOrder(len(pictures), seed=seed, shuffle=True))
     for _ in train(run):
