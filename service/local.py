@@ -185,6 +185,8 @@ class Local:
             environment["TRAINYARD_DATASETS_DIR"] = str(Path(datasets).resolve())
         api = self._child("api", [sys.executable, "-m", "service.main"], environment)
         command = [sys.executable, "-m", "worker.main", "--device", "cpu", "--slots", str(self.plan.slots)]
+        if self.plan.workers > 1:
+            environment |= {"GOMP_SPINCOUNT": environment.get("GOMP_SPINCOUNT", "0")}  # ADR 10: workers that share cores
         for number in range(1, self.plan.workers + 1):
             log = str(folder / "logs" / f"zygote-{number}.log")
             self._child(f"worker-{number}", [*command, "--name", f"local-{number}"], environment | {"TRAINYARD_ZYGOTE_LOG": log})

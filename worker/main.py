@@ -65,6 +65,8 @@ def main() -> int:
         )
         artifacts = S3Artifacts(settings)
         await_parts({"REDIS_URL": stores.ping, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
+        if arguments.slots * settings.threads > (os.cpu_count() or 1):
+            os.environ.setdefault("GOMP_SPINCOUNT", "0")  # ADR 10: idle threads give their core to another job's
         spares = arguments.slots if arguments.device == "gpu" else 0
         keeper = ZygoteKeeper(log_path=settings.zygote_log, spares=spares)
     except (SettingsFault, NotReady, ZygoteGone, UnknownKillPoint) as error:

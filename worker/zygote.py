@@ -43,7 +43,7 @@ _KEPT = (
 )
 _ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20), "MALLOC_TOP_PAD_": str(64 * 2**20)}
 """glibc keeps what a step gives back: else each step of a small net gets its tensors as new pages, a fault each (mallopt(3); measured: 59 to 32 a step)."""
-_KEPT_PREFIXES = ("MALLOC_", "OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
+_KEPT_PREFIXES = ("MALLOC_", "GOMP_", "OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
 
 
 class ZygoteGone(Exception):

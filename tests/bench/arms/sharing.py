@@ -45,7 +45,7 @@ CNN: dict[str, Any] = {
 def measure() -> list[Result]:
     """Aggregate samples a second: an MLP, and a small CNN."""
     limits = {"MLP": {"target": 1.3, "floor": 1.1}, "CNN": {"target": 0.95, "floor": 0.9}}
-    with service(threads=CORES, workers=1, slots=2) as stack:
+    with service(threads=CORES, workers=2) as stack:
         return [_compared(stack, name, spec, epochs, limits[name]) for name, spec, epochs in (("MLP", SPEC, 4), ("CNN", CNN, 2))]
 
 
