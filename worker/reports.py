@@ -141,7 +141,7 @@ def news(fact: PhaseStarted | PlanChosen | FirstStepDone | Evaluated | Warned | 
         case PhaseStarted():
             return Report(phase=fact.phase), fact.phase
         case PlanChosen():
-            line = f"precision: auto takes {fact.training['precision']}; a step took {'; '.join(fact.measured)}"
+            line = f"precision: auto takes {fact.plan}; a step took {'; '.join(fact.measured)}"
             return Report(events=[event("plan", line, {"training": fact.training, "measured": fact.measured})]), line
         case FirstStepDone():
             line, at = f"step {fact.step} is done", datetime.fromtimestamp(fact.at, UTC).isoformat()

@@ -29,7 +29,7 @@ from worker.outcomes import Ending, failed, given_back
 from worker.preparing import Prepared, Sources, prepare
 from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
-from worker.training.facts import CheckpointWritten, Fact, Failed, PhaseStarted, PlanChosen, Stopped, Succeeded, from_line
+from worker.training.facts import CheckpointWritten, Fact, Failed, FirstStepDone, PhaseStarted, PlanChosen, Stopped, Succeeded, from_line
 from worker.uploads import Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
 
@@ -53,6 +53,9 @@ class Spawner(Protocol):
 
     def spawn(self) -> Trainer:
         """A new trainer. Raises ZygoteGone."""
+
+    def refill(self) -> None:
+        """Make ready for the next one: this one is under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +230,8 @@ class _Attempt:
     def _pass_on(self, fact: Fact) -> None:
         if isinstance(fact, PhaseStarted):
             self.patience = self.around.stall_seconds * (SLOW if fact.phase in ("preparing", "exporting") else 1)
+        if isinstance(fact, FirstStepDone):
+            self.around.spawner.refill()
         if isinstance(fact, PlanChosen):  # the next attempt, and train.py, compute as this one does
             self.spec["training"] |= fact.training
             self.reporter.put(Report(resolved_spec=self.spec))

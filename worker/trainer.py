@@ -24,7 +24,7 @@ from worker.training.build import UserCodeFault, mixing_modules
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import hardware_changes, save_initial, snapshot
 from worker.training.data import Batches, grouped
-from worker.training.device import on_nondeterminism
+from worker.training.device import on_nondeterminism, warm_up
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
@@ -54,8 +54,11 @@ REPORT_SECONDS = 0.5
 
 
 def serve(commands: BinaryIO, facts: BinaryIO) -> None:
-    """Run the one attempt that the first command describes. Ends the process when the command pipe closes."""
+    """Run the one attempt that the first command describes, after any that say to warm up. Ends the process when the command pipe closes."""
     first = commands.readline()
+    while first and (order := json.loads(first)).get("command") == "warm":
+        warm_up(torch.device(order["device"]))
+        first = commands.readline()
     if not first:
         return
     stop = threading.Event()
@@ -133,6 +136,8 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
     tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
+        if spec.epochs > 1 or spec.checkpoint.every_n_steps:
+            checkpoints.start()
         if not _train(run, checkpoints, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
             checkpoints.finish()
             tell(Stopped(epoch=run.position.epoch, step=run.position.step))

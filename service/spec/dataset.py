@@ -23,7 +23,7 @@ class Dataset(Declared):
     """Which data, how it is split, and what is done to each sample."""
 
     own_keys: ClassVar[frozenset[str]] = frozenset(
-        {"validation_split", "limit", "target", "transforms", "train_transforms", "batch_transforms"}
+        {"validation_split", "limit", "target", "transforms", "train_transforms", "augment", "batch_transforms"}
     )
 
     validation_split: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
@@ -49,6 +49,11 @@ class Dataset(Declared):
         default=(),
         description="Augmentation, of training samples only: after what shapes the image, before it becomes numbers "
         "(the first of ToDtype, ToTensor, ConvertImageDtype, Normalize).",
+    )
+    augment: Literal["sample", "batch"] = Field(
+        default="sample",
+        description="Whether train_transforms are drawn for each sample, as the textbook does, or once for each training batch, which is many "
+        "times faster and varies less. By batch, images have to be tensors of one size where train_transforms begin.",
     )
     batch_transforms: Annotated[tuple[BatchTransform, ...], Field(max_length=10)] = Field(
         default=(),
@@ -81,8 +86,23 @@ class Dataset(Declared):
     @property
     def train_only(self) -> tuple[Transform, ...]:
         """Every transform of a training sample, in order: augmentation stands before the image becomes numbers."""
+        return (*self.before_numbers, *self.after_shaping)
+
+    @property
+    def before_numbers(self) -> tuple[Transform, ...]:
+        """What shapes an image, until it becomes numbers."""
         at = next((at for at, each in enumerate(self.transforms) if each.type in _TO_NUMBERS), len(self.transforms))
-        return (*self.transforms[:at], *self.train_transforms, *self.transforms[at:])
+        return self.transforms[:at]
+
+    @property
+    def after_shaping(self) -> tuple[Transform, ...]:
+        """What follows in training: augmentation, and what makes numbers."""
+        return (*self.train_transforms, *self.transforms[len(self.before_numbers) :])
+
+    @property
+    def augments_batches(self) -> bool:
+        """Whether augmentation is drawn for whole training batches."""
+        return self.augment == "batch" and bool(self.train_transforms)
 
     @property
     def is_classification(self) -> bool:
@@ -91,8 +111,9 @@ class Dataset(Declared):
 
     @property
     def mixing(self) -> tuple[str, ...]:
-        """The kinds of `batch_transforms` that mix samples, inner ones of a RandomChoice too."""
-        return tuple(dict.fromkeys(kind for each in self.batch_transforms for kind in _kinds(each)))
+        """The kinds of transforms that work on whole training batches, inner ones of a RandomChoice too."""
+        drawn = self.train_transforms if self.augments_batches else ()
+        return tuple(dict.fromkeys(kind for each in (*drawn, *self.batch_transforms) for kind in _kinds(each)))
 
 
 def _kinds(declared: Declared) -> list[str]:

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 def across_parts(spec: JobSpec) -> list[Fault]:
     """Every fault, in the order of the spec."""
-    return [*_batches(spec), *_left_out(spec), *_fused(spec), *models.faults(spec.model), *_metrics(spec), *monitors.faults(spec)]
+    return [
+        *_batches(spec),
+        *_left_out(spec),
+        *_augmented(spec),
+        *_fused(spec),
+        *models.faults(spec.model),
+        *_metrics(spec),
+        *monitors.faults(spec),
+    ]
 
 
 def _batches(spec: JobSpec) -> list[Fault]:
@@ -40,6 +48,16 @@ def _left_out(spec: JobSpec) -> list[Fault]:
         return []
     detail = f"Epoch {empty[0]}, counted from 0, has {batches} batches, and all of them are left out."
     return [Fault(pointer="/training/skip_batches", code="no_batches", detail=detail, suggestion="Leave some in.")]
+
+
+def _augmented(spec: JobSpec) -> list[Fault]:
+    """A batch is of tensors."""
+    dataset = spec.dataset
+    if not dataset.augments_batches or any(each.type in ("ToImage", "PILToTensor") for each in dataset.before_numbers):
+        return []
+    detail = "Augmentation by batch needs tensors, and here images become tensors only where they become numbers."
+    suggestion = "Begin dataset.transforms with ToImage, then ToDtype; or leave augment out."
+    return [Fault(pointer="/dataset/augment", code="no_batches", detail=detail, suggestion=suggestion)]
 
 
 def _fused(spec: JobSpec) -> list[Fault]:

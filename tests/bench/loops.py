@@ -97,13 +97,19 @@ def textbook(workers: int) -> tuple[Perceptron, Callable[[], float]]:
     return net, epoch
 
 
+def normalised() -> tuple[torch.Tensor, torch.Tensor]:
+    """The training images as float32 [60000, 1, 28, 28], with the values that the spec's transforms give each; and the labels."""
+    root = unpacked()
+    data = datasets.MNIST(root, train=True)
+    shutil.rmtree(root)  # it is in memory
+    return v2.functional.normalize(data.data.unsqueeze(1).float().mul_(1 / 255), [MEAN], [STD]), data.targets
+
+
 def by_hand() -> tuple[Perceptron, Callable[[], float]]:
     """Everything normalised beforehand in one tensor, batches by index, sums kept as tensors; and what trains an epoch of it, in seconds."""
-    net, root = Perceptron(), unpacked()
-    data = datasets.MNIST(root, train=True)
-    shutil.rmtree(root)
-    images = v2.functional.normalize(data.data.unsqueeze(1).float().mul_(1 / 255), [MEAN], [STD])
-    labels, generator = data.targets, torch.Generator().manual_seed(SEED)
+    net = Perceptron()
+    images, labels = normalised()
+    generator = torch.Generator().manual_seed(SEED)
 
     def order() -> Iterable[torch.Tensor]:
         """What DataLoader draws in an epoch, in its order."""

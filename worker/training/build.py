@@ -189,6 +189,9 @@ def _drops(module: nn.Module) -> bool:
 
 
 def seeded_model(spec: JobSpec) -> nn.Module:
-    """The model as the job's seed draws it."""
-    torch.manual_seed(spec.seed)
+    """The model as the job's seed draws it, on the CPU."""
+    if spec.resources.device == "gpu":
+        torch.manual_seed(spec.seed)
+    else:  # the same, but that it would note the seed, with a stack trace, for every kind of device that there might be: milliseconds
+        torch.default_generator.manual_seed(spec.seed)
     return build_model(spec.model)

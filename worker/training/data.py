@@ -50,13 +50,16 @@ _TO_TENSOR = ("ToImage", "PILToTensor", "ToTensor")
 class Batches:
     """The batches of one split: by tensor indexing where that gives equal bits, else through a DataLoader, sample by sample.
 
-    `augmented_in` is the epoch (from 0) whose random transforms are drawn; None leaves train_transforms out.
+    `augmented_in` is the epoch (from 0) whose random transforms are drawn, None for an evaluation. What is drawn for whole batches, and what
+    follows it, is left to `training_batches`.
     """
 
     def __init__(self, split: Split, spec: JobSpec, *, device: torch.device, augmented_in: int | None = None) -> None:
         self._split, self._spec, self._device = split, spec, device
-        augmented = augmented_in is not None and spec.dataset.train_transforms
+        augmented = augmented_in is not None and spec.dataset.train_transforms and not spec.dataset.augments_batches
         self._declared = spec.dataset.train_only if augmented else spec.dataset.transforms
+        if augmented_in is not None and spec.dataset.augments_batches:
+            self._declared = spec.dataset.before_numbers
         self._epoch = augmented_in if augmented else None
         self._workers = spec.dataloader.num_workers
 

@@ -23,12 +23,25 @@ def device_of(spec: JobSpec) -> torch.device:
     return device
 
 
+def warm_up(device: torch.device) -> None:
+    """Make what a first step on the device would make: on CUDA a context, and the handles of its libraries. Draws nothing."""
+    _name_workspace()
+    weights = torch.ones(8, 8, device=device, requires_grad=True)
+    (weights @ weights).sum().backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def be_deterministic() -> None:
     """For the rest of this process: operators that give the same bits each time, a warning where torch has none."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it with its first handle
+    _name_workspace()
     torch.use_deterministic_algorithms(True, warn_only=True)
     # filling fresh memory costs a kernel each time, and helps only who reads it before writing
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # torch makes the module's class at run time
+
+
+def _name_workspace() -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it with its first handle
 
 
 def on_nondeterminism(tell: Callable[[str], None]) -> None:

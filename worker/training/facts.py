@@ -28,8 +28,9 @@ class TrainingStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanChosen:
-    """`precision: auto` is decided: the keys of the spec's `training` with their values, and what was measured, in words."""
+    """`precision: auto` is decided: the plan in words, as keys of the spec's `training`, and what was measured, in words."""
 
+    plan: str
     training: dict[str, Any]
     measured: list[str]
 

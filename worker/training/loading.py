@@ -25,8 +25,11 @@ def load_splits(spec: JobSpec, *, datasets_dir: Path, cache: DecodedCache | None
     train, test, digest = _published(spec.dataset, datasets_dir, cache)
     if spec.dataset.limit is not None:
         train = train.take(torch.arange(min(spec.dataset.limit, len(train))))
-    kept, held_out = split_indices(len(train), share=spec.dataset.validation_split, seed=spec.seed)
-    return Splits(train=train.take(kept) if len(held_out) else train, validation=train.take(held_out), test=test, digest=f"sha256:{digest}")
+    validation = train.take(torch.arange(0))
+    if int(len(train) * spec.dataset.validation_split):
+        kept, held_out = split_indices(len(train), share=spec.dataset.validation_split, seed=spec.seed)
+        train, validation = train.take(kept), train.take(held_out)
+    return Splits(train=train, validation=validation, test=test, digest=f"sha256:{digest}")
 
 
 def _published(dataset: Dataset, datasets_dir: Path, cache: DecodedCache | None) -> tuple[Split, Split, str]:

@@ -13,15 +13,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from service.spec.job import JobSpec
-from worker.training.build import build_mixing
 from worker.training.data import Batches, EpochOrder, grouped
-from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers
+from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers, training_batches
 from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, Evaluating, StepDone
 from worker.training.plan import Forward, Plan
 from worker.training.splits import Splits
 from worker.training.tally import Tally
-from worker.training.textbook import mixed, targets_for
+from worker.training.textbook import targets_for
 
 
 class NanLoss(Exception):
@@ -120,11 +119,8 @@ def _steps(run: Run) -> Iterator[StepDone]:
         position.loader_state = run.order.generator.get_state()
     groups = epoch_batches(run.order.start(), spec, position.epoch)
     ahead = from_place(groups, position.batch, position.trimmed)
-    batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(ahead)
+    batches = training_batches(run.splits.train, spec, ahead, epoch=position.epoch, device=run.device)
     first = position.batch = len(groups) - len(ahead)
-    if spec.dataset.batch_transforms:
-        kept = numbers(spec, len(run.splits.train), position.epoch)[first:]
-        batches = mixed(zip(kept, batches, strict=True), build_mixing(spec.dataset), spec.seed, position.epoch)
     position.trimmed = 0
     run.tally.start(first)
     accumulate, each_step = spec.training.gradient_accumulation_steps, run.steps_schedule == "step"

@@ -43,15 +43,22 @@ class Plan:
             to_channels_last(model)
 
     def forward(self, model: nn.Module, device: torch.device) -> Forward:
-        """The model's forward pass; the model itself where nothing is asked. What it returns is float32, whatever it computes in."""
+        """The model's forward pass; the model itself where nothing is asked. What it returns is float32, whatever it computes in.
+
+        Where it is compiled, at its first call: `why_not_compiled` tells whether it can be.
+        """
+        call: Forward = model
+        if self.compile:
+            # not model.compile(): that leaves an nn.Sequential as it is (tried on torch 2.13)
+            call = torch.compile(model, mode=None if self.compile is True else self.compile)
         dtype, layout = DTYPES.get(self.precision), torch.channels_last if self.channels_last else torch.contiguous_format
         if dtype is None and not self.channels_last:
-            return model
+            return call
         autocast = torch.autocast(device.type, dtype=dtype or torch.float32, enabled=dtype is not None)
 
         def forward(inputs: torch.Tensor) -> torch.Tensor:
             with autocast:
-                outputs: torch.Tensor = model(inputs.contiguous(memory_format=layout))
+                outputs: torch.Tensor = call(inputs.contiguous(memory_format=layout))
             return outputs.float()
 
         return forward
@@ -59,11 +66,6 @@ class Plan:
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
         """Keeps float16's gradients from vanishing; does nothing for other types, whose range is float32's."""
         return torch.amp.GradScaler(device.type, enabled=self.precision == "float16")
-
-    def speed_up(self, model: nn.Module) -> None:
-        """Have the model compiled at its first call, if the plan says so. Its names and weights stay. `why_not_compiled` tells whether it can."""
-        if self.compile:
-            model.compile(mode=None if self.compile is True else self.compile)
 
     def options(self) -> dict[str, Any]:
         """What the optimizer is made with besides the spec's own arguments."""

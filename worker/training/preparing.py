@@ -70,7 +70,6 @@ def prepare(
         scaler=plan.scaler(device),
         average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),
     )
-    plan.speed_up(model)
     if resume is not None:
         restore(run, Path(resume["directory"]))
     return run
@@ -92,7 +91,7 @@ def _planned(
         plan = plan_of(Path(resume["directory"]))
     elif spec.training.precision == "auto":
         plan, timed = _probe(spec, model, loss_fn, splits, device).choose(plan, can_fuse=spec.optimizer.type in FUSED)
-        tell(PlanChosen(training=asdict(plan), measured=[str(each) for each in timed]))
+        tell(PlanChosen(plan=str(plan), training=asdict(plan), measured=[str(each) for each in timed]))
     if plan.compile and (lacking := why_not_compiled(device)):
         tell(Warned(code="not_compiled", pointer="/training/compile", detail=f"The model is not compiled: {lacking}."))
         plan = replace(plan, compile=False)

@@ -26,8 +26,9 @@ def rounding(training: Training) -> list[str]:
 
 def forward_lines(training: Training) -> list[str]:
     """The program's lines for step 2; the outputs are float32 again after them."""
+    model = "compiled" if training.compile else "model"
     lines = ["inputs = inputs.contiguous(memory_format=torch.channels_last)"] if training.channels_last else []
     if training.precision not in _BITS:
-        return [*lines, "outputs = model(inputs)  # 2 forward"]
+        return [*lines, f"outputs = {model}(inputs)  # 2 forward"]
     autocast = f'with torch.autocast("cpu", dtype=torch.{training.precision}):'
-    return [*lines, autocast, "    outputs = model(inputs)  # 2 forward", "outputs = outputs.float()"]
+    return [*lines, autocast, f"    outputs = {model}(inputs)  # 2 forward", "outputs = outputs.float()"]

@@ -188,7 +188,9 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         else "",
         "before_epochs": _before_epochs(spec),
         "compile": _compile(spec),
-        "set_epoch": "        train_data.epoch = epoch - 1\n" if spec.dataset.train_transforms else "",
+        "set_epoch": "        train_data.epoch = epoch - 1\n"
+        if spec.dataset.train_transforms and not spec.dataset.augments_batches
+        else "",
         "steps": _steps(spec, "targets" if spec.dataset.batch_transforms else labels).rstrip("\n"),
         "train_told": "train_loss {total / samples:.4f}" + (", train_accuracy {right / samples:.4f}" if classes else ""),
         "after_epoch": _after_epoch(spec, held_out=held_out),
@@ -270,7 +272,7 @@ def _carried(spec: JobSpec) -> list[str]:
     if spec.dataset.train_transforms or spec.dataset.batch_transforms:
         needed["seed_of"] = None
     if spec.dataset.train_transforms:
-        needed |= {"Transformed": None, "Augmented": None}
+        needed |= {"Transformed": None, "augmented" if spec.dataset.augments_batches else "Augmented": None}
     if spec.dataset.batch_transforms:
         needed["mixed"] = None
     # what a type checker wants to know is no reader's concern
@@ -387,7 +389,11 @@ def _composed(transforms: Sequence[Declared]) -> str:
 def _train_transform(spec: JobSpec) -> str:
     """What stands beside `transform` for training samples, and for training batches."""
     dataset = spec.dataset
-    lines = f"train_transform = {_composed(dataset.train_only)}\n" if dataset.train_transforms else ""
+    lines = ""
+    if dataset.augments_batches:
+        lines = f"train_transform = {_composed(dataset.before_numbers)}\naugmentation = {_composed(dataset.after_shaping)}\n"
+    elif dataset.train_transforms:
+        lines = f"train_transform = {_composed(dataset.train_only)}\n"
     mixing = ", ".join(_mixing(each, dataset.facts.num_classes) for each in dataset.batch_transforms)
     if mixing:
         lines += f"batch_transform = {mixing if len(dataset.batch_transforms) == 1 else f'v2.Compose([{mixing}])'}\n"
@@ -555,7 +561,8 @@ def _augmented(spec: JobSpec, *, held_out: bool) -> str:
     if not spec.dataset.train_transforms:
         return ""
     validation = "    val_data = Transformed(val_data, transform)\n" if held_out else ""
-    return f"    train_data, test_data = Augmented(train_data, train_transform, SEED), Transformed(test_data, transform)\n{validation}"
+    train = "Transformed(train_data, train_transform)" if spec.dataset.augments_batches else "Augmented(train_data, train_transform, SEED)"
+    return f"    train_data, test_data = {train}, Transformed(test_data, transform)\n{validation}"
 
 
 def _times(spec: JobSpec, labels: str) -> str:
@@ -589,7 +596,7 @@ def _steps(spec: JobSpec, labels: str) -> str:
         *(["scheduler.step()"] if stepped else []),
     ]
     mixing = bool(spec.dataset.batch_transforms)
-    loader = "batches" if spec.training.skip_batches or mixing else "train_loader"
+    loader = "batches" if spec.training.skip_batches or mixing or spec.dataset.augments_batches else "train_loader"
     loop = f"for inputs, {labels} in {loader}:  # 1 a batch"
     backward = ["scaler.scale(loss).backward()  # 4 backward" if scaled else "loss.backward()  # 4 backward"]
     if accumulate > 1:
@@ -624,15 +631,21 @@ def _skip(spec: JobSpec) -> str:
 
 
 def _kept(spec: JobSpec) -> list[str]:
-    """The lines that leave batches out of an epoch, and mix the others."""
-    skips, mixes = bool(spec.training.skip_batches), bool(spec.dataset.batch_transforms)
-    lines = []
-    if skips and mixes:
-        lines.append("kept = ((number, batch) for number, batch in enumerate(train_loader) if (epoch - 1, number) not in SKIP)")
-    elif skips:
+    """The lines that leave batches out of an epoch, and augment and mix the others."""
+    skips, augments, mixes = bool(spec.training.skip_batches), spec.dataset.augments_batches, bool(spec.dataset.batch_transforms)
+    lines, numbered = [], "enumerate(train_loader)"
+    if skips and not (augments or mixes):
         lines.append("batches = (batch for number, batch in enumerate(train_loader) if (epoch - 1, number) not in SKIP)")
+    elif skips:
+        lines.append("kept = ((number, batch) for number, batch in enumerate(train_loader) if (epoch - 1, number) not in SKIP)")
+        numbered = "kept"
+    if augments:
+        lines.append(f"drawn = augmented({numbered}, augmentation, SEED, epoch - 1)")
+        numbered = "drawn"
     if mixes:
-        lines.append(f"batches = mixed({'kept' if skips else 'enumerate(train_loader)'}, batch_transform, SEED, epoch - 1)")
+        lines.append(f"batches = mixed({numbered}, batch_transform, SEED, epoch - 1)")
+    elif augments:
+        lines.append("batches = (batch for _, batch in drawn)")
     if skips and spec.training.gradient_accumulation_steps > 1:
         lines.append("count = sum((epoch - 1, number) not in SKIP for number in range(len(train_loader)))")
     return [f"        {line}" for line in lines]
@@ -694,7 +707,7 @@ def _after_training(spec: JobSpec) -> str:
 
 def _compile(spec: JobSpec) -> str:
     mode = spec.training.compile
-    return "" if not mode else f"    model.compile({'' if mode is True else f'mode={mode!r}'})\n"
+    return "" if not mode else f"    compiled = torch.compile(model{'' if mode is True else f', mode={mode!r}'})\n"
 
 
 def _after_epoch(spec: JobSpec, *, held_out: bool) -> str:

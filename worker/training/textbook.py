@@ -287,6 +287,18 @@ class Augmented(Dataset[tuple[Any, Any]]):
             torch.set_rng_state(state)
 
 
+def augmented(
+    batches: Iterable[tuple[int, tuple[torch.Tensor, torch.Tensor]]], transform: Any, seed: int, epoch: int
+) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor]]]:
+    """Numbered batches after random transforms, drawn once for each from (seed, epoch, number) alone."""
+    for number, (inputs, labels) in batches:
+        state = torch.get_rng_state()
+        torch.default_generator.manual_seed(seed_of(seed, epoch, number))
+        after = transform(inputs)
+        torch.set_rng_state(state)
+        yield number, (after, labels)
+
+
 def mixed(
     batches: Iterable[tuple[int, tuple[torch.Tensor, torch.Tensor]]], transform: Any, seed: int, epoch: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 from torch import nn
 
 from service.spec.job import read_parts
@@ -17,7 +19,7 @@ from tests.corpus.good import LAYERS, with_layer
 from tests.programs import weights_here
 from worker.training.build import build_model
 from worker.training.checkpoint import restore, snapshot, write
-from worker.training.facts import EpochDone, Fact, PlanChosen, StepDone
+from worker.training.facts import EpochDone, Fact, PlanChosen, StepDone, Warned
 from worker.training.loop import Run, train
 from worker.training.plan import Plan
 from worker.training.preparing import prepare
@@ -197,3 +199,35 @@ def _probe(model: nn.Module) -> Probe:
 
 def _as(run: Run, plan: Plan) -> Run:
     return replace(run, plan=plan)
+
+
+def test_without_a_compiler_the_model_is_trained_as_it_is_and_the_job_says_so(monkeypatch: pytest.MonkeyPatch):
+    """A missing tool is no reason to fail; what was done stands in the spec, and so in train.py."""
+    monkeypatch.setattr("worker.training.plan.shutil.which", lambda _: None)
+    facts: list[Fact] = []
+
+    run = run_of({"compile": True}, facts.append)
+
+    (warned,) = facts
+    assert isinstance(warned, Warned)
+    assert (warned.code, warned.pointer) == ("not_compiled", "/training/compile")
+    assert "g++" in warned.detail
+    assert run.forward is run.model
+    assert run.spec.training.compile is False
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.skipif(os.environ.get("TRAINYARD_LONG_TESTS") != "1", reason="compiling takes a while: a long run")
+def test_a_compiled_training_and_its_program_come_as_close_as_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """An nn.Sequential is really compiled, which its own compile() would not do."""
+    run = run_of({"compile": True})
+    torch._dynamo.utils.counters.clear()
+    last = [fact for fact in train(run) if isinstance(fact, EpochDone)][-1].metrics
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+    weights_here(run.spec, tmp_path)
+
+    assert "compiled = torch.compile(model)" in (tmp_path / "train.py").read_text()
+    found = re.search(r"epoch 2: train_loss ([\d.]+)", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(last["train_loss"], rel=0.05)
