@@ -69,7 +69,6 @@ class Stores:
             facts=self.facts,
             artifacts=artifacts,
             doorbell=doorbell,
-            workers=self.workers,
         )
 
 

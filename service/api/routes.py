@@ -35,13 +35,13 @@ router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[De
 Project = Annotated[str, Depends(project_of)]
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """The use cases' collaborators."""
     services: Services = request.app.state.services
     return services
 
 
-def changes_of(request: Request) -> Changes:
+async def changes_of(request: Request) -> Changes:
     """What waits for changes."""
     changes: Changes = request.app.state.changes
     return changes
@@ -80,21 +80,26 @@ SPEC_BODY = {
 
 
 @router.post("/jobs", status_code=202, response_model=JobView, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
-def submit_job(
+async def submit_job(
     body: Body,
     project: Project,
     services: Used,
-    response: Response,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
-) -> JobView:
+) -> Response:
     """Check a job spec whole, and queue it. The same Idempotency-Key with the same body gives the same job."""
+    return await run_in_threadpool(_submitted, body, idempotency_key, project=project, services=services)
+
+
+def _submitted(body: dict[str, Any], idempotency_key: str | None, *, project: str, services: Services) -> Response:
     key = Idempotency(key=idempotency_key, body_sha256=_sha256(body)) if idempotency_key else None
     submitted = use_cases.submit(body, project=project, idempotency=key, services=services)
-    response.headers["Location"] = f"/v1/jobs/{submitted.job.id}"
-    response.headers["Retry-After"] = "1"
+    headers = {"Location": f"/v1/jobs/{submitted.job.id}", "Retry-After": "1"}
     if submitted.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return _dressed(submitted.job, services)
+        headers["Idempotent-Replayed"] = "true"
+    position = submitted.position or _position(submitted.job, services)
+    start = use_cases.estimated_start(submitted.job, position=position, services=services)
+    view = job_view(submitted.job, position=position, start=start)
+    return Response(view.model_dump_json(), status_code=202, media_type="application/json", headers=headers)
 
 
 @router.post("/jobs/validate", response_model=Verdict, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
@@ -287,8 +292,12 @@ def get_workers(services: Used) -> dict[str, Any]:
 
 def _dressed(job: Job, services: Services, *, alone: bool = True) -> JobView:
     """Alone, a waiting job also says when it is expected to start: in a list that would read the queue once for each."""
-    position = services.jobs.position(job) if job.state is JobState.QUEUED else None
-    return job_view(job, position=position, start=use_cases.estimated_start(job, services=services) if alone else None)
+    position = _position(job, services)
+    return job_view(job, position=position, start=use_cases.estimated_start(job, position=position, services=services) if alone else None)
+
+
+def _position(job: Job, services: Services) -> int | None:
+    return services.jobs.position(job) if job.state is JobState.QUEUED else None
 
 
 def _sha256(body: dict[str, Any]) -> str:

@@ -18,6 +18,8 @@ from tests.bench.harness import Result, told
 
 ARMS = {
     "AA": "tests.bench.arms.same:measure",
+    "7": "tests.bench.arms.queueing:measure",
+    "8": "tests.bench.arms.service:measure",
 }
 """Each arm's name, and the function that measures it: () -> list[Result]."""
 
@@ -68,7 +70,9 @@ def table(results: Sequence[Result], about: dict[str, Any]) -> str:
     head = ["arm", "what", "measured", "quartiles", "target", "floor", "reached"]
     rows = [head, ["---"] * len(head), *([*_cells(each)] for each in results)]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{lines}\n\n{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), torch {about['torch']}, {about['date']}"
+    return (
+        f"{lines}\n\n{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), torch {about['torch']}, {about['date']}"
+    )
 
 
 def _cells(result: Result) -> Iterable[str]:

@@ -17,15 +17,16 @@ __all__ = ["MemoryArtifacts", "MemoryDoorbell", "stores"]
 def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEEP_SECONDS, project_slots: int = 0) -> Stores:
     """Every store, empty, on one clock."""
     shelf = Shelf(now=now, lease=timedelta(seconds=lease_seconds), sweep=timedelta(seconds=sweep_seconds))
+    workers = MemoryWorkers(now)
     return Stores(
-        jobs=MemoryJobs(shelf),
+        jobs=MemoryJobs(shelf, workers),
         requests=MemoryRequests(shelf),
         attempts=MemoryAttempts(shelf, project_slots=project_slots),
         facts=MemoryFacts(shelf),
-        housekeeping=MemoryHousekeeping(shelf),
+        housekeeping=MemoryHousekeeping(shelf, workers),
         disposal=MemoryDisposal(shelf, again=timedelta(seconds=AGAIN_LEASES * lease_seconds)),
         rebuilding=MemoryRebuilding(shelf),
-        workers=MemoryWorkers(now),
+        workers=workers,
         changes=MemoryChanges(shelf.waiters),
         ping=lambda: None,
         close=lambda: None,
