@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -16,7 +17,8 @@ from service.adapters.redis_changes import RedisChanges
 from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
 from service.adapters.redis_facts import RedisFacts
 from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, RedisWorkers
-from service.adapters.redis_records import fresh_fields, job_of, packed, row_texts
+from service.adapters.redis_intake import RedisIntake
+from service.adapters.redis_records import Packed, fresh_fields, job_of, packed, row_texts
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Cursor, Stores, from_ms, to_ms
@@ -26,6 +28,7 @@ from service.jobs.ports import Ahead, Idempotency, Outlook, Page, Submitted
 from service.jobs.state import JobState
 
 SCAN_BATCH = 200
+SHAPES_KEPT = 1000
 
 
 def connect(
@@ -48,8 +51,10 @@ def connect(
         with our_errors():
             client.ping()
 
+    jobs = RedisJobs(scripts)
     return Stores(
-        jobs=RedisJobs(scripts),
+        jobs=jobs,
+        intake=RedisIntake(url, jobs, seconds=socket_seconds),
         requests=RedisRequests(scripts),
         attempts=RedisAttempts(scripts, lease_seconds=lease_seconds, project_slots=project_slots),
         facts=RedisFacts(scripts),
@@ -69,6 +74,7 @@ class RedisJobs:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
         self._client: redis.Redis = scripts.client
+        self._shapes: OrderedDict[str, Packed] = OrderedDict()
 
     def submit(
         self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
@@ -77,23 +83,33 @@ class RedisJobs:
 
         `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
-        digests, blobs = packed(job)
-        record = json.dumps(fresh_fields(job, digests, rows))
-        key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
-        seen = outlook.stamp if outlook else ""
-        answer = self._scripts.call("submit", job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), seen, *blobs)
+        answer = self._scripts.call("submit", *_submission(job, packed(job), idempotency=idempotency, rows=rows, outlook=outlook))
+        return self.submitted(answer, job, idempotency=idempotency)
+
+    def submission(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Sequence[str | bytes | float]:
+        """The command that `submit` sends, for who sends it another way."""
+        specs = self._shapes.get(shape)
+        if specs is None:
+            self._shapes[shape] = specs = packed(job)
+            while len(self._shapes) > SHAPES_KEPT:
+                self._shapes.popitem(last=False)
+        return self._scripts.command("submit", *_submission(job, specs, idempotency=idempotency, rows=(), outlook=outlook))
+
+    def submitted(self, answer: Any, job: Job, *, idempotency: Idempotency | None) -> Submitted:
+        """What SUBMIT answered. Raises what it refused with."""
         match answer:
+            case [b"submitted", bytes(told), changed]:
+                version, now_ms, place, idle = map(int, told.split())
+                stored = job_of(changed) if changed else _queued(job, version=version, at=from_ms(now_ms))
+                return Submitted(job=stored, replayed=False, position=place + 1, rings=bool(idle))
+            case [b"outdated"]:
+                raise Outdated
             case [b"full"]:
                 raise StoreUnavailable("Redis is nearly full; no new jobs are taken until some have ended.")
             case [b"gone", bytes(source)]:
                 raise JobNotFound(source.decode())
             case [b"conflict", bytes(first)]:
-                raise IdempotencyConflict(key, job_id=first.decode())
-            case [b"outdated"]:
-                raise Outdated
-            case [b"submitted", version, now_ms, place, idle, changed]:
-                stored = job_of(changed) if changed else _queued(job, version=int(version), at=from_ms(int(now_ms)))
-                return Submitted(job=stored, replayed=False, position=place + 1, rings=bool(idle))
+                raise IdempotencyConflict(idempotency.key if idempotency else "", job_id=first.decode())
         return Submitted(job=job_of(answer[1]), replayed=answer[0] == b"replayed")
 
     def outlook(self, project: str, *, limit: int) -> Outlook:
@@ -179,6 +195,17 @@ class RedisJobs:
                 its: dict[str, str] = json.loads(its_labels or b"{}")
                 if labels.items() <= its.items() and name in (None, (its_name or b"").decode()):
                     yield place
+
+
+def _submission(
+    job: Job, specs: Packed, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]], outlook: Outlook | None
+) -> Sequence[str | bytes | float]:
+    """What SUBMIT is called with."""
+    digests, blobs = specs
+    key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
+    seen = outlook.stamp if outlook else ""
+    record = json.dumps(fresh_fields(job, digests, rows))
+    return job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), seen, *blobs
 
 
 def _queued(job: Job, *, version: int, at: datetime) -> Job:

@@ -50,7 +50,10 @@ def _unpacked(blob: bytes) -> bytes:
     return zlib.decompress(blob)
 
 
-def packed(job: Job) -> tuple[tuple[str, str], list[str | bytes]]:
+Packed = tuple[tuple[str, str], list[str | bytes]]
+
+
+def packed(job: Job) -> Packed:
     """The digests of a job's spec and resolved spec ("" where it has none), and digest and blob of each, one after the other."""
     specs = [pack(job.spec)] + ([pack(job.resolved_spec)] if job.resolved_spec is not None else [])
     digests = [digest for digest, _ in specs]

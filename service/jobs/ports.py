@@ -137,6 +137,19 @@ class JobStore(Protocol):
         """What has to end before the job starts; None where it does not wait, has more than `limit` before it, or other projects take turns."""
 
 
+class Intake(Protocol):
+    """Taking jobs in from an event loop, many at a time."""
+
+    async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Submitted:
+        """As JobStore.submit. Raises IdempotencyConflict, Outdated, StoreUnavailable.
+
+        Jobs of one `shape` have the same specs, but for name, labels and seed.
+        """
+
+    async def aclose(self) -> None:
+        """Let the connection go."""
+
+
 class Requests(Protocol):
     """What users ask of a job, each in one step. Every method raises JobNotFound, StoreUnavailable, and IllegalTransition for a state too late."""
 

@@ -18,6 +18,7 @@ from service.spec.training import Resources
 from service.spec.verdict import Estimate, Memory, SpecWarning, Verdict
 
 REMEMBERED = 1000
+OWN = frozenset(Own.model_fields)
 
 
 class Learnt:
@@ -72,26 +73,26 @@ class Judgements:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Judged] = OrderedDict()
 
-    def recall(self, body: Mapping[str, Any]) -> Judged | None:
+    def recall(self, body: Mapping[str, Any], shape: str) -> Judged | None:
         """What is known of a spec that differs from an earlier one in name, labels and seed at most; None where these are faulty."""
-        key = _key(body)
         with self._lock:
-            known = self._known.get(key)
+            known = self._known.get(shape)
             if known is None:
                 return None
-            self._known.move_to_end(key)
+            self._known.move_to_end(shape)
         try:
-            return known.with_own(Own.model_validate({name: body[name] for name in Own.model_fields if name in body}))
+            return known.with_own(Own.model_validate({name: body[name] for name in OWN if name in body}))
         except ValidationError:
             return None
 
-    def keep(self, body: Mapping[str, Any], judged: Judged) -> None:
+    def keep(self, shape: str, judged: Judged) -> None:
         """Remember a good spec, and forget the one that was not asked for the longest."""
         with self._lock:
-            self._known[_key(body)] = judged
+            self._known[shape] = judged
             while len(self._known) > self._remembered:
                 self._known.popitem(last=False)
 
 
-def _key(body: Mapping[str, Any]) -> str:
-    return json.dumps({name: value for name, value in body.items() if name not in Own.model_fields}, separators=(",", ":"))
+def shape_of(body: Mapping[str, Any]) -> str:
+    """A spec but for its name, labels and seed, as text."""
+    return json.dumps({name: None if name in OWN else value for name, value in body.items()}, separators=(",", ":"))

@@ -15,9 +15,13 @@ class Outlooks:
         self._lock = threading.Lock()
         self._seen: dict[str, Outlook] = {}
 
+    def last(self, project: str) -> Outlook | None:
+        """The last one, where there was any."""
+        return self._seen.get(project)
+
     def of(self, project: str, jobs: JobStore) -> Outlook:
         """The last one; the first is taken now."""
-        return self._seen.get(project) or self.after(None, project, jobs)
+        return self.last(project) or self.after(None, project, jobs)
 
     def after(self, outdated: Outlook | None, project: str, jobs: JobStore) -> Outlook:
         """Another than this one: of many who ask at once, one looks."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from service.jobs.ports import ArtifactStore, FactLog, JobStore, Preflight, Requests, WorkerRegistry
+from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Preflight, Requests, WorkerRegistry
 from service.use_cases.judging import Judgements
 from service.use_cases.outlooks import Outlooks
 
@@ -16,6 +16,7 @@ class Services:
     """Every collaborator of the use cases."""
 
     jobs: JobStore
+    intake: Intake
     requests: Requests
     facts: FactLog
     artifacts: ArtifactStore

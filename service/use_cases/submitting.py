@@ -16,7 +16,7 @@ from service.killpoints import KillPoint, passing
 from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
 from service.spec.verdict import Fault, SpecWarning, Verdict
-from service.use_cases.judging import Judged, Learnt
+from service.use_cases.judging import Judged, Learnt, shape_of
 from service.use_cases.reading import metrics
 from service.use_cases.services import Services
 
@@ -55,9 +55,9 @@ def _verdict(whole: Mapping[str, Any], faults: Sequence[Fault], *, services: Ser
 
 def _with_earlier_model(body: Mapping[str, Any], *, project: str, jobs: JobStore) -> tuple[Mapping[str, Any], list[Fault]]:
     """The body of a warm start with the earlier job's model in it, and what is wrong with that job."""
-    model = body.get("model")
-    if not isinstance(model, Mapping) or model.get("type") != "Job" or not isinstance(model.get("job_id"), str):
+    if not _is_warm_start(body):
         return body, []
+    model = body["model"]
     plain = {name: value for name, value in model.items() if name != "model"}
     try:
         earlier = jobs.find(project, model["job_id"])
@@ -70,6 +70,11 @@ def _with_earlier_model(body: Mapping[str, Any], *, project: str, jobs: JobStore
         return {**body, "model": plain}, [fault]
     inner = (earlier.resolved_spec or {}).get("model", {})
     return {**body, "model": plain | {"model": inner.get("model") if inner.get("type") == "Job" else inner}}, []
+
+
+def _is_warm_start(body: Mapping[str, Any]) -> bool:
+    model = body.get("model")
+    return isinstance(model, Mapping) and model.get("type") == "Job" and isinstance(model.get("job_id"), str)
 
 
 def _checked_without_torch(body: Mapping[str, Any], *, threads: int) -> Verdict:
@@ -96,10 +101,33 @@ def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | 
     return submitted
 
 
+async def submit_recalled(
+    body: Mapping[str, Any], *, project: str, idempotency: Idempotency | None, services: Services
+) -> Submitted | None:
+    """As `submit`, for an event loop: nothing blocks. None where the spec has to be judged first, or what it goes by looked at."""
+    outlook = services.outlooks.last(project)
+    shape = shape_of(body)
+    judged = services.judgements.recall(body, shape) if outlook and not _is_warm_start(body) else None
+    if judged is None or outlook is None:
+        return None
+    now = services.now()
+    job = _new(body, judged, outlook, id=new_id(now), project=project, created_at=now)
+    passing(KillPoint.BEFORE_SUBMIT)
+    try:
+        submitted = await services.intake.submit(job, shape=shape, idempotency=idempotency, outlook=outlook)
+    except Outdated:
+        return None
+    passing(KillPoint.AFTER_SUBMIT)
+    if submitted.rings:
+        services.ring()
+    return submitted
+
+
 def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Judged:
     """What is known of this spec, or found now. Raises SpecRejected."""
     whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
-    known = services.judgements.recall(whole) if not faults else None
+    shape = shape_of(whole)
+    known = services.judgements.recall(whole, shape) if not faults else None
     if known is not None:
         return known
     found = _verdict(whole, faults, services=services)
@@ -107,7 +135,7 @@ def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Jud
         raise SpecRejected(found.errors)
     judged = Judged.by(read_spec(body), found)
     if judged.resolved_spec is not None:
-        services.judgements.keep(whole, judged)
+        services.judgements.keep(shape, judged)
     return judged
 
 

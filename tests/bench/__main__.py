@@ -20,6 +20,7 @@ ARMS = {
     "AA": "tests.bench.arms.same:measure",
     "7": "tests.bench.arms.queueing:measure",
     "8": "tests.bench.arms.service:measure",
+    "10": "tests.bench.arms.growth:measure",
 }
 """Each arm's name, and the function that measures it: () -> list[Result]."""
 

@@ -5,7 +5,7 @@
 --   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, metric rows (JSON list of JSON texts),
 --           the outlook that the submitter goes by ("": any), then digest and blob of each spec
 --   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"outdated"} | {"replayed" | "found", job}
---           | {"submitted", version, now, place in the pending order from 0, 1 where an idle slot is to be woken, job where it differs}
+--           | {"submitted", text of four numbers: version, now, place in the pending order from 0, 1 where an idle slot is to be woken; job where it differs}
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
 local memory = redis.call('INFO', 'memory')
 local used, limit = tonumber(memory:match('used_memory:(%d+)')), tonumber(memory:match('maxmemory:(%d+)'))
@@ -45,4 +45,5 @@ enqueue(id)
 move(id, now, 'queued', '', record.reason)
 local idle = redis.call('ZCOUNT', 'ty:idle:' .. record.device, whole(now - SILENCE_MS), '+inf')
 local place = redis.call('ZRANK', 'ty:pending:' .. record.device .. ':' .. project, id)
-return { 'submitted', field(id, 'version'), whole(now), place, math.min(idle, 1), changed and read(id) }
+local told = table.concat({ field(id, 'version'), whole(now), place, math.min(idle, 1) }, ' ')
+return { 'submitted', told, changed and read(id) }

@@ -112,6 +112,20 @@ class MemoryJobs:
         return Ahead(running=sorted(running, key=lambda each: self._shelf.leases[each.id]), waiting=waiting[: ids.index(job.id)])
 
 
+class MemoryIntake:
+    """The Intake port."""
+
+    def __init__(self, jobs: MemoryJobs) -> None:
+        self._jobs = jobs
+
+    async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Submitted:  # noqa: ARG002  # nothing is compressed here
+        """As JobStore.submit. Raises IdempotencyConflict, Outdated."""
+        return self._jobs.submit(job, idempotency=idempotency, outlook=outlook)
+
+    async def aclose(self) -> None:
+        """Nothing to let go."""
+
+
 class MemoryRequests:
     """The Requests port."""
 
