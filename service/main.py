@@ -79,6 +79,7 @@ def build(settings: ApiSettings) -> Api:
     warmer = Repeating("preflight", 60, lambda: preflight.warm() if preflight.available() else None)
     services = Services(
         jobs=stores.jobs,
+        intake=stores.intake,
         requests=stores.requests,
         facts=stores.facts,
         artifacts=artifacts,
@@ -89,12 +90,17 @@ def build(settings: ApiSettings) -> Api:
         ring=ringer.wake,
         now=lambda: datetime.now(tz=UTC),
     )
+
+    async def closing() -> None:
+        await stores.changes.aclose()
+        await stores.intake.aclose()
+
     app = create_app(
         services=services,
         changes=stores.changes,
         checks={"store": stores.ping, "storage": artifacts.ping, "preflight": torch_beside},
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-        closing=stores.changes.aclose,
+        closing=closing,
     )
     return Api(app, stores, artifacts, preflight, (ringer, Repeating("sweeper", settings.sweep_seconds, sweeper.sweep), warmer))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from service.collecting import collect, erase
 from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
 from service.jobs.layout import events_key, logs_key, metrics_key, record_key
-from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore, WorkerRegistry
+from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore
 from service.killpoints import KillPoint, passing
 
 AT_ONCE = 50
@@ -30,7 +29,6 @@ class Sweeper:
     facts: FactLog
     artifacts: ArtifactStore
     doorbell: Doorbell
-    workers: WorkerRegistry
 
     def sweep(self) -> None:
         """One round. Raises Unavailable where a part does not answer; the next round does what this one could not."""
@@ -41,12 +39,8 @@ class Sweeper:
 
     def ring(self) -> None:
         """Wake as many idle slots as there is work for, per class."""
-        idle: Counter[str] = Counter()
-        for worker in self.workers.workers():
-            idle[worker.device] += max(0, worker.slots - worker.busy)
-        for device, waiting in self.housekeeping.pending().items():
-            times = min(waiting, idle[device])
-            if times:
+        for device, demand in self.housekeeping.demand().items():
+            if times := min(demand.waiting, demand.idle):
                 passing(KillPoint.BEFORE_RING)
                 self.doorbell.ring(device, times=times)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from service.adapters.redis_records import pack
+from service.adapters.redis_records import own, pack
 from service.adapters.redis_scripts import Scripts, our_errors
 from service.adapters.stores import finite, from_ms, rfc3339
 from service.jobs.errors import Fenced, JobNotFound
@@ -24,7 +24,8 @@ class RedisFacts:
 
     def report(self, claim: Claim, report: Report) -> None:
         """Record what an attempt learnt. Raises Fenced."""
-        resolved = pack(report.resolved_spec) if report.resolved_spec is not None else ()
+        spec = report.resolved_spec
+        resolved = () if spec is None else (*pack(spec), own(spec))
         answer = self._scripts.call("report", claim.job.id, claim.token, json.dumps(_for_lua(report)), *resolved)
         if answer is None:
             raise Fenced(claim.job.id, token=claim.token)

@@ -9,11 +9,11 @@ from typing import Any
 
 import redis
 
-from service.adapters.redis_records import job_of
+from service.adapters.redis_records import job_of, put_away
 from service.adapters.redis_scripts import Scripts, our_errors
-from service.adapters.stores import SILENCE_SECONDS, TAIL_SECONDS, retries_used_up
+from service.adapters.stores import TAIL_SECONDS, retries_used_up
 from service.jobs.job import Device, Job
-from service.jobs.ports import WorkerBeat
+from service.jobs.ports import Demand, WorkerBeat
 from service.jobs.state import Reason
 
 DEVICES: tuple[Device, ...] = ("cpu", "gpu")
@@ -32,9 +32,11 @@ class RedisHousekeeping:
         exhausted = retries_used_up(Reason.WORKER_LOST).model_dump_json()
         return [job_id.decode() for job_id in self._scripts.call("expire", self._sweep_ms, self._lease_ms, exhausted)]
 
-    def pending(self) -> Mapping[Device, int]:
-        """How many jobs wait, per class."""
-        return {device: self._pending(device) for device in DEVICES}
+    def demand(self) -> Mapping[Device, Demand]:
+        """How many jobs wait and how many slots are idle, per class."""
+        *waiting, beats = self._scripts.call("demand")
+        workers = [_beat(beat) for beat in beats]
+        return {device: Demand.of(device, waiting=count, workers=workers) for device, count in zip(DEVICES, waiting, strict=True)}
 
     def unsaved(self, limit: int) -> Sequence[Job]:
         """Jobs whose record in S3 is older than the one here, the longest waiting first."""
@@ -44,15 +46,7 @@ class RedisHousekeeping:
 
     def saved(self, job: Job) -> None:
         """The record was written; the live tail of a terminal job expires within the hour."""
-        self._scripts.call("saved", job.id, job.version, TAIL_SECONDS, job.project)
-
-    def _pending(self, device: Device) -> int:
-        with our_errors():
-            projects: Any = self._client.smembers(f"ty:waiting:{device}")
-            pipeline = self._client.pipeline(transaction=False)
-            for project in projects:
-                pipeline.zcard(f"ty:pending:{device}:{project.decode()}")
-            return sum(pipeline.execute())
+        self._scripts.call("saved", job.id, job.version, TAIL_SECONDS, job.project, put_away(job) if job.is_terminal else "")
 
 
 class RedisWorkers:
@@ -64,13 +58,14 @@ class RedisWorkers:
 
     def beat(self, beat: WorkerBeat) -> None:
         """Say that this worker lives; forgotten after half a minute of silence."""
-        self._scripts.call("beat", beat.name, json.dumps(asdict(beat)), SILENCE_SECONDS)
+        self._scripts.call("beat", beat.name, json.dumps(asdict(beat)), beat.device, int(beat.busy < beat.slots))
 
     def leave(self, name: str) -> None:
         """Say goodbye."""
         with our_errors(), self._client.pipeline() as pipeline:
             pipeline.delete(f"ty:worker:{name}")
-            pipeline.zrem("ty:workers", name)
+            for names in ("ty:workers", *(f"ty:{kind}:{device}" for kind in ("live", "idle") for device in DEVICES)):
+                pipeline.zrem(names, name)
             pipeline.execute()
 
     def workers(self) -> Sequence[WorkerBeat]:
@@ -78,4 +73,8 @@ class RedisWorkers:
         with our_errors():
             names: Any = self._client.zrange("ty:workers", 0, -1)
             beats: Any = self._client.mget([f"ty:worker:{name.decode()}" for name in names]) if names else []
-        return sorted((WorkerBeat(**json.loads(beat)) for beat in beats if beat), key=lambda beat: beat.name)
+        return sorted((_beat(beat) for beat in beats if beat), key=lambda beat: beat.name)
+
+
+def _beat(text: bytes) -> WorkerBeat:
+    return WorkerBeat(**json.loads(text))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
 from typing import Any, cast
 
 import redis
@@ -12,17 +16,19 @@ from service.adapters.redis_attempts import RedisAttempts
 from service.adapters.redis_changes import RedisChanges
 from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
 from service.adapters.redis_facts import RedisFacts
-from service.adapters.redis_housekeeping import RedisHousekeeping, RedisWorkers
-from service.adapters.redis_records import fresh_fields, job_of, packed, row_texts
+from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, RedisWorkers
+from service.adapters.redis_intake import RedisIntake
+from service.adapters.redis_records import Packed, fresh_fields, job_of, packed, row_texts
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
-from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Cursor, Stores, to_ms
-from service.jobs.errors import IdempotencyConflict, JobNotFound, StoreUnavailable
-from service.jobs.job import Job
-from service.jobs.ports import Ahead, Idempotency, Page, Submitted
+from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Cursor, Stores, from_ms, to_ms
+from service.jobs.errors import IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
+from service.jobs.job import Job, Transition
+from service.jobs.ports import Ahead, Idempotency, Outlook, Page, Submitted
 from service.jobs.state import JobState
 
 SCAN_BATCH = 200
+SHAPES_KEPT = 1000
 
 
 def connect(
@@ -45,8 +51,10 @@ def connect(
         with our_errors():
             client.ping()
 
+    jobs = RedisJobs(scripts)
     return Stores(
-        jobs=RedisJobs(scripts),
+        jobs=jobs,
+        intake=RedisIntake(url, jobs, seconds=socket_seconds),
         requests=RedisRequests(scripts),
         attempts=RedisAttempts(scripts, lease_seconds=lease_seconds, project_slots=project_slots),
         facts=RedisFacts(scripts),
@@ -66,24 +74,49 @@ class RedisJobs:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
         self._client: redis.Redis = scripts.client
+        self._shapes: OrderedDict[str, Packed] = OrderedDict()
 
-    def submit(self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = ()) -> Submitted:
-        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict.
+    def submit(
+        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+    ) -> Submitted:
+        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
         `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
-        digests, blobs = packed(job)
-        record = json.dumps(fresh_fields(job, digests, rows))
-        key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
-        answer = self._scripts.call("submit", job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), *blobs)
+        answer = self._scripts.call("submit", *_submission(job, packed(job), idempotency=idempotency, rows=rows, outlook=outlook))
+        return self.submitted(answer, job, idempotency=idempotency)
+
+    def submission(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Sequence[str | bytes | float]:
+        """The command that `submit` sends, for who sends it another way."""
+        specs = self._shapes.get(shape)
+        if specs is None:
+            self._shapes[shape] = specs = packed(job)
+            while len(self._shapes) > SHAPES_KEPT:
+                self._shapes.popitem(last=False)
+        return self._scripts.command("submit", *_submission(job, specs, idempotency=idempotency, rows=(), outlook=outlook))
+
+    def submitted(self, answer: Any, job: Job, *, idempotency: Idempotency | None) -> Submitted:
+        """What SUBMIT answered. Raises what it refused with."""
         match answer:
+            case [b"submitted", bytes(told), changed]:
+                version, now_ms, place, idle = map(int, told.split())
+                stored = job_of(changed) if changed else _queued(job, version=version, at=from_ms(now_ms))
+                return Submitted(job=stored, replayed=False, position=place + 1, rings=bool(idle))
+            case [b"outdated"]:
+                raise Outdated
             case [b"full"]:
                 raise StoreUnavailable("Redis is nearly full; no new jobs are taken until some have ended.")
             case [b"gone", bytes(source)]:
                 raise JobNotFound(source.decode())
             case [b"conflict", bytes(first)]:
-                raise IdempotencyConflict(key, job_id=first.decode())
+                raise IdempotencyConflict(idempotency.key if idempotency else "", job_id=first.decode())
         return Submitted(job=job_of(answer[1]), replayed=answer[0] == b"replayed")
+
+    def outlook(self, project: str, *, limit: int) -> Outlook:
+        """How things are now, with so many finished jobs."""
+        stamp, *finished = self._scripts.call("outlook", project, limit)
+        devices = frozenset(device for device in DEVICES if device in stamp.decode().split())
+        return Outlook(stamp=stamp.decode(), devices=devices, finished=[job_of(job) for job in finished])
 
     def find(self, project: str, job_id: str) -> Job:
         """The job as it is now. Raises JobNotFound."""
@@ -97,11 +130,11 @@ class RedisJobs:
     ) -> Page:
         """One page, newest first. Raises ValueError for a cursor that is not ours."""
         after = Cursor.parse(cursor) if cursor else None
-        found: list[Cursor] = []
-        for places in self._newest_first(project, after):
-            found += self._matching(places, states=states, labels=labels, name=name)
-            if len(found) > limit:
-                break
+        filtered = bool(labels) or name is not None
+        places = self._newest_first(project, states or tuple(JobState), after, batch=SCAN_BATCH if filtered else limit + 1)
+        if filtered:
+            places = self._matching(places, labels=labels, name=name)
+        found = list(islice(places, limit + 1))
         page = found[:limit]
         return Page(jobs=self._read([place.job_id for place in page]), next_cursor=str(page[-1]) if found[limit:] else None)
 
@@ -128,33 +161,54 @@ class RedisJobs:
     def _read(self, ids: Sequence[str | bytes]) -> Sequence[Job]:
         return [job_of(job) for job in self._scripts.call("read", *ids) if job] if ids else []
 
-    def _newest_first(self, project: str, after: Cursor | None) -> Iterator[Sequence[Cursor]]:
-        key, newest = f"ty:jobs:{project}", "+inf" if after is None else str(after.created_ms)
-        offset = 0
-        while True:
-            with our_errors():
-                batch: Any = self._client.zrevrangebyscore(key, newest, "-inf", start=offset, num=SCAN_BATCH, withscores=True)
-            places = [Cursor(int(score), job_id.decode()) for job_id, score in batch]
-            yield [place for place in places if after is None or place < after]
-            if len(places) < SCAN_BATCH:
-                return
-            offset += SCAN_BATCH
-
-    def _matching(
-        self, places: Sequence[Cursor], *, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
-    ) -> Sequence[Cursor]:
-        if not (states or labels or name is not None):
-            return places
+    def _newest_first(self, project: str, states: Sequence[JobState], after: Cursor | None, *, batch: int) -> Iterator[Cursor]:
+        """The places in the lists of these states, as one list."""
+        newest = "+inf" if after is None else str(after.created_ms)
+        keys = [f"ty:jobs:{project}:{state}" for state in dict.fromkeys(states)]
         with our_errors():
             pipeline = self._client.pipeline(transaction=False)
-            for place in places:
-                pipeline.hmget(f"ty:job:{place.job_id}", "state", "name", "labels")
-            rows = pipeline.execute()
+            for key in keys:
+                pipeline.zrevrangebyscore(key, newest, "-inf", start=0, num=batch, withscores=True)
+            firsts = pipeline.execute()
+        lists = [self._onwards(key, newest, first, batch=batch) for key, first in zip(keys, firsts, strict=True)]
+        return (place for place in heapq.merge(*lists, reverse=True) if after is None or place < after)
 
-        def matches(state: bytes | None, its_name: bytes, its_labels: bytes) -> bool:
-            if state is None or (states and state.decode() not in states) or (name is not None and its_name.decode() != name):
-                return False
-            its: dict[str, str] = json.loads(its_labels)
-            return labels.items() <= its.items()
+    def _onwards(self, key: str, newest: str, found: Any, *, batch: int) -> Iterator[Cursor]:
+        """The places of one list, its first batch given."""
+        offset = 0
+        while True:
+            yield from (Cursor(int(score), job_id.decode()) for job_id, score in found)
+            if len(found) < batch:
+                return
+            offset += batch
+            with our_errors():
+                found = self._client.zrevrangebyscore(key, newest, "-inf", start=offset, num=batch, withscores=True)
 
-        return [place for place, row in zip(places, rows, strict=True) if matches(*row)]
+    def _matching(self, places: Iterator[Cursor], *, labels: Mapping[str, str], name: str | None) -> Iterator[Cursor]:
+        while batch := list(islice(places, SCAN_BATCH)):
+            with our_errors():
+                pipeline = self._client.pipeline(transaction=False)
+                for place in batch:
+                    pipeline.hmget(f"ty:job:{place.job_id}", "name", "labels")
+                rows = pipeline.execute()
+            for place, (its_name, its_labels) in zip(batch, rows, strict=True):
+                its: dict[str, str] = json.loads(its_labels or b"{}")
+                if labels.items() <= its.items() and name in (None, (its_name or b"").decode()):
+                    yield place
+
+
+def _submission(
+    job: Job, specs: Packed, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]], outlook: Outlook | None
+) -> Sequence[str | bytes | float]:
+    """What SUBMIT is called with."""
+    digests, blobs = specs
+    key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
+    seen = outlook.stamp if outlook else ""
+    record = json.dumps(fresh_fields(job, digests, rows))
+    return job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), seen, *blobs
+
+
+def _queued(job: Job, *, version: int, at: datetime) -> Job:
+    """The job as SUBMIT stored it."""
+    first = Transition(state=JobState.QUEUED, at=at, reason=job.reason)
+    return job.model_copy(update={"transitions": (first,), "version": version})

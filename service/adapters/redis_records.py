@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,24 +16,76 @@ from service.adapters.stores import exactness, finite, from_ms, to_ms
 from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
 from service.spec.verdict import Estimate, SpecWarning
 
+OWN = ("name", "labels", "seed")
+"""What jobs of a sweep differ in: kept with each, so that they share the rest of their specs."""
+ENDED = b'{"name":null,"labels":{},"state":"succeeded","reason":null,"phase":null,"attempt":1,"retries":0,"max_retries":2,"warnings":[{"pointer":"/resources/device","code":"no_capable_worker","detail":"No cpu worker is running now; the job waits for one.","suggestion":"trainyard worker --device cpu"}],"error":{"code":"trainer_lost","message":"The attempt ended (","hint":"Retries count since the last checkpoint: raise resources.max_retries, or checkpoint more often."},"exactness":{"exact":false,"reasons":["hardware_changed"]},"best":{"monitor":"val_accuracy","value":0.9,"epoch":5,"step":100},"estimate":{"seconds_per_epoch":1.5,"reason":"No finished job here trained this model on this kind of samples, with this batch size and as many threads.","memory_bytes":1000000},"dataset_digest":"","progress":{"epoch":10,"epochs":10,"step":1000,"steps":1000,"percent":100.0,"eta_seconds":0.0},"metrics":{"val_loss":0.1,"val_accuracy":0.9,"test_loss":0.1,"test_accuracy":0.9,"peak_memory_bytes":400000000.0,"train_loss":0.1,"train_accuracy":0.9,"lr":0.001,"samples_per_second":10000.0},"created_at":"2026-01-01T00:00:00.000000Z","started_at":"2026-01-01T00:00:00.000000Z","finished_at":"2026-01-01T00:00:00.000000Z","transitions":[{"state":"queued","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"preparing","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"training","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"evaluating","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"exporting","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"uploading","at":"2026-01-01T00:00:00.000000Z"},{"state":"succeeded","at":"2026-01-01T00:00:00.000000Z"}],"token":1700000000000,"checkpoints":[{"token":1700000000000,"epoch":10,"step":1000,"prefix":"projects/default/jobs/job_019/attempts/1700000000000/checkpoints/1000/"}],"version":20}'
+"""The words that records of ended jobs are made of. Never to be changed: what was compressed by it can be read by it alone."""
+
 
 def pack(spec: Mapping[str, Any]) -> tuple[str, bytes]:
-    """A spec's digest (of its canonical JSON) and its compressed JSON."""
-    text = json.dumps(spec, separators=(",", ":"), sort_keys=True).encode()
-    return hashlib.sha256(text).hexdigest(), zlib.compress(json.dumps(spec, separators=(",", ":")).encode())
+    """Digest (of the canonical JSON) and compressed JSON of a spec without what is its own."""
+    return _packed(json.dumps({name: None if name in OWN else value for name, value in spec.items()}, separators=(",", ":")))
 
 
-def unpack(blob: bytes) -> dict[str, Any]:
-    """The spec that `pack` compressed."""
-    spec: dict[str, Any] = json.loads(zlib.decompress(blob))
+@lru_cache(maxsize=1024)
+def _packed(text: str) -> tuple[str, bytes]:
+    canonical = json.dumps(json.loads(text), separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest(), zlib.compress(text.encode())
+
+
+def own(spec: Mapping[str, Any] | None) -> str:
+    """What `pack` left out of a spec, as JSON."""
+    return json.dumps({name: spec[name] for name in OWN if name in spec} if spec else {}, separators=(",", ":"))
+
+
+def unpack(blob: bytes, its_own: str) -> dict[str, Any]:
+    """The spec that `pack` and `own` took apart."""
+    spec: dict[str, Any] = json.loads(_unpacked(blob))
+    spec.update(json.loads(its_own))  # each has its place in the spec, and keeps it
     return spec
 
 
-def packed(job: Job) -> tuple[tuple[str, str], list[str | bytes]]:
+@lru_cache(maxsize=1024)
+def _unpacked(blob: bytes) -> bytes:
+    return zlib.decompress(blob)
+
+
+Packed = tuple[tuple[str, str], list[str | bytes]]
+
+
+def packed(job: Job) -> Packed:
     """The digests of a job's spec and resolved spec ("" where it has none), and digest and blob of each, one after the other."""
     specs = [pack(job.spec)] + ([pack(job.resolved_spec)] if job.resolved_spec is not None else [])
     digests = [digest for digest, _ in specs]
     return (digests[0], digests[1] if digests[1:] else ""), [part for spec in specs for part in spec]
+
+
+def put_away(job: Job) -> bytes:
+    """Of an ended job all that its hash no longer holds, compressed."""
+    record = job.model_dump_json(exclude=_IN_THE_OPEN, exclude_defaults=True)
+    squeezed = zlib.compressobj(level=9, wbits=-15, zdict=ENDED)
+    return squeezed.compress(f"{record}\n{own(job.spec)}\n{own(job.resolved_spec)}".encode()) + squeezed.flush()
+
+
+_IN_THE_OPEN = {"id", "project", "name", "labels", "state", "token", "spec", "resolved_spec"}
+
+
+def _taken_out(job_id: str, text: Mapping[str, str], raw: Sequence[Any]) -> Job:
+    """The ended job that was put away."""
+    record, its_own, resolved_own = zlib.decompressobj(wbits=-15, zdict=ENDED).decompress(raw[6]).decode().split("\n")
+    return Job.model_validate(
+        {
+            **json.loads(record),
+            "id": job_id,
+            "project": text["project"],
+            "name": text.get("name"),
+            "labels": json.loads(text["labels"]),
+            "state": text["state"],
+            "token": int(text["token"]),
+            "spec": unpack(raw[4], its_own),
+            "resolved_spec": unpack(raw[5], resolved_own) if raw[5] else None,
+        }
+    )
 
 
 def row_texts(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -49,7 +102,6 @@ def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str,
     """The hash of a job that no attempt has touched yet. Every value is text."""
     newest, last = job.checkpoint, rows[-1] if rows else None
     return {
-        "id": job.id,
         "project": job.project,
         "name": job.name or "",
         "labels": json.dumps(job.labels),
@@ -66,6 +118,8 @@ def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str,
         "created": job.created_at.isoformat(),
         "spec": digests[0],
         "resolved": digests[1],
+        "own": own(job.spec),
+        "resolved_own": own(job.resolved_spec),
         "spec_version": str((job.resolved_spec or job.spec).get("spec_version", 1)),
         "token": str(job.token),
         "checkpoints": lines(job.checkpoints),
@@ -94,14 +148,16 @@ def kept_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, 
 
 
 def job_of(raw: Sequence[Any]) -> Job:
-    """The job that the Lua function `read` answered: record, metrics, transitions, spec, resolved spec."""
-    text, metrics = _mapping(raw[0]), _mapping(raw[1])
+    """The job that the Lua function `read` answered: id, record, metrics, transitions, spec, resolved spec, and what was put away."""
+    job_id, text, metrics = raw[0].decode(), _mapping(raw[1]), _mapping(raw[2])
+    if raw[6]:
+        return _taken_out(job_id, text, raw)
 
     def moment(name: str) -> datetime | None:
         return from_ms(int(text[name])) if text.get(name) else None
 
     return Job(
-        id=text["id"],
+        id=job_id,
         project=text["project"],
         name=text["name"] or None,
         labels=json.loads(text["labels"]),
@@ -124,10 +180,10 @@ def job_of(raw: Sequence[Any]) -> Job:
         created_at=datetime.fromisoformat(text["created"]),
         started_at=moment("started"),
         finished_at=moment("finished"),
-        transitions=tuple(_transition(line.decode()) for line in raw[2]),
+        transitions=tuple(_transition(line.decode()) for line in raw[3]),
         error=JobError.model_validate_json(text["error"]) if text.get("error") else None,
-        spec=unpack(raw[3]),
-        resolved_spec=unpack(raw[4]) if raw[4] else None,
+        spec=unpack(raw[4], text["own"]),
+        resolved_spec=unpack(raw[5], text["resolved_own"]) if raw[5] else None,
         token=int(text["token"]),
         owner=text.get("owner") or None,
         cancel_requested=text["cancel"] == "1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,15 @@ class Scripts:
 
     def call(self, name: str, *args: str | bytes | float) -> Any:
         """The script's answer. Raises StoreUnavailable."""
-        now = "" if self._now_ms is None else self._now_ms()
         with our_errors():
-            return self._scripts[name](args=[now, *args])
+            return self._scripts[name](args=[self._now(), *args])
+
+    def command(self, name: str, *args: str | bytes | float) -> Sequence[str | bytes | float]:
+        """The script as a command; Redis refuses it until it has been called once."""
+        return "EVALSHA", self._scripts[name].sha, 0, self._now(), *args
+
+    def _now(self) -> str | int:
+        return "" if self._now_ms is None else self._now_ms()
 
 
 def _whole(path: Path, shared: str) -> str:

@@ -19,6 +19,7 @@ from service.jobs.ports import (
     Doorbell,
     FactLog,
     Housekeeping,
+    Intake,
     JobStore,
     Outcome,
     Rebuilding,
@@ -49,6 +50,7 @@ class Stores:
     """Every port that one store stands behind. `ping` raises StoreUnavailable."""
 
     jobs: JobStore
+    intake: Intake
     requests: Requests
     attempts: AttemptStore
     facts: FactLog
@@ -69,7 +71,6 @@ class Stores:
             facts=self.facts,
             artifacts=artifacts,
             doorbell=doorbell,
-            workers=self.workers,
         )
 
 

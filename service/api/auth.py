@@ -11,7 +11,7 @@ from service.api.problems import Refused
 DEFAULT_PROJECT = "default"
 
 
-def project_of(request: Request) -> str:
+async def project_of(request: Request) -> str:
     """The project of the request's key. Raises Refused (401)."""
     key: str | None = request.app.state.api_key
     if key is None:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -21,12 +22,12 @@ from service.api.ranges import Unsatisfiable, parse_range
 from service.api.streams import event_stream, settled, zipped
 from service.api.views import ArtifactPage, ArtifactView, EventPage, EventView, JobPage, JobView, MetricRows, job_view
 from service.jobs.job import Job
-from service.jobs.ports import Changes, Idempotency
+from service.jobs.ports import Changes, Idempotency, Submitted
 from service.jobs.state import JobState
 from service.spec import catalog
 from service.spec.job import JobSpec
 from service.spec.text import MAX_BYTES, parse_body
-from service.spec.verdict import Verdict
+from service.spec.verdict import Fault, Verdict
 from service.use_cases import Services
 
 # every route asks for the key, also those that do not care whose it is
@@ -35,13 +36,13 @@ router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[De
 Project = Annotated[str, Depends(project_of)]
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """The use cases' collaborators."""
     services: Services = request.app.state.services
     return services
 
 
-def changes_of(request: Request) -> Changes:
+async def changes_of(request: Request) -> Changes:
     """What waits for changes."""
     changes: Changes = request.app.state.changes
     return changes
@@ -79,22 +80,51 @@ SPEC_BODY = {
 }
 
 
-@router.post("/jobs", status_code=202, response_model=JobView, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
-def submit_job(
-    body: Body,
-    project: Project,
-    services: Used,
-    response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
-) -> JobView:
+IDEMPOTENCY_KEY = {
+    "name": "idempotency-key",
+    "in": "header",
+    "required": False,
+    "schema": {"anyOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "null"}], "title": "Idempotency-Key"},
+}
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    response_model=JobView,
+    responses=responses(413, 422),
+    openapi_extra={**SPEC_BODY, "parameters": [IDEMPOTENCY_KEY]},
+    tags=["jobs"],
+)
+async def submit_job(request: Request) -> Response:
     """Check a job spec whole, and queue it. The same Idempotency-Key with the same body gives the same job."""
-    key = Idempotency(key=idempotency_key, body_sha256=_sha256(body)) if idempotency_key else None
-    submitted = use_cases.submit(body, project=project, idempotency=key, services=services)
-    response.headers["Location"] = f"/v1/jobs/{submitted.job.id}"
-    response.headers["Retry-After"] = "1"
+    # the busiest route: it reads the request itself, because FastAPI's way of handing out the parts takes a tenth of it
+    body, project, services = await body_of(request), await project_of(request), await services_of(request)
+    key = _idempotency(request, body)
+    submitted = await use_cases.submit_recalled(body, project=project, idempotency=key, services=services)
+    if submitted is None:
+        submitted = await run_in_threadpool(partial(use_cases.submit, body, project=project, idempotency=key, services=services))
+    if submitted.position and not use_cases.is_expected(submitted.position):
+        return _accepted(submitted, job_view(submitted.job, position=submitted.position, start=None))
+    view = await run_in_threadpool(_dressed, submitted.job, services, position=submitted.position)
+    return _accepted(submitted, view)
+
+
+def _idempotency(request: Request, body: dict[str, Any]) -> Idempotency | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255:
+        fault = Fault(pointer="/idempotency-key", code="string_length", detail="idempotency-key: it has 1 to 255 characters.")
+        raise Refused(422, "bad-request", "The request cannot be understood.", faults=[fault])
+    return Idempotency(key=key, body_sha256=_sha256(body))
+
+
+def _accepted(submitted: Submitted, view: JobView) -> Response:
+    headers = {"Location": f"/v1/jobs/{submitted.job.id}", "Retry-After": "1"}
     if submitted.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return _dressed(submitted.job, services)
+        headers["Idempotent-Replayed"] = "true"
+    return Response(view.model_dump_json(), status_code=202, media_type="application/json", headers=headers)
 
 
 @router.post("/jobs/validate", response_model=Verdict, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
@@ -285,10 +315,11 @@ def get_workers(services: Used) -> dict[str, Any]:
     return {"data": own}
 
 
-def _dressed(job: Job, services: Services, *, alone: bool = True) -> JobView:
+def _dressed(job: Job, services: Services, *, position: int | None = None, alone: bool = True) -> JobView:
     """Alone, a waiting job also says when it is expected to start: in a list that would read the queue once for each."""
-    position = services.jobs.position(job) if job.state is JobState.QUEUED else None
-    return job_view(job, position=position, start=use_cases.estimated_start(job, services=services) if alone else None)
+    if position is None and job.state is JobState.QUEUED:
+        position = services.jobs.position(job)
+    return job_view(job, position=position, start=use_cases.estimated_start(job, position=position, services=services) if alone else None)
 
 
 def _sha256(body: dict[str, Any]) -> str:

@@ -47,8 +47,8 @@ async def event_stream(job: Job, *, after: int, services: Services, changes: Cha
             if not found:
                 if await run_in_threadpool(_is_over, job, services):
                     return  # resumed after the last event
-                if not await watch.wait(KEEP_ALIVE_SECONDS):
-                    yield ": still here\n\n"
+                while not await watch.wait(KEEP_ALIVE_SECONDS):
+                    yield ": still here\n\n"  # nothing is read for it: every change wakes the watch, and so does a broken subscription
 
 
 def _is_over(job: Job, services: Services) -> bool:

@@ -103,6 +103,9 @@ _ASKED: dict[JobState, tuple[str, ...]] = {
 """What may be asked of a job in each state."""
 
 
+_OF_THE_JOB = tuple(name for name in JobView.model_fields if name not in ("queue_position", "estimated_start_at", "links", "estimate"))
+
+
 def job_view(job: Job, *, position: int | None, start: datetime | None) -> JobView:
     """The job, dressed."""
     here = f"/v1/jobs/{job.id}"
@@ -111,6 +114,5 @@ def job_view(job: Job, *, position: int | None, start: datetime | None) -> JobVi
         | {"self": here}
         | {name: f"{here}/{name}" for name in _ASKED[job.state]}
     )
-    own = set(JobView.model_fields) - {"queue_position", "estimated_start_at", "links", "estimate"}
-    told: dict[str, Any] = {name: getattr(job, name) for name in own}
+    told: dict[str, Any] = {name: getattr(job, name) for name in _OF_THE_JOB}
     return JobView(queue_position=position, estimated_start_at=start, links=links, estimate=judged(job), **told)

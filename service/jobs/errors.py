@@ -5,6 +5,7 @@ TrainyardError
 ├── IllegalTransition    the job's state does not allow the request
 ├── StillNeeded          another job starts from this one's checkpoint
 ├── IdempotencyConflict  the key was used before with another body
+├── Outdated             a submission went by an outlook that has changed; never seen by users
 ├── ArtifactNotFound     no such object
 ├── NotFinished          artifacts were asked for before the end
 ├── Fenced               this attempt no longer owns the job: stop, write nothing
@@ -59,6 +60,10 @@ class IdempotencyConflict(TrainyardError):
     def __init__(self, key: str, *, job_id: str) -> None:
         super().__init__(f"Idempotency-Key {key!r} was used before with another body, for job {job_id}.")
         self.key, self.job_id = key, job_id
+
+
+class Outdated(TrainyardError):
+    """What the submission went by has changed: look again and repeat it."""
 
 
 class ArtifactNotFound(TrainyardError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -22,10 +22,25 @@ class Idempotency:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """The job as it is now, and whether the key had been seen before."""
+    """The job as it is now, and whether the key had been seen before. Of a new one: its place in the pending order, from 1."""
 
     job: Job
     replayed: bool
+    position: int | None = None
+    rings: bool = True
+    """Whether a slot may have to be woken: not while every worker of the class is busy, for those look again by themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What a submission goes by besides its spec."""
+
+    stamp: str
+    """Another as soon as any of it is another."""
+    devices: frozenset[Device]
+    """Classes with a live worker."""
+    finished: Sequence[Job]
+    """The newest succeeded jobs of the project."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +111,16 @@ class Report:
 class JobStore(Protocol):
     """Jobs as users see them. Every method raises StoreUnavailable where the store does not answer."""
 
-    def submit(self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = ()) -> Submitted:
-        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict.
+    def submit(
+        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+    ) -> Submitted:
+        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
         `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
+
+    def outlook(self, project: str, *, limit: int) -> Outlook:
+        """How things are now, with so many finished jobs."""
 
     def find(self, project: str, job_id: str) -> Job:
         """The job as it is now. Raises JobNotFound."""
@@ -115,6 +135,19 @@ class JobStore(Protocol):
 
     def ahead(self, job: Job, *, limit: int) -> Ahead | None:
         """What has to end before the job starts; None where it does not wait, has more than `limit` before it, or other projects take turns."""
+
+
+class Intake(Protocol):
+    """Taking jobs in from an event loop, many at a time."""
+
+    async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Submitted:
+        """As JobStore.submit. Raises IdempotencyConflict, Outdated, StoreUnavailable.
+
+        Jobs of one `shape` have the same specs, but for name, labels and seed.
+        """
+
+    async def aclose(self) -> None:
+        """Let the connection go."""
 
 
 class Requests(Protocol):
@@ -177,14 +210,27 @@ class Housekeeping(Protocol):
     def expire(self) -> Sequence[str]:
         """Give back (or end) every job whose lease has died; returns their ids. Does nothing right after a gap in sweeping."""
 
-    def pending(self) -> Mapping[Device, int]:
-        """How many jobs wait, per class."""
+    def demand(self) -> Mapping[Device, Demand]:
+        """How many jobs wait and how many slots are idle, per class."""
 
     def unsaved(self, limit: int) -> Sequence[Job]:
         """Jobs whose record in S3 is older than the one here."""
 
     def saved(self, job: Job) -> None:
         """The record was written; the live tail of a terminal job expires within the hour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Jobs of a class that wait, and slots that would take them."""
+
+    waiting: int
+    idle: int
+
+    @classmethod
+    def of(cls, device: Device, *, waiting: int, workers: Iterable[WorkerBeat]) -> Self:
+        """The demand on these workers."""
+        return cls(waiting=waiting, idle=sum(max(0, worker.slots - worker.busy) for worker in workers if worker.device == device))
 
 
 class Disposal(Protocol):

@@ -21,13 +21,26 @@ SPEC_VERSION = 1
 Text = Annotated[str, Field(strict=True, max_length=200)]
 
 
+Name = Text | None
+Labels = Annotated[dict[Text, Text], Field(max_length=32, default_factory=dict)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
+class Own(Closed):
+    """What jobs of a sweep differ in. Nothing else in a spec, and no verdict on it, depends on these."""
+
+    name: Name = None
+    labels: Labels
+    seed: Seed = 0
+
+
 class JobSpec(Closed):
     """Everything a training needs, in PyTorch's own words."""
 
     spec_version: Literal[1] = 1
-    name: Text | None = None
-    labels: Annotated[dict[Text, Text], Field(max_length=32, default_factory=dict)]
-    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
+    name: Name = None
+    labels: Labels
+    seed: Seed = 0
     dataset: AnyDataset
     dataloader: DataLoader = DataLoader()
     model: Model

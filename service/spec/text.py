@@ -92,7 +92,11 @@ def _not_finite(path: tuple[str | int, ...]) -> Fault:
 
 def _object(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     """The pairs as a dict; a key that comes again is kept as odd."""
-    made: dict[Any, Any] = {}
+    pairs = list(pairs)
+    made: dict[Any, Any] = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    made = {}
     for key, value in pairs:
         if key in made:
             made[_Odd("repeated_key", f"`{key}` is given more than once here.", "Keep one of them.", key)] = value

@@ -1,9 +1,9 @@
 """What users can do, as plain functions of the ports. Each reads as a page of named steps; none knows HTTP, Redis or S3."""
 
 from service.use_cases.asking import cancel, delete, pause, resume
-from service.use_cases.reading import artifact, estimated_start, events, logs, manifest, metrics, read_artifact
+from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact
 from service.use_cases.services import Services
-from service.use_cases.submitting import new_id, retry, submit, validate
+from service.use_cases.submitting import new_id, retry, submit, submit_recalled, validate
 
 __all__ = [
     "Services",
@@ -12,6 +12,7 @@ __all__ = [
     "delete",
     "estimated_start",
     "events",
+    "is_expected",
     "logs",
     "manifest",
     "metrics",
@@ -21,5 +22,6 @@ __all__ = [
     "resume",
     "retry",
     "submit",
+    "submit_recalled",
     "validate",
 ]

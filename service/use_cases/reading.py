@@ -17,9 +17,14 @@ from service.jobs.state import JobState
 from service.use_cases.services import Services
 
 
-def estimated_start(job: Job, *, services: Services) -> datetime | None:
-    """When a waiting job will start, as far as all that runs and waits before it has an estimate; else None."""
-    if job.state is not JobState.QUEUED:
+def is_expected(position: int | None) -> bool:
+    """Whether `estimated_start` looks at what is before a job at this position."""
+    return position is not None and position <= LOOKED_AHEAD + 1
+
+
+def estimated_start(job: Job, *, position: int | None, services: Services) -> datetime | None:
+    """When a job that waits at this position will start, as far as all that runs and waits before it has an estimate; else None."""
+    if not is_expected(position):
         return None
     ahead = services.jobs.ahead(job, limit=LOOKED_AHEAD)
     if ahead is None:

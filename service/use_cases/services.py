@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from service.jobs.ports import ArtifactStore, FactLog, JobStore, Preflight, Requests, WorkerRegistry
+from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Preflight, Requests, WorkerRegistry
+from service.use_cases.judging import Judgements
+from service.use_cases.outlooks import Outlooks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +16,7 @@ class Services:
     """Every collaborator of the use cases."""
 
     jobs: JobStore
+    intake: Intake
     requests: Requests
     facts: FactLog
     artifacts: ArtifactStore
@@ -26,3 +29,5 @@ class Services:
     ring: Callable[[], None]
     """Wakes whoever rings the doorbell; never blocks."""
     now: Callable[[], datetime]
+    judgements: Judgements = field(default_factory=Judgements)
+    outlooks: Outlooks = field(default_factory=Outlooks)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from service.jobs.errors import IllegalTransition, JobNotFound, PreflightBusy, SpecRejected, Unavailable
-from service.jobs.estimating import LEARNT_FROM, estimate
+from service.jobs.errors import IllegalTransition, JobNotFound, Outdated, PreflightBusy, SpecRejected, Unavailable
+from service.jobs.estimating import LEARNT_FROM
 from service.jobs.job import Device, Job
-from service.jobs.ports import Idempotency, JobStore, Submitted, WorkerRegistry
+from service.jobs.ports import Idempotency, JobStore, Outlook, Submitted
 from service.jobs.state import JobState, Reason
 from service.killpoints import KillPoint, passing
 from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
 from service.spec.verdict import Fault, SpecWarning, Verdict
+from service.use_cases.judging import Judged, Learnt, shape_of
 from service.use_cases.reading import metrics
 from service.use_cases.services import Services
 
@@ -30,6 +31,15 @@ def new_id(now: datetime) -> str:
 def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Verdict:
     """Every fault at once. Without torch beside the API only what needs no torch is checked, and a warning says so."""
     whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
+    found = _verdict(whole, faults, services=services)
+    if found.resolved_spec is None:
+        return found
+    outlook = services.jobs.outlook(project, limit=LEARNT_FROM)
+    return found.model_copy(update={"estimate": Learnt(found.resolved_spec, found.memory_bytes).by(outlook)})
+
+
+def _verdict(whole: Mapping[str, Any], faults: Sequence[Fault], *, services: Services) -> Verdict:
+    """What is wrong with a body besides `faults`."""
     try:
         checked = services.preflight.check(needed(whole))
     except PreflightBusy:
@@ -38,11 +48,6 @@ def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Ve
         found = _checked_without_torch(whole, threads=services.threads)
     else:
         found = verdict(whole, checked, threads=services.threads)
-    if not faults and found.resolved_spec is not None:
-        device = None if found.resolved_spec["resources"]["device"] == "auto" else found.resolved_spec["resources"]["device"]
-        finished = services.jobs.list(project, limit=LEARNT_FROM, cursor=None, states=[JobState.SUCCEEDED], labels={}, name=None).jobs
-        learnt = estimate(found.resolved_spec, memory=found.memory_bytes, device=device, finished=finished)
-        return found.model_copy(update={"estimate": learnt})
     if not faults:
         return found
     return found.model_copy(update={"valid": False, "resolved_spec": None, "errors": (*faults, *found.errors)})
@@ -50,9 +55,9 @@ def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Ve
 
 def _with_earlier_model(body: Mapping[str, Any], *, project: str, jobs: JobStore) -> tuple[Mapping[str, Any], list[Fault]]:
     """The body of a warm start with the earlier job's model in it, and what is wrong with that job."""
-    model = body.get("model")
-    if not isinstance(model, Mapping) or model.get("type") != "Job" or not isinstance(model.get("job_id"), str):
+    if not _is_warm_start(body):
         return body, []
+    model = body["model"]
     plain = {name: value for name, value in model.items() if name != "model"}
     try:
         earlier = jobs.find(project, model["job_id"])
@@ -67,6 +72,11 @@ def _with_earlier_model(body: Mapping[str, Any], *, project: str, jobs: JobStore
     return {**body, "model": plain | {"model": inner.get("model") if inner.get("type") == "Job" else inner}}, []
 
 
+def _is_warm_start(body: Mapping[str, Any]) -> bool:
+    model = body.get("model")
+    return isinstance(model, Mapping) and model.get("type") == "Job" and isinstance(model.get("job_id"), str)
+
+
 def _checked_without_torch(body: Mapping[str, Any], *, threads: int) -> Verdict:
     found = verdict(body, None, threads=threads)
     detail = "torch is not installed beside the API: sizes are checked by the worker, as its first phase."
@@ -75,37 +85,81 @@ def _checked_without_torch(body: Mapping[str, Any], *, threads: int) -> Verdict:
 
 def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | None, services: Services) -> Submitted:
     """Check the spec whole, store the job, wake a worker. Raises SpecRejected, IdempotencyConflict, Unavailable."""
-    found = validate(body, project=project, services=services)
-    if not found.valid:
-        raise SpecRejected(found.errors)
-    spec = read_spec(body)
-    device, warnings = _placed(spec.resources.device, workers=services.workers)
-    now = services.now()
-    job = Job(
-        id=new_id(now),
-        project=project,
-        name=spec.name,
-        labels=spec.labels,
-        reason=Reason.WAITING_FOR_WORKER if warnings else None,
-        max_retries=spec.resources.max_retries,
-        priority=spec.resources.priority,
-        device=device,
-        warnings=(*found.warnings, *warnings),
-        created_at=now,
-        spec=dict(body),
-        resolved_spec=found.resolved_spec,
-        estimate=found.estimate,
-    )
+    judged = _judged(body, project=project, services=services)
+    now, outlook = services.now(), services.outlooks.of(project, services.jobs)
+    job = _new(body, judged, outlook, id=new_id(now), project=project, created_at=now)
     passing(KillPoint.BEFORE_SUBMIT)
-    submitted = services.jobs.submit(job, idempotency=idempotency)
+    try:
+        submitted = services.jobs.submit(job, idempotency=idempotency, outlook=outlook)
+    except Outdated:
+        outlook = services.outlooks.after(outlook, project, services.jobs)
+        job = _new(body, judged, outlook, id=job.id, project=project, created_at=now)
+        submitted = services.jobs.submit(job, idempotency=idempotency)
     passing(KillPoint.AFTER_SUBMIT)
-    services.ring()
+    if submitted.rings:
+        services.ring()
     return submitted
 
 
-def _placed(wanted: str, *, workers: WorkerRegistry) -> tuple[Device, list[SpecWarning]]:
+async def submit_recalled(
+    body: Mapping[str, Any], *, project: str, idempotency: Idempotency | None, services: Services
+) -> Submitted | None:
+    """As `submit`, for an event loop: nothing blocks. None where the spec has to be judged first, or what it goes by looked at."""
+    outlook = services.outlooks.last(project)
+    shape = shape_of(body)
+    judged = services.judgements.recall(body, shape) if outlook and not _is_warm_start(body) else None
+    if judged is None or outlook is None:
+        return None
+    now = services.now()
+    job = _new(body, judged, outlook, id=new_id(now), project=project, created_at=now)
+    passing(KillPoint.BEFORE_SUBMIT)
+    try:
+        submitted = await services.intake.submit(job, shape=shape, idempotency=idempotency, outlook=outlook)
+    except Outdated:
+        return None
+    passing(KillPoint.AFTER_SUBMIT)
+    if submitted.rings:
+        services.ring()
+    return submitted
+
+
+def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Judged:
+    """What is known of this spec, or found now. Raises SpecRejected."""
+    whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
+    shape = shape_of(whole)
+    known = services.judgements.recall(whole, shape) if not faults else None
+    if known is not None:
+        return known
+    found = _verdict(whole, faults, services=services)
+    if not found.valid:
+        raise SpecRejected(found.errors)
+    judged = Judged.by(read_spec(body), found)
+    if judged.resolved_spec is not None:
+        services.judgements.keep(shape, judged)
+    return judged
+
+
+def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, id: str, project: str, created_at: datetime) -> Job:
+    device, warnings = _placed(judged.resources.device, live=outlook.devices)
+    return Job(
+        id=id,
+        project=project,
+        name=judged.own.name,
+        labels=judged.own.labels,
+        reason=Reason.WAITING_FOR_WORKER if warnings else None,
+        max_retries=judged.resources.max_retries,
+        priority=judged.resources.priority,
+        device=device,
+        warnings=(*judged.warnings, *warnings),
+        created_at=created_at,
+        spec=dict(body),
+        resolved_spec=judged.resolved_spec and dict(judged.resolved_spec),
+        estimate=judged.learnt.by(outlook) if judged.learnt else None,
+    )
+
+
+def _placed(wanted: str, *, live: Collection[Device]) -> tuple[Device, list[SpecWarning]]:
     """The class a job runs in, and a warning where nobody can run it now."""
-    live = {worker.device for worker in workers.workers()}
     device: Device = "gpu" if wanted == "gpu" or (wanted == "auto" and "gpu" in live) else "cpu"
     if device in live:
         return device, []
@@ -131,7 +185,9 @@ def retry(project: str, job_id: str, *, services: Services) -> Submitted:
 
 
 def _again(source: Job, *, services: Services) -> Job:
-    device, warnings = _placed(source.spec.get("resources", {}).get("device", "auto"), workers=services.workers)
+    device, warnings = _placed(
+        source.spec.get("resources", {}).get("device", "auto"), live={worker.device for worker in services.workers.workers()}
+    )
     now = services.now()
     return Job(
         id=new_id(now),

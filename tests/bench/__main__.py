@@ -24,7 +24,10 @@ ARMS = {
     "4": "tests.bench.arms.precision:measure",
     "5": "tests.bench.arms.accuracy:measure",
     "6": "tests.bench.arms.starting:first_step",
+    "7": "tests.bench.arms.queueing:measure",
+    "8": "tests.bench.arms.service:measure",
     "9": "tests.bench.arms.checkpoints:measure",
+    "10": "tests.bench.arms.growth:measure",
     "11": "tests.bench.arms.starting:known_data",
     "12": "tests.bench.arms.sharing:measure",
 }

@@ -26,6 +26,7 @@ class Stack:
     folder: Path
     environment: dict[str, str]
     client: Client
+    api_pid: int = 0
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start_worker(self, *, slots: int = 1) -> subprocess.Popen[bytes]:
@@ -98,7 +99,7 @@ def running_stack(folder: Path, *, redis_url: str, s3: dict[str, str], **setting
         stack.callback(end, api)
         wait_for_port(port, seconds=60, alive=lambda: api.poll() is None)
         client = stack.enter_context(Client(f"http://127.0.0.1:{port}", settings.get("TRAINYARD_API_KEY")))
-        running = Stack(folder=folder, environment=environment, client=client)
+        running = Stack(folder=folder, environment=environment, client=client, api_pid=api.pid)
         stack.callback(running.end_workers)
         yield running
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from itertools import pairwise
 
 import redis
 
+from service.adapters.redis_records import ENDED
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState
 
 PRIORITY_STEP = 2**42
@@ -41,13 +43,25 @@ def look(client: redis.Redis) -> Keys:
         found = Keys(specs={name.decode().split(":")[2] for name in client.keys("ty:spec:*")})
         for name, value in zip(names, pipeline.execute(), strict=True):
             _sort(found, name.decode(), value)
+    for id, parts in found.parts.items():
+        if id in found.records and "ended" in parts:
+            found.records[id] = parts["ended"] | found.records[id]
+            parts["transitions"] = parts["ended"]["transitions"]
     return found
+
+
+def taken_out(blob: bytes) -> dict[str, object]:
+    """What was put away of an ended job, as if it still stood in its hash."""
+    record = json.loads(zlib.decompressobj(wbits=-15, zdict=ENDED).decompress(blob).split(b"\n")[0])
+    lines = ["|".join((step["state"], step.get("phase") or "", "", step.get("reason") or "")) for step in record["transitions"]]
+    unset = {"retries_since_checkpoint": "0", "owner": "", "priority": "0", "submitted": "0", "device": "cpu", "borrowed_from": ""}
+    return {"max_retries": "2", **unset, **record, "transitions": lines}
 
 
 def _read(pipeline: redis.client.Pipeline, name: str) -> None:
     _, kind, *rest = name.split(":")
     match kind, rest[1:]:
-        case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses", _):
+        case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses", _) | ("successes", _):
             pipeline.hgetall(name)
         case ("job", ["transitions" | "rows" | "logs"]):
             pipeline.lrange(name, 0, -1)
@@ -55,7 +69,7 @@ def _read(pipeline: redis.client.Pipeline, name: str) -> None:
             pipeline.xrange(name)
         case ("job", ["borrowers"]) | ("waiting" | "running", _):
             pipeline.smembers(name)
-        case ("pending" | "leases" | "unsaved" | "garbage" | "deleted" | "jobs", _):
+        case ("pending" | "leases" | "unsaved" | "garbage" | "deleted" | "jobs" | "workers" | "live" | "idle", _):
             pipeline.zrange(name, 0, -1, withscores=True)
         case _:
             pipeline.get(name)
@@ -63,6 +77,9 @@ def _read(pipeline: redis.client.Pipeline, name: str) -> None:
 
 def _sort(found: Keys, name: str, value: object) -> None:
     _, kind, *rest = name.split(":")
+    if rest[1:] == ["ended"]:
+        found.parts[rest[0]]["ended"] = taken_out(value)
+        return
     told = _text(value)
     match kind, rest:
         case "job", [job_id]:
@@ -73,8 +90,8 @@ def _sort(found: Keys, name: str, value: object) -> None:
             found.pending[f"{device}:{project}"] = dict(told)
         case (("waiting" | "running"), [of]):
             getattr(found, kind)[of] = told
-        case "jobs", [project]:
-            found.listed[project] = {job_id for job_id, _ in told}
+        case "jobs", [project, state]:
+            found.listed[f"{project}:{state}"] = {job_id for job_id, _ in told}
         case _:
             found.others[name.removeprefix("ty:")] = dict(told) if isinstance(told, list) else told
 
@@ -102,7 +119,9 @@ def _indexes(keys: Keys) -> Iterator[str]:
     for place, jobs in (("pending", keys.pending), ("running", keys.running), ("jobs", keys.listed)):
         wanted = defaultdict(set)
         for id, record in keys.records.items():
-            if place == "jobs" or state[id] == {"pending": JobState.QUEUED, "running": JobState.RUNNING}[place]:
+            if place == "jobs":
+                wanted[f"{project[id]}:{state[id]}"].add(id)
+            elif state[id] == {"pending": JobState.QUEUED, "running": JobState.RUNNING}[place]:
                 wanted[f"{record['device']}:{project[id]}" if place == "pending" else project[id]].add(id)
         there = {key: set(ids) for key, ids in jobs.items()}
         if there != wanted:

@@ -25,6 +25,7 @@ def services_on(stores: Stores, artifacts: MemoryArtifacts) -> Services:
     """The use cases' collaborators; nothing is checked or rung here."""
     return Services(
         jobs=stores.jobs,
+        intake=stores.intake,
         requests=stores.requests,
         facts=stores.facts,
         artifacts=artifacts,

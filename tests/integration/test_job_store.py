@@ -75,7 +75,7 @@ def test_the_same_key_and_body_replay_the_first_job(stores: Stores, new_job: New
 
     assert again.replayed
     assert (again.job.id, again.job.state) == (first.id, JobState.RUNNING)
-    assert stores.housekeeping.pending() == {"cpu": 0, "gpu": 0}
+    assert {device: demand.waiting for device, demand in stores.housekeeping.demand().items()} == {"cpu": 0, "gpu": 0}
 
 
 def test_the_same_key_with_another_body_is_a_conflict(stores: Stores, new_job: NewJob) -> None:
@@ -99,7 +99,7 @@ def test_fifty_submitters_with_one_key_make_one_job(stores: Stores, new_job: New
 
     assert len({answer.job.id for answer in answers}) == 1
     assert [answer.replayed for answer in answers].count(False) == 1
-    assert stores.housekeeping.pending()["cpu"] == 1
+    assert stores.housekeeping.demand()["cpu"].waiting == 1
 
 
 def test_twenty_claimers_take_five_jobs_once_each(stores: Stores, new_job: NewJob) -> None:
@@ -482,7 +482,7 @@ def test_a_redis_that_is_gone_is_unavailable(tmp_path: Path, new_job: NewJob) ->
         stores = redis_jobs.connect(url)
         submit(stores, new_job())
 
-    for ask in (stores.ping, stores.housekeeping.pending, stores.workers.workers, lambda: stores.jobs.find("default", "job-0001")):
+    for ask in (stores.ping, stores.housekeeping.demand, stores.workers.workers, lambda: stores.jobs.find("default", "job-0001")):
         with pytest.raises(StoreUnavailable):
             ask()
     with pytest.raises(StoreUnavailable):

@@ -408,6 +408,7 @@ class Life(RuleBasedStateMachine):
         left = {name.decode() for name in self.both.client.keys("ty:*")}
         assert {name for name in left if not name.startswith(("ty:claim:", "ty:idempotency:"))} <= {
             "ty:history",
+            "ty:successes",
             "ty:last_sweep",
             "ty:grace_until",
         }

@@ -1,9 +1,12 @@
 #!lua flags=allow-oom
 -- BEAT: a worker lives.
---   writes  ty:worker:{name}, ty:workers
---   args    now, name, beat (JSON), seconds of silence after which it is forgotten
-local now = clock(ARGV[1])
-redis.call('SET', 'ty:worker:' .. ARGV[2], ARGV[3], 'EX', ARGV[4])
-redis.call('ZADD', 'ty:workers', whole(now), ARGV[2])
-redis.call('ZREMRANGEBYSCORE', 'ty:workers', '-inf', '(' .. whole(now - 1000 * tonumber(ARGV[4])))
+--   writes  ty:worker:{name}, ty:workers, ty:live:{device}, ty:idle:{device}
+--   args    now, name, beat (JSON), device, 1 where a slot is idle, else 0
+local now, name, device = clock(ARGV[1]), ARGV[2], ARGV[4]
+redis.call('SET', 'ty:worker:' .. name, ARGV[3], 'PX', SILENCE_MS)
+for _, list in ipairs({ 'ty:workers', 'ty:live:' .. device, 'ty:idle:' .. device }) do
+  redis.call('ZADD', list, whole(now), name)
+  redis.call('ZREMRANGEBYSCORE', list, '-inf', '(' .. whole(now - SILENCE_MS))
+end
+if ARGV[5] == '0' then redis.call('ZREM', 'ty:idle:' .. device, name) end
 return 1

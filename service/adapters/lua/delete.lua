@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- DELETE: take an ended job's record away at once and leave a tombstone; sweepers remove its objects by that.
 --   reads   ty:job:{id}, ty:job:{id}:borrowers
---   writes  ty:job:{id} and its parts, ty:jobs:{project}, ty:spec:*, ty:unsaved, ty:garbage, ty:deleted, ty:passes, ty:history
+--   writes  ty:job:{id} and its parts, ty:jobs:{project}:{state}, ty:successes, ty:spec:*, ty:unsaved, ty:garbage, ty:deleted, ty:passes, ty:history
 --   args    now, id, project
 --   answers nil where there is no such job | {"illegal", state} | {"needed", id of a job that starts from its checkpoint} | {"ok"}
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
@@ -15,12 +15,13 @@ local member = project .. '/' .. id
 redis.call('ZADD', 'ty:deleted', whole(now), member)
 redis.call('HDEL', 'ty:passes', 'deleted:' .. member, 'garbage:' .. member)
 redis.call('ZREM', 'ty:garbage', member)
-redis.call('ZREM', 'ty:jobs:' .. project, id)
+redis.call('ZREM', 'ty:jobs:' .. project .. ':' .. state, id)
+if state == 'succeeded' then redis.call('HINCRBY', 'ty:successes', project, 1) end
 redis.call('ZREM', 'ty:unsaved', id)
 drop_spec(field(id, 'spec'))
 drop_spec(field(id, 'resolved'))
 redis.call('DEL', job_key(id))
-for _, part in ipairs({ 'metrics', 'transitions', 'events', 'rows', 'logs' }) do redis.call('DEL', part_key(id, part)) end
+for _, part in ipairs({ 'metrics', 'transitions', 'events', 'rows', 'logs', 'ended' }) do redis.call('DEL', part_key(id, part)) end
 chronicle(id, now, 'deleted')
 redis.call('PUBLISH', 'ty:changed', id)
 return { 'ok' }

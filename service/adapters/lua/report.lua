@@ -2,7 +2,7 @@
 -- REPORT: record what an attempt learnt. A row at or below the last recorded (epoch, step), and the event of that epoch, is dropped.
 --   reads   ty:job:{id}
 --   writes  it, its metrics, transitions, events, rows and logs, ty:spec:{sha256}, ty:history
---   args    now, id, token, report (JSON; parts that only Python reads are JSON text inside it), digest and blob of the resolved spec
+--   args    now, id, token, report (JSON; parts that only Python reads are JSON text inside it), digest, blob and own values of the resolved spec
 --   answers nil where FENCED | 1
 local now, id = clock(ARGV[1]), ARGV[2]
 if not holds(id, ARGV[3]) then return false end
@@ -44,6 +44,6 @@ end
 if ARGV[5] then
   keep_spec(ARGV[5], ARGV[6])
   drop_spec(field(id, 'resolved'))
-  redis.call('HSET', job, 'resolved', ARGV[5])
+  redis.call('HSET', job, 'resolved', ARGV[5], 'resolved_own', ARGV[7])
 end
 return 1

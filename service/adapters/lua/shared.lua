@@ -1,5 +1,6 @@
 -- What every script shares; put in front of each. One Redis, no cluster. An empty string stands for "none". Every key there is:
---   ty:job:{id}                    hash    the record
+--   ty:job:{id}                    hash    the record; of an ended job that was saved, only what scripts and filters read
+--   ty:job:{id}:ended              string  the rest of it then, with its metrics and transitions, compressed
 --   ty:job:{id}:metrics            hash    latest value of each metric, as JSON text
 --   ty:job:{id}:transitions        list    state|phase|ms|reason, oldest first
 --   ty:job:{id}:events             stream  ids 1-0, 2-0, 3-0, ...; there from SUBMIT until the live tail expires
@@ -8,7 +9,8 @@
 --   ty:job:{id}:borrowers          set     live jobs whose only checkpoint lies in this one's folder
 --   ty:spec:{sha256}               string  a spec as compressed JSON, once per digest
 --   ty:spec_uses                   hash    how many jobs name a digest
---   ty:jobs:{project}              zset    every job by its creation in ms
+--   ty:jobs:{project}:{state}      zset    the jobs in that state by their creation in ms
+--   ty:successes                   hash    how often a project's succeeded jobs changed
 --   ty:idempotency:{project}:{key} string  id|sha256 of the body, for a day
 --   ty:pending:{device}:{project}  zset    jobs that wait: -priority * 2^42 + submit ms
 --   ty:waiting:{device}            set     projects with jobs that wait
@@ -20,12 +22,14 @@
 --   ty:passes                      hash    how often that was done, by {list}:{project}/{id}
 --   ty:last_sweep, ty:grace_until  string  ms
 --   ty:worker:{name}, ty:workers   string, zset  the last beat; names by its ms
+--   ty:live:{device}, ty:idle:{device}  zset  names of that class's workers, of those with an idle slot, by the ms of the last beat
 --   ty:history                     stream  every transition, checkpoint, flag and deletion of every job, capped
 --   ty:changed                     channel the id of a job that changed
 
 local TERMINAL = { succeeded = true, failed = true, cancelled = true }
 local EVENTS_KEPT, ROWS_KEPT, LOGS_KEPT, HISTORY_KEPT, TRANSITIONS_KEPT = 10000, 100000, 10000, 100000, 1000
 local PRIORITY_STEP = 4398046511104 -- 2^42 ms: later than any submit time
+local SILENCE_MS = 30000 -- a worker that says nothing for so long is forgotten
 
 -- Now, in ms. Tests give their own.
 local function clock(given)
@@ -65,9 +69,20 @@ local function mark(id, now)
   redis.call('ZADD', 'ty:unsaved', whole(now), id)
 end
 
+-- Which of a project's lists a job stands in goes with its state. A new one's creation is given, the others keep theirs.
+local function list_under(id, before, state, created)
+  local lists = 'ty:jobs:' .. field(id, 'project') .. ':'
+  created = created or redis.call('ZSCORE', lists .. before, id)
+  if before ~= '' then redis.call('ZREM', lists .. before, id) end
+  redis.call('ZADD', lists .. state, created, id)
+  if state == 'succeeded' then redis.call('HINCRBY', 'ty:successes', field(id, 'project'), 1) end
+end
+
 -- A step of the job, into its own transitions, its events and the history of all.
 local function step(id, now, state, phase, reason)
-  local kind = state == field(id, 'state') and 'phase' or 'state'
+  local before = field(id, 'state')
+  local kind = state == before and 'phase' or 'state'
+  if before ~= '' and kind == 'state' then list_under(id, before, state) end
   redis.call('HSET', job_key(id), 'state', state, 'phase', phase, 'reason', reason)
   touch(id)
   redis.call('RPUSH', part_key(id, 'transitions'), state .. '|' .. phase .. '|' .. whole(now) .. '|' .. reason)
@@ -168,25 +183,43 @@ local function give_back(id, now, reason, counts, failure)
 end
 
 -- A new record: its fields, its metric rows so far, and from `specs` on in ARGV the digest and blob of each spec that it names.
-local function store(id, project, record, created, rows, specs)
+local function store(id, record, rows, specs)
   for at = specs, #ARGV, 2 do keep_spec(ARGV[at], ARGV[at + 1]) end
-  for name, value in pairs(record) do redis.call('HSET', job_key(id), name, value) end
-  for _, row in ipairs(cjson.decode(rows)) do redis.call('RPUSH', part_key(id, 'rows'), row) end
-  redis.call('ZADD', 'ty:jobs:' .. project, created, id)
+  local flat = {}
+  for name, value in pairs(record) do
+    flat[#flat + 1] = name
+    flat[#flat + 1] = value
+  end
+  redis.call('HSET', job_key(id), unpack(flat))
+  if rows ~= '[]' then
+    for _, row in ipairs(cjson.decode(rows)) do redis.call('RPUSH', part_key(id, 'rows'), row) end
+  end
 end
 
 -- Does this token hold the job? Every write of an attempt asks first.
 local function holds(id, token) return field(id, 'state') == 'running' and field(id, 'token') == token end
 
--- The whole record, or false: record, metrics, transitions, spec, resolved spec.
+-- What a submission goes by besides its spec: the classes with a live worker, and how often succeeded jobs changed.
+local function outlook(project, now)
+  local seen = {}
+  for _, device in ipairs({ 'cpu', 'gpu' }) do
+    if redis.call('ZCOUNT', 'ty:live:' .. device, whole(now - SILENCE_MS), '+inf') > 0 then table.insert(seen, device) end
+  end
+  table.insert(seen, redis.call('HGET', 'ty:successes', project) or '0')
+  return table.concat(seen, ' ')
+end
+
+-- The whole record, or false: id, record, metrics, transitions, spec, resolved spec, and what was compressed at the end.
 local function read(id)
   if redis.call('EXISTS', job_key(id)) == 0 then return false end
   local resolved = field(id, 'resolved')
   return {
+    id,
     redis.call('HGETALL', job_key(id)),
     redis.call('HGETALL', part_key(id, 'metrics')),
     redis.call('LRANGE', part_key(id, 'transitions'), 0, -1),
     redis.call('GET', 'ty:spec:' .. field(id, 'spec')),
     resolved ~= '' and redis.call('GET', 'ty:spec:' .. resolved),
+    redis.call('GET', part_key(id, 'ended')),
   }
 end

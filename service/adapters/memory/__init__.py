@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
-from service.adapters.memory.jobs import MemoryJobs, MemoryRequests
+from service.adapters.memory.jobs import MemoryIntake, MemoryJobs, MemoryRequests
 from service.adapters.memory.others import MemoryArtifacts, MemoryChanges, MemoryDoorbell, MemoryWorkers
 from service.adapters.memory.shelf import Clock, Shelf
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores
@@ -17,15 +17,18 @@ __all__ = ["MemoryArtifacts", "MemoryDoorbell", "stores"]
 def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEEP_SECONDS, project_slots: int = 0) -> Stores:
     """Every store, empty, on one clock."""
     shelf = Shelf(now=now, lease=timedelta(seconds=lease_seconds), sweep=timedelta(seconds=sweep_seconds))
+    workers = MemoryWorkers(now)
+    jobs = MemoryJobs(shelf, workers)
     return Stores(
-        jobs=MemoryJobs(shelf),
+        jobs=jobs,
+        intake=MemoryIntake(jobs),
         requests=MemoryRequests(shelf),
         attempts=MemoryAttempts(shelf, project_slots=project_slots),
         facts=MemoryFacts(shelf),
-        housekeeping=MemoryHousekeeping(shelf),
+        housekeeping=MemoryHousekeeping(shelf, workers),
         disposal=MemoryDisposal(shelf, again=timedelta(seconds=AGAIN_LEASES * lease_seconds)),
         rebuilding=MemoryRebuilding(shelf),
-        workers=MemoryWorkers(now),
+        workers=workers,
         changes=MemoryChanges(shelf.waiters),
         ping=lambda: None,
         close=lambda: None,

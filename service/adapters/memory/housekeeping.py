@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
 from service.adapters.stores import PASSES, TAIL_SECONDS, finite, retries_used_up
 from service.jobs.job import Device, Job, Transition
+from service.jobs.ports import Demand
 from service.jobs.state import JobState, Reason
 
 
 class MemoryHousekeeping:
     """The Housekeeping port."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, workers: MemoryWorkers) -> None:
+        self._shelf, self._workers = shelf, workers
         self._last: datetime | None = None
         self._grace_until: datetime | None = None
 
@@ -39,10 +41,12 @@ class MemoryHousekeeping:
                     shelf.give_back(job, reason=Reason.WORKER_LOST, counts=True, error=retries_used_up(Reason.WORKER_LOST))
             return dead
 
-    def pending(self) -> Mapping[Device, int]:
-        """How many jobs wait, per class."""
+    def demand(self) -> Mapping[Device, Demand]:
+        """How many jobs wait and how many slots are idle, per class."""
+        devices: tuple[Device, ...] = ("cpu", "gpu")
         with self._shelf.lock:
-            return {"cpu": len(self._shelf.waiting("cpu")), "gpu": len(self._shelf.waiting("gpu"))}
+            waiting = {device: len(self._shelf.waiting(device)) for device in devices}
+        return {device: Demand.of(device, waiting=count, workers=self._workers.workers()) for device, count in waiting.items()}
 
     def unsaved(self, limit: int) -> Sequence[Job]:
         """Jobs whose record in S3 is older than the one here."""
@@ -127,6 +131,7 @@ class MemoryRebuilding:
             fresh = job.model_copy(update={"pause_requested": False, "owner": None})
             if job.is_terminal:
                 shelf.tails[job.id].gone_at = shelf.now()
+                shelf.successes[job.project] += job.state is JobState.SUCCEEDED
                 shelf.jobs[job.id], shelf.marked[job.id] = fresh, job.version
             elif job.state is JobState.RUNNING:
                 shelf.move(fresh.requeued(reason=Reason.WORKER_LOST, retries=job.retries, at=shelf.now()))

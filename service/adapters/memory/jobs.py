@@ -6,22 +6,25 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
 from service.adapters.stores import IDEMPOTENCY_SECONDS, Cursor, finite, to_ms
-from service.jobs.errors import IdempotencyConflict, IllegalTransition, StillNeeded
-from service.jobs.job import Job, Transition
-from service.jobs.ports import Ahead, Idempotency, Page, Submitted
+from service.jobs.errors import IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
+from service.jobs.job import Device, Job, Transition
+from service.jobs.ports import Ahead, Idempotency, Outlook, Page, Submitted
 from service.jobs.state import JobState
 
 
 class MemoryJobs:
     """The JobStore."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, shelf: Shelf, workers: MemoryWorkers) -> None:
+        self._shelf, self._workers = shelf, workers
 
-    def submit(self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = ()) -> Submitted:
-        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict.
+    def submit(
+        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+    ) -> Submitted:
+        """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
         `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
@@ -35,6 +38,9 @@ class MemoryJobs:
                     if known[1] != idempotency.body_sha256:
                         raise IdempotencyConflict(idempotency.key, job_id=known[0])
                     return Submitted(job=shelf.jobs[known[0]], replayed=True)
+            if outlook and outlook.stamp != self._stamp(job.project):
+                raise Outdated
+            if idempotency:
                 until = shelf.now() + timedelta(seconds=IDEMPOTENCY_SECONDS)
                 shelf.keys[job.project, idempotency.key] = (job.id, idempotency.body_sha256, until)
             if job.retry_of:
@@ -50,7 +56,21 @@ class MemoryJobs:
             tail.last_row = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (-1, -1)
             shelf.submitted[job.id] = shelf.now()
             first = Transition(state=JobState.QUEUED, at=shelf.now(), reason=job.reason)
-            return Submitted(job=shelf.move(job.model_copy(update={"transitions": (first,), "version": 1})), replayed=False)
+            job = shelf.move(job.model_copy(update={"transitions": (first,), "version": 1}))
+            idle = any(worker.device == job.device and worker.busy < worker.slots for worker in self._workers.workers())
+            return Submitted(job=job, replayed=False, position=self.position(job), rings=idle)
+
+    def outlook(self, project: str, *, limit: int) -> Outlook:
+        """How things are now, with so many finished jobs."""
+        with self._shelf.lock:
+            finished = self.list(project, limit=limit, cursor=None, states=[JobState.SUCCEEDED], labels={}, name=None).jobs
+            return Outlook(stamp=self._stamp(project), devices=self._devices(), finished=finished)
+
+    def _devices(self) -> frozenset[Device]:
+        return frozenset(worker.device for worker in self._workers.workers())
+
+    def _stamp(self, project: str) -> str:
+        return " ".join((*sorted(self._devices()), str(self._shelf.successes[project])))
 
     def find(self, project: str, job_id: str) -> Job:
         """The job as it is now. Raises JobNotFound."""
@@ -90,6 +110,20 @@ class MemoryJobs:
         if job.id not in ids[: limit + 1] or {each.project for each in (*waiting, *running)} != {job.project}:
             return None
         return Ahead(running=sorted(running, key=lambda each: self._shelf.leases[each.id]), waiting=waiting[: ids.index(job.id)])
+
+
+class MemoryIntake:
+    """The Intake port."""
+
+    def __init__(self, jobs: MemoryJobs) -> None:
+        self._jobs = jobs
+
+    async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Submitted:  # noqa: ARG002  # nothing is compressed here
+        """As JobStore.submit. Raises IdempotencyConflict, Outdated."""
+        return self._jobs.submit(job, idempotency=idempotency, outlook=outlook)
+
+    async def aclose(self) -> None:
+        """Nothing to let go."""
 
 
 class MemoryRequests:
@@ -142,6 +176,7 @@ class MemoryRequests:
             shelf.due["garbage"].pop((project, job_id), None)
             shelf.passes.pop(("garbage", project, job_id), None)
             shelf.litter("deleted", project, job_id)
+            shelf.successes[project] += job.state is JobState.SUCCEEDED
             for kept in (shelf.jobs, shelf.submitted, shelf.unsaved, shelf.marked):
                 kept.pop(job_id, None)
             shelf.tails.pop(job_id, None)

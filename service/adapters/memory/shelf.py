@@ -53,6 +53,8 @@ class Shelf:
     marked: dict[str, int] = field(default_factory=dict)
     unsaved: dict[str, None] = field(default_factory=dict)
     ended: dict[str, tuple[int, JobState]] = field(default_factory=dict)
+    successes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """How often a project's succeeded jobs changed."""
     waiters: Waiters = field(default_factory=Waiters)
 
     def job(self, project: str, job_id: str) -> Job:
@@ -83,6 +85,7 @@ class Shelf:
         self.unsaved[job.id] = None
         if job.state is not JobState.RUNNING:
             self.leases.pop(job.id, None)
+        self.successes[job.project] += job.state is JobState.SUCCEEDED
         if job.is_terminal:
             self.litter("garbage", job.project, job.id)
         self.waiters.wake(job.id)

@@ -9,6 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import redis
+
+from service.adapters.redis_jobs import RedisJobs
+from service.adapters.redis_records import kept_fields
+from service.adapters.redis_scripts import Scripts
 from service.jobs.layout import artifacts_prefix, attempt_prefix
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState
 
@@ -138,8 +143,7 @@ def _misplaced(id: str, state: str, seen: Seen) -> Iterator[str]:
 def look(house: House, accepted: Sequence[str]) -> Seen:
     """What a run left behind, read behind the proxies."""
     store = house.redis
-    records = {id: store.hgetall(f"ty:job:{id}") for id in accepted}
-    records = {id: record for id, record in records.items() if record}
+    records = {id: record for id in accepted if (record := _record(store, id))}
     succeeded = [record for record in records.values() if record["state"] == JobState.SUCCEEDED]
     damage = {record["id"]: _damage(house, record) for record in succeeded}
     return Seen(
@@ -151,6 +155,16 @@ def look(house: House, accepted: Sequence[str]) -> Seen:
         running=_members(store.smembers(key) for key in store.scan_iter("ty:running:*")),
         damaged={id: why for id, why in damage.items() if why},
     )
+
+
+def _record(store: redis.Redis, id: str) -> dict[str, str]:
+    """The record as text, also of an ended job that was put away."""
+    record = store.hgetall(f"ty:job:{id}")
+    if not store.exists(f"ty:job:{id}:ended"):
+        return {"id": id, **record} if record else {}
+    with redis.Redis(port=store.connection_pool.connection_kwargs["port"]) as binary:
+        job = RedisJobs(Scripts(binary)).find(record["project"], id)
+    return kept_fields(job, (record["spec"], record.get("resolved", "")), ()) | record | {"id": id}
 
 
 def _members(lists: Iterable[Iterable[str]]) -> frozenset[str]:
