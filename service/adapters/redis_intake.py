@@ -36,8 +36,8 @@ class RedisIntake:
         """As JobStore.submit. Raises IdempotencyConflict, Outdated, StoreUnavailable."""
         command = self._jobs.submission(job, shape=shape, idempotency=idempotency, outlook=outlook)
         try:
-            async with asyncio.timeout(self._seconds):
-                answer = await (await self._open_line()).ask(command)
+            line = self._line if self._line is not None and self._line.usable else await self._open_line()
+            answer = await line.ask(command, seconds=self._seconds)
         except (TimeoutError, Hanging) as error:
             await self.aclose()
             raise StoreUnavailable(f"Redis does not answer within {self._seconds:g} s.") from error
@@ -52,9 +52,7 @@ class RedisIntake:
             await line.aclose()
 
     async def _open_line(self) -> _Line:
-        if self._line is not None and self._line.usable:
-            return self._line
-        async with self._opening:
+        async with asyncio.timeout(self._seconds), self._opening:
             if self._line is None or not self._line.usable:
                 await self.aclose()
                 connection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis types half of itself
@@ -81,14 +79,18 @@ class _Line:
         broken = any(task.done() for task in self._tasks)
         return not broken and self._loop is asyncio.get_running_loop() and self._loop.time() - self._used < QUIET_SECONDS
 
-    async def ask(self, command: Sequence[str | bytes | float]) -> Any:
-        """The answer. Raises RedisError where the connection breaks meanwhile."""
+    async def ask(self, command: Sequence[str | bytes | float], *, seconds: float) -> Any:
+        """The answer. Raises RedisError where the connection breaks meanwhile, TimeoutError where nothing happens for so long."""
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._used = self._loop.time()
         self._unsent += self._connection.pack_command(*command)
         self._waiting.append(answer)
         self._asked.set()
-        return await answer
+        patience = self._loop.call_later(seconds, _give_up, answer)
+        try:
+            return await answer
+        finally:
+            patience.cancel()
 
     async def aclose(self) -> None:
         """Whoever still waits hears that the connection is lost."""
@@ -124,3 +126,8 @@ class _Line:
             asked = self._waiting.popleft()
             if not asked.done():
                 asked.set_exception(error)
+
+
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())

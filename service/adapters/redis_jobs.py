@@ -145,18 +145,12 @@ class RedisJobs:
         return None if rank is None else rank + 1
 
     def ahead(self, job: Job, *, limit: int) -> Ahead | None:
-        """What has to end before the job starts; None where it does not wait, has more than `limit` before it, or other projects take turns."""
-        with our_errors(), self._client.pipeline() as pipeline:
-            pipeline.zrange(f"ty:pending:{job.device}:{job.project}", 0, limit)
-            pipeline.smembers(f"ty:waiting:{job.device}")
-            pipeline.zrange("ty:leases", 0, -1)
-            pending, projects, leased = pipeline.execute()
-        if job.id.encode() not in pending or projects != {job.project.encode()}:
-            return None
-        running = [other for other in self._read(leased) if other.device == job.device and other.state is JobState.RUNNING]
-        if any(other.project != job.project for other in running):
-            return None
-        return Ahead(running=running, waiting=self._read(pending[: pending.index(job.id.encode())]))
+        """What has to end before the job starts.
+
+        None where it does not wait, more than `limit` are before it or one that has no estimate, or other projects take turns.
+        """
+        found = self._scripts.call("ahead", job.id, job.project, job.device, limit)
+        return found and Ahead(running=[job_of(other) for other in found[0]], waiting=[job_of(other) for other in found[1]])
 
     def _read(self, ids: Sequence[str | bytes]) -> Sequence[Job]:
         return [job_of(job) for job in self._scripts.call("read", *ids) if job] if ids else []

@@ -24,7 +24,7 @@ ENDED = b'{"name":null,"labels":{},"state":"succeeded","reason":null,"phase":nul
 
 def pack(spec: Mapping[str, Any]) -> tuple[str, bytes]:
     """Digest (of the canonical JSON) and compressed JSON of a spec without what is its own."""
-    return _packed(json.dumps({name: None if name in OWN else value for name, value in spec.items()}, separators=(",", ":")))
+    return _packed(_compact({name: None if name in OWN else value for name, value in spec.items()}))
 
 
 @lru_cache(maxsize=1024)
@@ -33,9 +33,12 @@ def _packed(text: str) -> tuple[str, bytes]:
     return hashlib.sha256(canonical.encode()).hexdigest(), zlib.compress(text.encode())
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for every call
+
+
 def own(spec: Mapping[str, Any] | None) -> str:
     """What `pack` left out of a spec, as JSON."""
-    return json.dumps({name: spec[name] for name in OWN if name in spec} if spec else {}, separators=(",", ":"))
+    return _compact({name: spec[name] for name in OWN if name in spec} if spec else {})
 
 
 def unpack(blob: bytes, its_own: str) -> dict[str, Any]:
@@ -90,12 +93,19 @@ def _taken_out(job_id: str, text: Mapping[str, str], raw: Sequence[Any]) -> Job:
 
 def row_texts(rows: Sequence[Mapping[str, Any]]) -> str:
     """Metric rows as Lua stores them: each as JSON text, because Lua would round its numbers."""
+    if not rows:
+        return "[]"
     return json.dumps([json.dumps(finite(row)) for row in rows])
 
 
 def lines(records: Iterable[BaseModel]) -> str:
     """Records as one JSON line each: Lua appends to such text without reading it."""
     return "\n".join(record.model_dump_json() for record in records)
+
+
+@lru_cache(maxsize=64)
+def _progress(progress: Progress) -> str:
+    return progress.model_dump_json()
 
 
 def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
@@ -113,7 +123,7 @@ def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str,
         "reason": job.reason or "",
         "dataset_digest": job.dataset_digest or "",
         "inexact": "\n".join(job.exactness.reasons),
-        "progress": job.progress.model_dump_json(),
+        "progress": _progress(job.progress),
         "estimate": job.estimate.model_dump_json() if job.estimate else "",
         "created": job.created_at.isoformat(),
         "spec": digests[0],

@@ -39,6 +39,7 @@ def create_app(
     )
     app.state.services, app.state.changes, app.state.api_key = services, changes, api_key
     problems.install(app)
+    app.include_router(routes.taking)
     app.include_router(routes.router)
     _add_health(app, checks)
     _add_problem_schema(app)

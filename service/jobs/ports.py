@@ -134,7 +134,10 @@ class JobStore(Protocol):
         """Where the job stands in its pending order, from 1; None once it waits no more."""
 
     def ahead(self, job: Job, *, limit: int) -> Ahead | None:
-        """What has to end before the job starts; None where it does not wait, has more than `limit` before it, or other projects take turns."""
+        """What has to end before the job starts.
+
+        None where it does not wait, more than `limit` are before it or one that has no estimate, or other projects take turns.
+        """
 
 
 class Intake(Protocol):

@@ -93,6 +93,9 @@ class Judgements:
                 self._known.popitem(last=False)
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for every call
+
+
 def shape_of(body: Mapping[str, Any]) -> str:
     """A spec but for its name, labels and seed, as text."""
-    return json.dumps({name: None if name in OWN else value for name, value in body.items()}, separators=(",", ":"))
+    return _compact({name: None if name in OWN else value for name, value in body.items()})

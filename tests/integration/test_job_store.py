@@ -17,7 +17,7 @@ from service.jobs.errors import IdempotencyConflict, IllegalTransition, JobNotFo
 from service.jobs.job import Exactness, Job, JobError, Progress
 from service.jobs.ports import Claim, Idempotency, Outcome, Report, WorkerBeat
 from service.jobs.state import JobState, Phase, Reason
-from service.spec.verdict import SpecWarning
+from service.spec.verdict import Estimate, SpecWarning
 from tests.integration.conftest import Clock
 from tests.servers import running_valkey
 
@@ -539,7 +539,8 @@ def test_what_stands_before_a_waiting_job_is_known(stores: Stores, new_job: NewJ
     submit(stores, new_job(device="gpu", project="theirs"))
     runs = submit(stores, new_job())
     claim(stores)
-    late, first, last = (submit(stores, new_job(priority=priority)) for priority in (0, 5, -5))
+    known = Estimate(seconds_per_epoch=1.5)
+    late, first, last = (submit(stores, new_job(priority=priority, estimate=known)) for priority in (0, 5, -5))
 
     ahead = stores.jobs.ahead(last, limit=2)
     assert ahead is not None
@@ -547,6 +548,8 @@ def test_what_stands_before_a_waiting_job_is_known(stores: Stores, new_job: NewJ
     assert [job.id for job in ahead.waiting] == [first.id, late.id]
     assert stores.jobs.ahead(last, limit=1) is None
     assert stores.jobs.ahead(runs, limit=2) is None
+    submit(stores, new_job(priority=-1, estimate=Estimate(reason="none is like it")))
+    assert stores.jobs.ahead(last, limit=3) is None
 
 
 @pytest.mark.parametrize("runs", [False, True], ids=["waits", "runs"])

@@ -102,14 +102,20 @@ class MemoryJobs:
         return ids.index(job.id) + 1 if job.id in ids else None
 
     def ahead(self, job: Job, *, limit: int) -> Ahead | None:
-        """What has to end before the job starts; None where it does not wait, has more than `limit` before it, or other projects take turns."""
+        """What has to end before the job starts.
+
+        None where it does not wait, more than `limit` are before it or one that has no estimate, or other projects take turns.
+        """
         with self._shelf.lock:
             waiting = self._shelf.waiting(job.device)
             running = [each for each in self._shelf.jobs.values() if each.state is JobState.RUNNING and each.device == job.device]
         ids = [each.id for each in waiting]
         if job.id not in ids[: limit + 1] or {each.project for each in (*waiting, *running)} != {job.project}:
             return None
-        return Ahead(running=sorted(running, key=lambda each: self._shelf.leases[each.id]), waiting=waiting[: ids.index(job.id)])
+        before = waiting[: ids.index(job.id)]
+        if any(each.estimate is None or each.estimate.seconds_per_epoch is None for each in before):
+            return None
+        return Ahead(running=sorted(running, key=lambda each: self._shelf.leases[each.id]), waiting=before)
 
 
 class MemoryIntake:
