@@ -31,6 +31,7 @@ from service.startup import NotReady, await_parts
 from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
 from worker.hearing import Deaf, Hearing
+from worker.pool import WakingPool
 from worker.preparing import Sources
 from worker.settings import WorkerSettings
 from worker.slots import Slots
@@ -180,7 +181,7 @@ def _work(
     signals.worker_shutting_down.connect(lambda **_: draining.set(), weak=False)
     log.info("worker %s: %d slot(s) on %s", arguments.name, arguments.slots, arguments.device)
     worker = app.Worker(
-        pool="threads",
+        pool=WakingPool,
         concurrency=arguments.slots,
         queues=[arguments.device, bell.queue],
         without_gossip=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import redis
 
@@ -14,7 +15,7 @@ from worker.slots import Slots
 from worker.supervisor import Surroundings
 
 IDLE = "bench:idle"
-"""A list in Redis: an entry for each ring that was answered to its end."""
+"""A list in Redis: the id of each job after which a slot waits again."""
 
 
 def supervise(claim: Claim, around: Surroundings) -> JobState:
@@ -25,13 +26,22 @@ def supervise(claim: Claim, around: Surroundings) -> JobState:
 class TellingSlots(Slots):
     """Slots that say when a ring has been answered."""
 
-    _client = redis.Redis.from_url(os.environ.get("REDIS_URL", ""), socket_connect_timeout=5) if "REDIS_URL" in os.environ else None
+    def __init__(self, *, supervise: Any, **more: Any) -> None:
+        self._done: list[str] = []
+        self._client = redis.Redis.from_url(os.environ["REDIS_URL"])
+
+        def noted(claim: Claim) -> JobState | None:
+            state: JobState | None = supervise(claim)
+            self._done.append(claim.job.id)
+            return state
+
+        super().__init__(supervise=noted, **more)
 
     def work(self) -> None:
         """As always, and then a word of it."""
         super().work()
-        if self._client is not None:
-            self._client.rpush(IDLE, "")
+        while self._done:
+            self._client.rpush(IDLE, self._done.pop())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tests.bench.arms.service import Server, small_net, trainyard
 from tests.bench.ended import multiply, run_all
 from tests.bench.harness import Result, blocks, compared, measured, told
 from tests.bench.load import processor_seconds
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, until
 
 MANY = int(os.environ.get("TRAINYARD_BENCH_JOBS", "1000000"))
 FEW = 1000
@@ -53,7 +53,7 @@ def measure() -> list[Result]:
             target=1228,
             floor=2048,
         )
-        return [row, size, _watched(server, small)]
+        return [row, size, _watched(server, small, small_url)]
 
 
 def _fill(stack: Stack, url: str, count: int) -> float:
@@ -83,7 +83,7 @@ def _list_p50(stack: Stack) -> float:
     return statistics.median(taken)
 
 
-def _watched(server: Server, stack: Stack) -> Result:
+def _watched(server: Server, stack: Stack, url: str) -> Result:
     """Share of a core that the API takes while nothing happens but that watchers are there."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2 * WATCHERS)), hard))
@@ -91,6 +91,8 @@ def _watched(server: Server, stack: Stack) -> Result:
     with ExitStack() as open_lines:
         lines = [open_lines.enter_context(_watch(server.port, jobs[number % len(jobs)])) for number in range(WATCHERS)]
         _await_first_events(lines)
+        with redis.Redis.from_url(url) as client:
+            until(lambda: client.zcard("ty:unsaved") == 0, seconds=60)  # sweepers have written the records
         shares = []
         for _ in range(WINDOWS):
             before, started = processor_seconds(server.pid), time.perf_counter()

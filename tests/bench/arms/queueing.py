@@ -41,7 +41,7 @@ def worker(command: list[str], environment: dict[str, str], log: Path) -> Iterat
 
 def measure() -> list[Result]:
     """Milliseconds to running, alone and over Celery's; medians of each run."""
-    with trainyard() as (_, stack, url), redis.Redis.from_url(url) as store:
+    with trainyard() as (_, stack, url), redis.Redis.from_url(url, socket_timeout=60) as store:
         environment = stack.environment | {"TRAINYARD_ZYGOTE_LOG": str(stack.folder / "zygote.log"), "PYTHONPATH": str(ROOT)}
         ours = ["-m", "tests.bench.noop_worker", "--device", "cpu", "--slots", "1", "--name", "bench"]
         stock = ["-m", "celery", "-A", "tests.bench.stock_celery", "worker", "--pool=threads", "--concurrency=1", "--loglevel=WARNING"]
@@ -72,7 +72,9 @@ def measure() -> list[Result]:
 def _to_running(stack: Stack, store: redis.Redis, number: int) -> float:
     """Milliseconds by the record: the moment of the claim, which the store keeps as whole ms (half of one is lost on average), less that of the POST."""
     job = stack.client.submit(small_net(number))["id"]
-    assert store.blpop([IDLE], timeout=30), "nobody answered the ring"
+    answer = store.blpop([IDLE], timeout=30)
+    assert answer is not None, "nobody answered the ring"
+    assert answer[1] == job.encode(), "an earlier job ended only now"
     record: dict[str, Any] = stack.client.get(job)
     running = next(step["at"] for step in record["transitions"] if step["state"] == "running")
     Event().wait(APART)

@@ -17,7 +17,7 @@ import redis
 from service.local import free_port, wait_for_port
 from tests.bench.harness import Result, blocks, compared, measured, told
 from tests.bench.load import Taken, post
-from tests.e2e.stack import Stack, running_stack
+from tests.e2e.stack import ROOT, Stack, running_stack
 from tests.servers import process, running_s3, running_valkey
 
 REQUESTS = 600
@@ -76,11 +76,8 @@ def trainyard() -> Iterator[tuple[Server, Stack, str]]:
 def empty_api() -> Iterator[Server]:
     """FastAPI with an empty endpoint."""
     port = free_port()
-    with (
-        tempfile.TemporaryDirectory() as name,
-        process([sys.executable, "-m", "tests.bench.empty_api", str(port)], cwd=Path.cwd()) as child,
-    ):
-        del name
+    command = [sys.executable, str(ROOT / "tests" / "bench" / "empty_api.py"), str(port)]
+    with tempfile.TemporaryDirectory() as name, process(command, cwd=Path(name)) as child:
         wait_for_port(port, seconds=30, alive=lambda: child.poll() is None)
         yield Server(port, child.pid)
 
