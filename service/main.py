@@ -22,7 +22,9 @@ from service.adapters.stores import Stores
 from service.api.app import create_app
 from service.background import Repeating
 from service.jobs.errors import Unavailable
+from service.jobs.job import Device
 from service.killpoints import UnknownKillPoint
+from service.ringing import Ringer
 from service.settings import ApiSettings, SettingsFault
 from service.startup import NotReady, await_parts
 from service.use_cases import Services
@@ -75,7 +77,13 @@ def build(settings: ApiSettings) -> Api:
             raise Unavailable("torch is not installed beside the API; jobs are accepted with a warning and checked by the worker")
 
     # the ringer runs when a submit wakes it; its own turn is only a safety net
-    ringer = Repeating("ringer", 30, sweeper.ring)
+    ringer = Ringer(doorbell=doorbell, ring_all=sweeper.ring)
+    ringing = Repeating("ringer", 30, ringer.ring)
+
+    def ring(device: Device | None = None) -> None:
+        ringer.came(device)
+        ringing.wake()
+
     warmer = Repeating("preflight", 60, lambda: preflight.warm() if preflight.available() else None)
     services = Services(
         jobs=stores.jobs,
@@ -87,7 +95,7 @@ def build(settings: ApiSettings) -> Api:
         workers=stores.workers,
         threads=settings.threads,
         project_slots=settings.project_slots,
-        ring=ringer.wake,
+        ring=ring,
         now=lambda: datetime.now(tz=UTC),
     )
 
@@ -102,7 +110,7 @@ def build(settings: ApiSettings) -> Api:
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         closing=closing,
     )
-    return Api(app, stores, artifacts, preflight, (ringer, Repeating("sweeper", settings.sweep_seconds, sweeper.sweep), warmer))
+    return Api(app, stores, artifacts, preflight, (ringing, Repeating("sweeper", settings.sweep_seconds, sweeper.sweep), warmer))
 
 
 def main() -> int:

@@ -32,6 +32,7 @@ from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
 from worker.hearing import Deaf, Hearing
 from worker.keeper import ZygoteKeeper
+from worker.pool import WakingPool
 from worker.preparing import CacheFolder, Sources
 from worker.settings import WorkerSettings
 from worker.slots import Slots
@@ -130,7 +131,7 @@ def _work(
         draining=draining,
     )
     hearing = Hearing(ring=bell.ring, idle=lambda: slots.idle, limit_seconds=settings.deaf_seconds)
-    register(app, slots=arguments.slots, work=slots.work, heard=hearing.heard)
+    register(app, work=slots.work, heard=hearing.heard)
 
     def tidy() -> None:
         keeper.refill()
@@ -158,7 +159,7 @@ def _work(
     signals.worker_shutting_down.connect(lambda **_: draining.set(), weak=False)
     log.info("worker %s: %d slot(s) on %s", arguments.name, arguments.slots, arguments.device)
     worker = app.Worker(
-        pool="threads",
+        pool=WakingPool,
         concurrency=arguments.slots,
         queues=[arguments.device, bell.queue],
         without_gossip=True,

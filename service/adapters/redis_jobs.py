@@ -74,6 +74,7 @@ class RedisJobs:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
         self._client: redis.Redis = scripts.client
+        self._finished: dict[str, dict[str, Job]] = {}
         self._shapes: OrderedDict[str, Packed] = OrderedDict()
 
     def submit(
@@ -86,7 +87,9 @@ class RedisJobs:
         answer = self._scripts.call("submit", *_submission(job, packed(job), idempotency=idempotency, rows=rows, outlook=outlook))
         return self.submitted(answer, job, idempotency=idempotency)
 
-    def submission(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Sequence[str | bytes | float]:
+    def submission(
+        self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook | None
+    ) -> Sequence[str | bytes | float]:
         """The command that `submit` sends, for who sends it another way."""
         specs = self._shapes.get(shape)
         if specs is None:
@@ -114,9 +117,12 @@ class RedisJobs:
 
     def outlook(self, project: str, *, limit: int) -> Outlook:
         """How things are now, with so many finished jobs."""
-        stamp, *finished = self._scripts.call("outlook", project, limit)
+        known = self._finished.get(project, {})
+        stamp, newest, unknown = self._scripts.call("outlook", project, limit, *known)
+        jobs = known | {job.id: job for job in map(job_of, unknown)}
+        self._finished[project] = {job_id.decode(): jobs[job_id.decode()] for job_id in newest}
         devices = frozenset(device for device in DEVICES if device in stamp.decode().split())
-        return Outlook(stamp=stamp.decode(), devices=devices, finished=[job_of(job) for job in finished])
+        return Outlook(stamp=stamp.decode(), devices=devices, finished=list(self._finished[project].values()))
 
     def find(self, project: str, job_id: str) -> Job:
         """The job as it is now. Raises JobNotFound."""

@@ -143,7 +143,7 @@ class JobStore(Protocol):
 class Intake(Protocol):
     """Taking jobs in from an event loop, many at a time."""
 
-    async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Submitted:
+    async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook | None) -> Submitted:
         """As JobStore.submit. Raises IdempotencyConflict, Outdated, StoreUnavailable.
 
         Jobs of one `shape` have the same specs, but for name, labels and seed.

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
+from service.jobs.job import Device
 from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Preflight, Requests, WorkerRegistry
 from service.use_cases.judging import Judgements
 from service.use_cases.outlooks import Outlooks
+
+
+class Ring(Protocol):
+    """Says that a job waits for an idle slot: of this class, or of one that the caller does not know."""
+
+    def __call__(self, device: Device | None = None, /) -> None:
+        """Never blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +35,7 @@ class Services:
     """Of a job that names none."""
     project_slots: int
     """Jobs of one project that may run at a time; 0 sets no limit."""
-    ring: Callable[[], None]
+    ring: Ring
     """Wakes whoever rings the doorbell; never blocks."""
     now: Callable[[], datetime]
     judgements: Judgements = field(default_factory=Judgements)

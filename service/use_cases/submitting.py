@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from service.jobs.errors import IllegalTransition, JobNotFound, Outdated, PreflightBusy, SpecRejected, Unavailable
@@ -106,18 +108,18 @@ def _checked_without_torch(body: Mapping[str, Any], *, threads: int) -> Verdict:
 def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | None, services: Services) -> Submitted:
     """Check the spec whole, store the job, wake a worker. Raises SpecRejected, IdempotencyConflict, Unavailable."""
     judged = _judged(body, project=project, services=services)
-    now, outlook = services.now(), services.outlooks.of(project, services.jobs)
-    job = _new(body, judged, outlook, id=new_id(now), project=project, created_at=now)
+    outlook = services.outlooks.of(project, services.jobs)
+    job = _new(body, judged, outlook, project=project, now=services.now())
     passing(KillPoint.BEFORE_SUBMIT)
     try:
         submitted = services.jobs.submit(job, idempotency=idempotency, outlook=outlook)
     except Outdated:
         outlook = services.outlooks.after(outlook, project, services.jobs)
-        job = _new(body, judged, outlook, id=job.id, project=project, created_at=now)
+        job = _new(body, judged, outlook, project=project, now=services.now())
         submitted = services.jobs.submit(job, idempotency=idempotency)
     passing(KillPoint.AFTER_SUBMIT)
     if submitted.rings:
-        services.ring()
+        services.ring(submitted.job.device)
     return submitted
 
 
@@ -130,16 +132,17 @@ async def submit_recalled(
     judged = services.judgements.recall(body, shape) if outlook and not _is_warm_start(body) else None
     if judged is None or outlook is None:
         return None
-    now = services.now()
-    job = _new(body, judged, outlook, id=new_id(now), project=project, created_at=now)
+    job = _new(body, judged, outlook, project=project, now=services.now())
     passing(KillPoint.BEFORE_SUBMIT)
     try:
         submitted = await services.intake.submit(job, shape=shape, idempotency=idempotency, outlook=outlook)
     except Outdated:
-        return None
+        outlook = await asyncio.to_thread(services.outlooks.after, outlook, project, services.jobs)
+        job = _new(body, judged, outlook, project=project, now=services.now())
+        submitted = await services.intake.submit(job, shape=shape, idempotency=idempotency, outlook=None)
     passing(KillPoint.AFTER_SUBMIT)
     if submitted.rings:
-        services.ring()
+        services.ring(submitted.job.device)
     return submitted
 
 
@@ -159,10 +162,10 @@ def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Jud
     return judged
 
 
-def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, id: str, project: str, created_at: datetime) -> Job:
+def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: str, now: datetime) -> Job:
     device, warnings = _placed(judged.resources.device, live=outlook.devices)
     return Job(
-        id=id,
+        id=new_id(now),
         project=project,
         name=judged.own.name,
         labels=judged.own.labels,
@@ -171,7 +174,7 @@ def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, id: str, 
         priority=judged.resources.priority,
         device=device,
         warnings=(*judged.warnings, *warnings),
-        created_at=created_at,
+        created_at=now,
         spec=dict(body),
         resolved_spec=judged.resolved_spec and dict(judged.resolved_spec),
         estimate=judged.learnt.by(outlook) if judged.learnt else None,
@@ -183,10 +186,13 @@ def _placed(wanted: str, *, live: Collection[Device]) -> tuple[Device, list[Spec
     device: Device = "gpu" if wanted == "gpu" or (wanted == "auto" and "gpu" in live) else "cpu"
     if device in live:
         return device, []
+    return device, [_no_worker(device)]
+
+
+@cache
+def _no_worker(device: Device) -> SpecWarning:
     detail = f"No {device} worker is running now; the job waits for one."
-    return device, [
-        SpecWarning(pointer="/resources/device", code=NO_WORKER, detail=detail, suggestion=f"trainyard worker --device {device}")
-    ]
+    return SpecWarning(pointer="/resources/device", code=NO_WORKER, detail=detail, suggestion=f"trainyard worker --device {device}")
 
 
 def retry(project: str, job_id: str, *, services: Services) -> Submitted:

@@ -33,7 +33,7 @@ def services_on(stores: Stores, artifacts: MemoryArtifacts) -> Services:
         workers=stores.workers,
         threads=1,
         project_slots=0,
-        ring=lambda: None,
+        ring=lambda *_: None,
         now=lambda: datetime.now(tz=UTC),
     )
 

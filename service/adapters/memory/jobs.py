@@ -124,7 +124,7 @@ class MemoryIntake:
     def __init__(self, jobs: MemoryJobs) -> None:
         self._jobs = jobs
 
-    async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook) -> Submitted:  # noqa: ARG002  # nothing is compressed here
+    async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook | None) -> Submitted:  # noqa: ARG002  # nothing is compressed here
         """As JobStore.submit. Raises IdempotencyConflict, Outdated."""
         return self._jobs.submit(job, idempotency=idempotency, outlook=outlook)
 
