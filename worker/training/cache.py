@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -94,13 +95,13 @@ class DecodedCache:
 
 
 def _mapped(content: Path, part: str, shape: list[int]) -> Packed:
-    """A split whose bytes stay in their files: private pages, so that nothing written to a tensor reaches them."""
+    """A split whose bytes stay in their files: private pages, so that nothing written to a tensor reaches them.
+
+    Raises RuntimeError where a file is shorter than it should be.
+    """
     images, labels = content / f"{part}.images", content / f"{part}.labels"
-    sizes = {"images": shape[0] * shape[1] * shape[2] * shape[3], "labels": shape[0]}
-    if images.stat().st_size != sizes["images"] or labels.stat().st_size != 8 * sizes["labels"]:
-        raise ValueError(f"{content} is not whole")
-    packed = torch.from_file(str(images), shared=False, size=sizes["images"], dtype=torch.uint8).view(shape)
-    return Packed(packed, torch.from_file(str(labels), shared=False, size=sizes["labels"], dtype=torch.int64))
+    packed = torch.from_file(str(images), shared=False, size=math.prod(shape), dtype=torch.uint8).view(shape)
+    return Packed(packed, torch.from_file(str(labels), shared=False, size=shape[0], dtype=torch.int64))
 
 
 def _replace(path: Path, text: str) -> None:
