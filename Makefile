@@ -5,6 +5,7 @@ DATA_DIR ?= trainyard-data
 WORKERS ?= 1
 BIN := .venv/bin
 STAMP := .venv/.installed
+BENCH_STAMP := .venv-bench/.installed
 # of the faults what shows most in least time; `make test-faults` causes them all
 E2E := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_rebuild.py $(wildcard tests/e2e/test_*.py)
 # in written order, the long ones first: else the second core idles at the end
@@ -25,6 +26,14 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml
 	@$(BIN)/python -c 'import torch, fastapi, celery, service, worker'
 	@touch $(STAMP)
 
+# beside .venv, whose packages it sees: the rivals of the benchmarks, with what only they need
+$(BENCH_STAMP): $(STAMP) requirements-bench.lock
+	@$(BIN)/python -m venv --clear --without-pip .venv-bench
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	@$(BIN)/python -m pip --python .venv-bench install --quiet --disable-pip-version-check --no-deps -r requirements-bench.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@.venv-bench/bin/python -c 'import worker.training.vision, lightning, ignite'
+	@touch $(BENCH_STAMP)
+
 demo: install ## train an example from start to finish, and stop everything
 	@$(BIN)/trainyard demo
 
@@ -43,7 +52,8 @@ test-faults: install ## kill, freeze and cut everything (TRAINYARD_CHAOS_SEED=1 
 test-containers: install ## build and run the containers on a real engine
 	@$(BIN)/python -m pytest tests/containers -q
 
-bench: install ## figures: validate's milliseconds, a step's memory
+bench: install $(BENCH_STAMP) ## the table of speed beside others' (about an hour), validate's milliseconds, a step's memory
+	@$(BIN)/python -m tests.bench --json docs/benchmarks.json --readme README.md
 	@$(BIN)/python -m tests.bench.validate
 	@$(BIN)/python -m tests.bench.memory
 
@@ -66,4 +76,4 @@ openapi: install ## write docs/openapi.json
 	@$(BIN)/python -m service.openapi
 
 clean: ## remove what the verbs made, but no data
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache trainyard-demo
+	@rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache trainyard-demo

@@ -57,7 +57,7 @@ class KillPoint(StrEnum):
     LATER_EPOCH_STEP = "later_epoch_step"
     """Trainer: in the middle of the second epoch."""
     CHECKPOINT_HALF_WRITTEN = "checkpoint_half_written"
-    """Trainer: weights are on disk, the rest of the checkpoint is not."""
+    """The trainer's writer: weights are on disk, the rest of the checkpoint is not."""
     CHECKPOINT_WRITTEN = "checkpoint_written"
     """Trainer: the checkpoint is whole on disk, the worker was not told."""
     EXPORTING = "exporting"

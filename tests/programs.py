@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 from safetensors.torch import load_file
@@ -24,4 +26,13 @@ def program_weights(spec: JobSpec, folder: Path) -> dict[str, torch.Tensor]:
 def run_program(folder: Path) -> dict[str, torch.Tensor]:
     """The weights that the train.py in a folder saves."""
     subprocess.run([sys.executable, "-W", "error", "train.py", "--out", "again.safetensors"], cwd=folder, check=True, timeout=120)
+    return load_file(folder / "again.safetensors")
+
+
+def weights_here(spec: JobSpec, folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that the spec's train.py saves, run in this very process: torch is imported already, so it costs its training alone."""
+    about = environment(threads=spec.resources.threads or 1, device=torch.device("cpu"))
+    (folder / "train.py").write_text(render(spec, about))
+    with mock.patch.object(sys, "argv", ["train.py", "--out", str(folder / "again.safetensors")]):
+        runpy.run_path(str(folder / "train.py"), run_name="__main__")
     return load_file(folder / "again.safetensors")

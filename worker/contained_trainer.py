@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from service.adapters import bubblewrap
@@ -25,8 +26,8 @@ class ContainedTrainer(Trainer):
         self._process = process
 
     @classmethod
-    def start(cls, folder: Path, datasets_dir: Path) -> ContainedTrainer:
-        """Start one that writes in `folder` alone. It ends with the thread that calls this. Raises NotContained."""
+    def start(cls, folder: Path, readable: Sequence[Path]) -> ContainedTrainer:
+        """Start one that writes in `folder` alone, and reads `readable`. It ends with the thread that calls this. Raises NotContained."""
         reason = bubblewrap.unavailable()
         if reason is not None:
             raise NotContained(
@@ -39,7 +40,7 @@ class ContainedTrainer(Trainer):
             process = bubblewrap.start(
                 "train",
                 limits=bubblewrap.Limits(),
-                readable=[datasets_dir] if datasets_dir.exists() else [],
+                readable=[path for path in readable if path.exists()],
                 writable=folder,
                 pass_fds=[command_read, fact_write],
                 arguments=[str(command_read), str(fact_write)],

@@ -7,44 +7,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from service.jobs.errors import ArtifactNotFound
 from service.jobs.ports import ArtifactStore
 from service.spec.catalog import load
-
-_IDX = tuple(f"raw/{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-_CIFAR = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
-FILES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "MNIST": ("MNIST", _IDX),
-    "FashionMNIST": ("FashionMNIST", _IDX),
-    "KMNIST": ("KMNIST", _IDX),
-    "CIFAR10": ("cifar-10-batches-py", _CIFAR),
-    "CIFAR100": ("cifar-100-python", ("train", "test", "meta")),
-    "USPS": ("", ("usps.bz2", "usps.t.bz2")),
-    "SVHN": ("", ("train_32x32.mat", "test_32x32.mat")),
-    "ImageNet": ("", ("ILSVRC2012_devkit_t12.tar.gz",)),
-    **{
-        name: (folder, ())
-        for name, folder in {
-            "EMNIST": "EMNIST/raw",
-            "QMNIST": "QMNIST/raw",
-            "STL10": "stl10_binary",
-            "Food101": "food-101",
-            "Flowers102": "flowers-102",
-            "OxfordIIITPet": "oxford-iiit-pet",
-            "DTD": "dtd",
-            "GTSRB": "gtsrb",
-            "FGVCAircraft": "fgvc-aircraft-2013b",
-            "StanfordCars": "stanford_cars",
-            "Country211": "country211",
-            "RenderedSST2": "rendered-sst2",
-            "Imagenette": "imagenette2",
-        }.items()
-    },
-}
-"""Folder and files in torchvision's layout, no files meaning whatever is there; any other data set of the catalog is made on the spot."""
+from worker.training.sources import FILES, present, whole
 
 DOWNLOAD_SECONDS = 1800
 
@@ -64,7 +32,7 @@ class DatasetShelf:
         if name not in FILES:
             return self._fetched
         for place in (self._operators, self._fetched):
-            if place is not None and _whole(place, name):
+            if place is not None and whole(place, name):
                 return place
         if self._from_store(name) or self._downloaded(name):
             return self._fetched
@@ -111,14 +79,14 @@ class DatasetShelf:
             with part.open("wb") as out:
                 out.writelines(self._artifacts.open(stored.key))
             part.replace(target)
-        return _whole(self._fetched, name)
+        return whole(self._fetched, name)
 
     def _downloaded(self, name: str) -> bool:
         self._fetched.mkdir(parents=True, exist_ok=True)
-        if not self._ran("dataset", name, str(self._fetched)) or not _whole(self._fetched, name):
+        if not self._ran("dataset", name, str(self._fetched)) or not whole(self._fetched, name):
             return False
         folder = self._fetched / FILES[name][0]
-        for path in _present(self._fetched, name):
+        for path in present(self._fetched, name):
             self._artifacts.put_file(f"datasets/{FILES[name][0]}/{path.relative_to(folder).as_posix()}", path)
         return True
 
@@ -129,18 +97,6 @@ class DatasetShelf:
             return subprocess.run(command, check=False, capture_output=True, timeout=DOWNLOAD_SECONDS).returncode == 0
         except subprocess.TimeoutExpired:
             return False
-
-
-def _present(place: Path, name: str) -> Sequence[Path]:
-    folder, files = FILES[name]
-    if not files:
-        return sorted(path for path in (place / folder).rglob("*") if path.is_file())
-    found = (next((path for path in (place / folder / file, place / folder / f"{file}.gz") if path.exists()), None) for file in files)
-    return [path for path in found if path is not None]
-
-
-def _whole(place: Path, name: str) -> bool:
-    return bool(_present(place, name)) and (not FILES[name][1] or len(_present(place, name)) == len(FILES[name][1]))
 
 
 def main(kind: str, name: str, *rest: str) -> None:

@@ -31,46 +31,20 @@ from service.startup import NotReady, await_parts
 from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
 from worker.hearing import Deaf, Hearing
+from worker.keeper import ZygoteKeeper
 from worker.pool import WakingPool
-from worker.preparing import Sources
+from worker.preparing import CacheFolder, Sources
 from worker.settings import WorkerSettings
 from worker.slots import Slots
 from worker.supervisor import FLAG_SECONDS, Surroundings, supervise
 from worker.tasks import register
-from worker.zygote import Trainer, Zygote, ZygoteGone
+from worker.zygote import ZygoteGone
 
 BEAT_SECONDS = 5
 DEAF = 3
 """The exit code of a worker that no ring reaches any more."""
 DEAF_GRACE_SECONDS = 30.0
 log = logging.getLogger("trainyard")
-
-
-class ZygoteKeeper:
-    """Always a living zygote: a dead one is replaced at the next fork, or by `check` before that."""
-
-    def __init__(self, settings: WorkerSettings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._zygote = Zygote.start(log_path=settings.zygote_log)
-
-    def spawn(self) -> Trainer:
-        """A trainer of a living zygote. Raises ZygoteGone."""
-        return self.check().spawn()
-
-    def check(self) -> Zygote:
-        """The zygote, started anew where it died."""
-        with self._lock:
-            if not self._zygote.alive:
-                log.warning("the zygote died; starting another")
-                self._zygote.close()
-                self._zygote = Zygote.start(log_path=self._settings.zygote_log)
-            return self._zygote
-
-    def close(self) -> None:
-        """End it."""
-        with self._lock:
-            self._zygote.close()
 
 
 def main() -> int:
@@ -92,7 +66,10 @@ def main() -> int:
         )
         artifacts = S3Artifacts(settings)
         await_parts({"REDIS_URL": stores.ping, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
-        keeper = ZygoteKeeper(settings)
+        if arguments.slots * settings.threads > (os.cpu_count() or 1):
+            os.environ.setdefault("GOMP_SPINCOUNT", "0")  # ADR 10: idle threads give their core to another job's
+        spares = arguments.slots if arguments.device == "gpu" else 0
+        keeper = ZygoteKeeper(log_path=settings.zygote_log, spares=spares)
     except (SettingsFault, NotReady, ZygoteGone, UnknownKillPoint) as error:
         print(f"trainyard worker: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -123,6 +100,7 @@ def _work(
             shelf=DatasetShelf(operators=settings.datasets_dir, fetched=settings.work_dir / "datasets", artifacts=artifacts),
             preflight=preflight,
             threads=settings.threads,
+            cache=CacheFolder(folder=settings.work_dir / "cache", limit_bytes=settings.cache_bytes),
         ),
         attempts=stores.attempts,
         facts=stores.facts,
@@ -153,10 +131,10 @@ def _work(
         draining=draining,
     )
     hearing = Hearing(ring=bell.ring, idle=lambda: slots.idle, limit_seconds=settings.deaf_seconds)
-    register(app, work=slots.work, heard=hearing.heard)
+    register(app, slots=arguments.slots, work=slots.work, heard=hearing.heard)
 
     def tidy() -> None:
-        keeper.check()
+        keeper.refill()
         slots.beat()
         house.sweep()
 

@@ -18,6 +18,14 @@ from worker.uploads import Storage, fetch_checkpoint, fetch_weights
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheFolder:
+    """Where trainers keep decoded data sets, and how much of them. They alone know what is in it."""
+
+    folder: Path
+    limit_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sources:
     """Where all of it comes from."""
 
@@ -26,6 +34,7 @@ class Sources:
     shelf: DatasetShelf
     preflight: Preflight
     threads: int
+    cache: CacheFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,7 @@ class Prepared:
 
     spec: dict[str, Any]
     datasets_dir: Path
+    cache: CacheFolder
     initial: Path | None
     resume: dict[str, Any] | None
 
@@ -44,6 +54,7 @@ class Prepared:
             "spec": self.spec,
             "directory": str(directory),
             "datasets_dir": str(self.datasets_dir),
+            "cache": {"folder": str(self.cache.folder), "limit_bytes": self.cache.limit_bytes},
             "initial": str(self.initial) if self.initial else None,
             "resume": self.resume,
             "inexact": job.exactness.reasons,
@@ -58,7 +69,7 @@ def prepare(job: Job, folder: Path, *, sources: Sources, storage: Storage, repor
     resume, faults = storage.patiently(lambda: fetch_checkpoint(sources.artifacts, job, folder / "resume"))
     for fault in faults:
         reporter.say("warning", fault)
-    return Prepared(spec=spec, datasets_dir=datasets_dir, initial=initial, resume=resume)
+    return Prepared(spec=spec, datasets_dir=datasets_dir, cache=sources.cache, initial=initial, resume=resume)
 
 
 def _checked_spec(job: Job, sources: Sources, reporter: Reporter) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from service.jobs.errors import StoreUnavailable
@@ -17,9 +18,11 @@ from worker.training.facts import (
     EpochDone,
     Evaluated,
     Fact,
+    FirstStepDone,
     HardwareChanged,
     LogLine,
     PhaseStarted,
+    PlanChosen,
     StepDone,
     Stopped,
     TrainingStarted,
@@ -46,14 +49,12 @@ class Reporter:
     def tell(self, fact: Fact) -> None:
         """Take a fact in; urgent ones (a phase, an epoch, a result) go out at once."""
         match fact:
-            case PhaseStarted():
-                self._add(Report(phase=fact.phase), line=fact.phase)
             case TrainingStarted():
                 self._started, self._first_step = time.monotonic(), fact.start_step
                 self._progress = {"epochs": fact.epochs, "steps": fact.steps}
                 resumed = f", resuming after step {fact.start_step}" if fact.start_step else ""
                 report = Report(progress=self._at(fact.start_epoch, fact.start_step), dataset_digest=fact.dataset_digest)
-                self._add(report, line=f"{fact.epochs} epochs, {fact.steps} steps{resumed}")
+                self._add(report, f"{fact.epochs} epochs, {fact.steps} steps{resumed}")
             case StepDone():
                 self._waiting.append(Report(progress=self._at(fact.epoch, fact.step)))
             case EpochDone():
@@ -72,20 +73,13 @@ class Reporter:
                     best=fact.best,
                     events=[event("epoch", f"epoch {fact.epoch}: {shown}", latest)],
                 )
-                self._add(report, line=f"epoch {fact.epoch}: {shown}")
-            case Evaluated():
-                shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
-                self._add(Report(metrics=fact.metrics, events=[event("metrics", shown, fact.metrics)]), line=shown)
-            case Warned():
-                warning = SpecWarning(pointer=fact.pointer, code=fact.code, detail=fact.detail)
-                self._add(Report(warnings=[warning], events=[event("warning", fact.detail, warning.model_dump())]), line=fact.detail)
+                self._add(report, f"epoch {fact.epoch}: {shown}")
             case Stopped():
-                self._add(Report(progress=self._at(fact.epoch, fact.step)), line=f"stopped after step {fact.step}")
-            case HardwareChanged():
-                told = event("inexact", fact.detail, {"reason": "hardware_changed"})
-                self._add(Report(inexact="hardware_changed", events=[told]), line=fact.detail)
+                self._add(Report(progress=self._at(fact.epoch, fact.step)), f"stopped after step {fact.step}")
             case LogLine():
                 self.log(fact.text)
+            case PhaseStarted() | PlanChosen() | FirstStepDone() | Evaluated() | Warned() | HardwareChanged():
+                self._add(*news(fact))
 
     def log(self, text: str) -> None:
         """Lines for the job's log."""
@@ -93,7 +87,7 @@ class Reporter:
 
     def say(self, type: str, message: str, data: Mapping[str, Any] | None = None) -> None:
         """An event, and a log line with it."""
-        self._add(Report(events=[event(type, message, data or {})]), line=message)
+        self._add(Report(events=[event(type, message, data or {})]), message)
 
     def put(self, report: Report) -> None:
         """A report as it is."""
@@ -122,7 +116,7 @@ class Reporter:
         """Whether the store has not taken everything yet."""
         return bool(self._waiting)
 
-    def _add(self, report: Report, *, line: str | None = None) -> None:
+    def _add(self, report: Report, line: str | None = None) -> None:
         with self._lock:
             self._waiting.append(replace(report, logs=[*self._lines, *report.logs, *([line] if line else [])]))
             self._lines = []
@@ -139,6 +133,28 @@ class Reporter:
             "percent": round(100 * step / steps, 2) if steps else 0.0,
             "eta_seconds": eta,
         }
+
+
+def news(fact: PhaseStarted | PlanChosen | FirstStepDone | Evaluated | Warned | HardwareChanged) -> tuple[Report, str]:
+    """The report and the log line of a fact that stands for itself."""
+    match fact:
+        case PhaseStarted():
+            return Report(phase=fact.phase), fact.phase
+        case PlanChosen():
+            line = f"precision: auto takes {fact.plan}; a step took {'; '.join(fact.measured)}"
+            return Report(events=[event("plan", line, {"training": fact.training, "measured": fact.measured})]), line
+        case FirstStepDone():
+            line, at = f"step {fact.step} is done", datetime.fromtimestamp(fact.at, UTC).isoformat()
+            return Report(events=[event("first_step", line, {"step": fact.step, "at": at})]), line
+        case Evaluated():
+            line = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
+            return Report(metrics=fact.metrics, events=[event("metrics", line, fact.metrics)]), line
+        case Warned():
+            warning = SpecWarning(pointer=fact.pointer, code=fact.code, detail=fact.detail)
+            return Report(warnings=[warning], events=[event("warning", fact.detail, warning.model_dump())]), fact.detail
+        case HardwareChanged():
+            told = event("inexact", fact.detail, {"reason": "hardware_changed"})
+            return Report(inexact="hardware_changed", events=[told]), fact.detail
 
 
 def event(type: str, message: str, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,11 @@ class WorkerSettings(StoreSettings):
     """The stores' settings and a worker's own."""
 
     work_dir: Path = Field(default=Path(tempfile.gettempdir()) / "trainyard-work", validation_alias=AliasChoices("TRAINYARD_WORK_DIR"))
-    """Attempts' folders and fetched data sets; safe to delete while no worker runs."""
+    """Attempts' folders, fetched and decoded data sets; safe to delete while no worker runs."""
     datasets_dir: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_DATASETS_DIR"))
     """Data sets in torchvision's layout, looked at first and never written to."""
+    cache_bytes: int = Field(default=16 * 1024**3, ge=0, validation_alias=AliasChoices("TRAINYARD_CACHE_BYTES"))
+    """What decoded data sets under `work_dir` may take, so that they are decoded once; 0 keeps none."""
     stall_seconds: float = Field(default=600, gt=0, validation_alias=AliasChoices("TRAINYARD_STALL_SECONDS"))
     deaf_seconds: float = Field(default=60, gt=0, validation_alias=AliasChoices("TRAINYARD_DEAF_SECONDS"))
     """How long an idle worker's rings to itself may go unheard before it ends, to be started again."""

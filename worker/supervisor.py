@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import queue
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom, needed, verdict
 from service.spec.verdict import Verdict
 from service.sweeping import json_lines
+from worker.backlog import Backlog
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
 from worker.datasets import DatasetMissing
 from worker.folders import AttemptFolders
@@ -29,7 +29,7 @@ from worker.outcomes import Ending, failed, given_back
 from worker.preparing import Prepared, Sources, prepare
 from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
-from worker.training.facts import CheckpointWritten, Fact, Failed, PhaseStarted, Stopped, Succeeded, from_line
+from worker.training.facts import CheckpointWritten, Fact, Failed, FirstStepDone, PhaseStarted, PlanChosen, Stopped, Succeeded, from_line
 from worker.uploads import Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
 
@@ -53,6 +53,9 @@ class Spawner(Protocol):
 
     def spawn(self) -> Trainer:
         """A new trainer. Raises ZygoteGone."""
+
+    def refill(self) -> None:
+        """Make ready for the next one: this one is under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +95,12 @@ class _Attempt:
         self.patience = SLOW * around.stall_seconds
         self.storage = Storage(patience_seconds=around.storage_patience_seconds, abandon=self.over, tell=self._storage_says)
         self.uploader = Uploader(around.sources.artifacts, self.storage)
-        self.uploads: queue.Queue[CheckpointWritten | None] = queue.Queue()
         self.threads: list[threading.Thread] = []
 
     def run(self) -> JobState | None:
         self._thread("lease", self._hold_lease)
-        uploading = self._thread("uploads", self._upload_checkpoints)
         try:
-            outcome = self._outcome(uploading)
+            outcome = self._outcome()
             self.reporter.flush(force=True)
             state = self._finish(outcome)
             passing(KillPoint.FINISHED)
@@ -109,18 +110,19 @@ class _Attempt:
             return state
         finally:
             self.over.set()
-            self.uploads.put(None)
             for thread in self.threads:
                 thread.join()
             self._leave_to_sweepers()
 
-    def _outcome(self, uploading: threading.Thread) -> Outcome:
+    def _outcome(self) -> Outcome:
         try:
-            with self._trainer() as trainer:
-                ended = self._relay(trainer)
-            # every checkpoint that was written is committed before the attempt ends
-            self.uploads.put(None)
-            uploading.join()
+            prepared = prepare(self.claim.job, self.folder, sources=self.around.sources, storage=self.storage, reporter=self.reporter)
+            self.spec = prepared.spec
+            with self._sending() as backlog:
+                with self._trainer(prepared) as trainer:
+                    ended = self._relay(trainer, backlog)
+                # every checkpoint that was written is committed before the attempt ends
+                backlog.finish()
             self._raise_what_arrived()
             if isinstance(ended, Failed):
                 return self._ended_by(ended)
@@ -144,11 +146,20 @@ class _Attempt:
     # --- before the first step
 
     @contextlib.contextmanager
-    def _trainer(self) -> Iterator[Trainer]:
+    def _sending(self) -> Iterator[Backlog]:
+        """Checkpoints go to storage while the block lasts. Leaving it waits for none of them: who wants that calls `finish` before."""
+        keep = self.spec["checkpoint"]["keep_last"]
+        backlog = Backlog(self.claim, uploader=self.uploader, attempts=self.around.attempts, keep=keep, over=self.over, tell=self.inbox.put)
+        self._thread("uploads", backlog.send_each)
+        try:
+            yield backlog
+        finally:
+            backlog.close()
+
+    @contextlib.contextmanager
+    def _trainer(self, prepared: Prepared) -> Iterator[Trainer]:
         """A trainer with its job in hand; killed with everything that it started when the block is left."""
         job = self.claim.job
-        prepared = prepare(job, self.folder, sources=self.around.sources, storage=self.storage, reporter=self.reporter)
-        self.spec = prepared.spec
         trainer = self._started(prepared)
         try:
             trainer.send(prepared.as_command(job, self.folder) | {"rollbacks": rollbacks(job)})
@@ -165,7 +176,7 @@ class _Attempt:
         if not is_custom(prepared.spec) or self.around.trusts_code:
             return self.around.spawner.spawn()
         try:
-            trainer = ContainedTrainer.start(self.folder, prepared.datasets_dir)
+            trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, prepared.cache.folder])
         except NotContained as error:
             raise Ending(failed(Reason.USER_CODE, str(error))) from error
         self._thread("written", self._watch_written)
@@ -180,7 +191,7 @@ class _Attempt:
 
     # --- while it runs
 
-    def _relay(self, trainer: Trainer) -> Succeeded | Stopped | Failed:
+    def _relay(self, trainer: Trainer, backlog: Backlog) -> Succeeded | Stopped | Failed:
         """Pass facts on until the trainer is done, or rolls back. Raises Ending for every other end."""
         job = self.claim.job
         deadline = time.monotonic() + job.spec.get("resources", {}).get("timeout_seconds", 86_400) - _seconds_run(job)
@@ -207,7 +218,7 @@ class _Attempt:
                 case Failed():
                     raise Ending(self._ended_by(item))
                 case CheckpointWritten():
-                    self._queue_upload(item)
+                    backlog.add(item)
                 case None:
                     status = trainer.wait(EXIT_SECONDS)
                     word = f"the trainer process ended without a word (exit status {status})"
@@ -216,22 +227,14 @@ class _Attempt:
                 case fact:
                     self._pass_on(fact)
 
-    def _queue_upload(self, written: CheckpointWritten) -> None:
-        """The newest wins: while storage is away or slow, no more wait on this disk than are kept in the end."""
-        while self.uploads.qsize() >= self._keep_last:
-            with contextlib.suppress(queue.Empty):
-                overtaken = self.uploads.get_nowait()
-                if overtaken is not None:
-                    shutil.rmtree(overtaken.directory)
-        self.uploads.put(written)
-
-    @property
-    def _keep_last(self) -> int:
-        return int(self.spec["checkpoint"]["keep_last"])
-
     def _pass_on(self, fact: Fact) -> None:
         if isinstance(fact, PhaseStarted):
             self.patience = self.around.stall_seconds * (SLOW if fact.phase in ("preparing", "exporting") else 1)
+        if isinstance(fact, FirstStepDone):
+            self.around.spawner.refill()
+        if isinstance(fact, PlanChosen):  # the next attempt, and train.py, compute as this one does
+            self.spec["training"] |= fact.training
+            self.reporter.put(Report(resolved_spec=self.spec))
         self.reporter.tell(fact)
         self.reporter.flush()
 
@@ -283,29 +286,6 @@ class _Attempt:
                 continue
             if flags.cancel or flags.pause != self.pausing:
                 self.inbox.put(flags)
-
-    def _upload_checkpoints(self) -> None:
-        try:
-            while (written := self.uploads.get()) is not None:
-                passing(KillPoint.CHECKPOINT_TOLD)
-                pointer = self.uploader.checkpoint(self.claim, written)
-                passing(KillPoint.CHECKPOINT_MANIFEST_PUT)
-                dropped = self._commit(pointer, keep=self._keep_last)
-                passing(KillPoint.CHECKPOINT_COMMITTED)
-                self.inbox.put(pointer)
-                if dropped:
-                    passing(KillPoint.BEFORE_DROP)
-                    self.uploader.drop(dropped)
-        except (Fenced, StorageGivenUp) as error:
-            self.inbox.put(error)
-
-    def _commit(self, pointer: CheckpointPointer, *, keep: int) -> Sequence[CheckpointPointer]:
-        while True:
-            try:
-                return self.around.attempts.checkpoint(self.claim, pointer, keep=keep)
-            except StoreUnavailable as error:
-                if self.over.wait(FLAG_SECONDS):
-                    raise StorageGivenUp("The attempt ended.") from error
 
     # --- the end
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import queue
 import threading
 import time
 import traceback
@@ -13,27 +12,29 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
-from service.spec.model import FromJob, frozen
-from worker.training.build import UserCodeFault, build_loss, build_metrics, build_optimizer, build_scheduler, mixing_modules, seeded_model
-from worker.training.checkpoint import Snapshot, hardware_changes, load_initial, restore, save_initial, snapshot, write
-from worker.training.data import Batches, DataMissing, EpochOrder, grouped, load_splits
+from worker.checkpoints import CheckpointWriter, WriterLost
+from worker.training.build import UserCodeFault, mixing_modules
+from worker.training.cache import DecodedCache
+from worker.training.checkpoint import hardware_changes, save_initial, snapshot
+from worker.training.data import Batches, grouped
+from worker.training.device import on_nondeterminism, warm_up
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
 from worker.training.facts import (
-    CheckpointWritten,
     EpochDone,
     Evaluated,
     Evaluating,
     Fact,
     Failed,
+    FirstStepDone,
     HardwareChanged,
     LogLine,
     PhaseStarted,
@@ -44,16 +45,20 @@ from worker.training.facts import (
     Warned,
     to_line,
 )
-from worker.training.loop import NanLoss, Position, Run, raise_for_nan, train
-from worker.training.textbook import freeze, moving_average
+from worker.training.loop import NanLoss, Run, raise_for_nan, train
+from worker.training.preparing import prepare
+from worker.training.readers import DataMissing
 
 REPORT_SECONDS = 0.5
 """Steps are told at most this often."""
 
 
 def serve(commands: BinaryIO, facts: BinaryIO) -> None:
-    """Run the one attempt that the first command describes. Ends the process when the command pipe closes."""
+    """Run the one attempt that the first command describes, after any that say to warm up. Ends the process when the command pipe closes."""
     first = commands.readline()
+    while first and (order := json.loads(first)).get("command") == "warm":
+        warm_up(torch.device(order["device"]))
+        first = commands.readline()
     if not first:
         return
     stop = threading.Event()
@@ -97,6 +102,8 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
             return Failed(code="out_of_memory", message="Memory ran out.")
         case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
             return Failed(code="trainer_lost", message=f"A process that loads data was lost: {error}")
+        case WriterLost():
+            return Failed(code="trainer_lost", message=str(error))
         case OSError() if error.errno == errno.ENOSPC:
             return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
     if custom:
@@ -109,8 +116,10 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
     spec, directory = JobSpec.model_validate(job["spec"]), Path(job["directory"])
     tell(PhaseStarted(phase="preparing"))
+    on_nondeterminism(lambda operator: tell(_not_deterministic(operator)))
     initial = Path(job["initial"]) if job.get("initial") else None
-    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), resume=job["resume"], initial=initial)
+    cache = DecodedCache(folder=Path(job["cache"]["folder"]), limit_bytes=job["cache"]["limit_bytes"])
+    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), cache=cache, resume=job["resume"], initial=initial, tell=tell)
     steps = steps_in_all(spec, len(run.splits.train))
     where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
     inexact = list(job.get("inexact", []))
@@ -121,12 +130,14 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
             )
         )
         inexact = [*dict.fromkeys([*inexact, "hardware_changed"])]
-    if "out_of_memory" in inexact and (mixing := mixing_modules(run.model)):
+    if "out_of_memory" in inexact and (mixing := [*spec.dataset.mixing, *mixing_modules(run.model)]):
         detail = f"{', '.join(mixing)} works on a whole batch: with smaller batches it computes something else, not just rounded otherwise."
         tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
     tell(PhaseStarted(phase="training"))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
+        if spec.epochs > 1 or spec.checkpoint.every_n_steps:
+            checkpoints.start()
         if not _train(run, checkpoints, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
             checkpoints.finish()
             tell(Stopped(epoch=run.position.epoch, step=run.position.step))
@@ -145,39 +156,9 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     tell(Succeeded(directory=str(directory / "artifacts")))
 
 
-def prepare(spec: JobSpec, *, datasets_dir: Path, resume: dict[str, Any] | None, initial: Path | None = None) -> Run:
-    """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given."""
-    torch.set_num_threads(spec.resources.threads or 1)
-    device = torch.device("cuda" if spec.resources.device == "gpu" else "cpu")
-    splits = load_splits(spec, datasets_dir=datasets_dir)
-    model = seeded_model(spec)
-    if initial is not None:
-        load_initial(model, initial, whole=isinstance(spec.model, FromJob))
-    freeze(model, frozen(spec.model))
-    model = model.to(device)
-    optimizer = build_optimizer(spec.optimizer, model)
-    run = Run(
-        spec=spec,
-        model=model,
-        loss_fn=build_loss(spec.loss).to(device),
-        optimizer=optimizer,
-        scheduler=None if spec.lr_scheduler is None else build_scheduler(spec.lr_scheduler, optimizer),
-        metrics=asked_metrics(spec),
-        splits=splits,
-        device=device,
-        position=Position(),
-        order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle),
-        average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),
-    )
-    if resume is not None:
-        restore(run, Path(resume["directory"]))
-    return run
-
-
-def asked_metrics(spec: JobSpec) -> dict[str, Any]:
-    """Torchmetrics' metrics that the spec asks for; plain Accuracy and ConfusionMatrix are counted by the evaluation itself."""
-    asked = [each for each in spec.evaluation.metrics or () if each.type not in ("Accuracy", "ConfusionMatrix") or each.chosen()]
-    return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
+def _not_deterministic(operator: str) -> Warned:
+    detail = f"{operator} has no deterministic form on this device: the same job may end with other last bits."
+    return Warned(code="not_deterministic", pointer="/training/deterministic", detail=detail)
 
 
 def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool], rollbacks: int) -> bool:
@@ -207,8 +188,11 @@ def _next_batch(run: Run) -> Numbered:
 def _trained(run: Run, save: Callable[[], None], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
     every = run.spec.checkpoint
     peak = PeakMemory(run)
-    told = time.monotonic()
+    told, first = time.monotonic(), True
     for fact in train(run):
+        if first and isinstance(fact, StepDone):
+            first = False
+            tell(FirstStepDone(step=fact.step, at=time.time()))
         if isinstance(fact, EpochDone):
             tell(replace(fact, metrics=fact.metrics | peak.metrics()))
             if fact.epoch % every.every_n_epochs == 0 and fact.epoch < run.spec.epochs:
@@ -259,51 +243,3 @@ class PeakMemory:
 def _resident(name: str) -> int:
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024
-
-
-class CheckpointWriter:
-    """Writes snapshots in a thread beside training. Each is written; training waits only when one more than one behind."""
-
-    def __init__(self, folder: Path, *, tell: Callable[[Fact], None]) -> None:
-        self._folder, self._tell = folder, tell
-        self._queue: queue.Queue[Snapshot | None] = queue.Queue(maxsize=1)
-        self._fault: OSError | None = None
-        self._written: set[int] = set()
-        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def save(self, taken: Snapshot) -> None:
-        """Have it written. Raises the OSError of an earlier one that could not be."""
-        if self._fault is not None:
-            raise self._fault
-        self._queue.put(taken)
-
-    def finish(self) -> None:
-        """Wait until every snapshot is written. Raises the OSError of one that could not be."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-        if self._fault is not None:
-            raise self._fault
-
-    def _run(self) -> None:
-        while (taken := self._queue.get()) is not None:
-            # a stop right after an epoch's checkpoint asks for the same step twice
-            if taken.step in self._written or self._fault is not None:
-                continue
-            folder = self._folder / str(taken.step)
-            try:
-                files = write(taken, folder)
-            except OSError as error:
-                self._fault = error
-                continue
-            self._written.add(taken.step)
-            passing(KillPoint.CHECKPOINT_WRITTEN)
-            with suppress(BrokenPipeError):
-                self._tell(CheckpointWritten(epoch=taken.epoch, step=taken.step, directory=str(folder), files=files))

@@ -72,6 +72,8 @@ class Uploader:
 
     def __init__(self, artifacts: ArtifactStore, storage: Storage) -> None:
         self._artifacts, self._storage = artifacts, storage
+        self._checkpoints: dict[str, list[str]] = {}
+        """The keys under each checkpoint's prefix that this attempt has put, until it drops them."""
 
     def checkpoint(self, claim: Claim, written: CheckpointWritten) -> CheckpointPointer:
         """Upload a checkpoint and remove its folder; the pointer still has to be committed."""
@@ -80,6 +82,7 @@ class Uploader:
         for file in written.files:
             self._file(prefix + file["path"], folder / file["path"], inside=folder)
         passing(KillPoint.CHECKPOINT_FILES_PUT)
+        self._checkpoints[prefix] = [prefix + name for name in ("manifest.json", *(file["path"] for file in written.files))]
         manifest = {"epoch": written.epoch, "step": written.step, "token": claim.token, "files": written.files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest).encode(), "application/json")
         shutil.rmtree(folder)
@@ -101,7 +104,8 @@ class Uploader:
         """Remove checkpoints that newer commits have replaced; what cannot be removed now is left to sweepers."""
         for pointer in pointers:
             try:
-                self._artifacts.delete([stored.key for stored in self._artifacts.list(pointer.prefix)])
+                keys = self._checkpoints.pop(pointer.prefix, None) or [stored.key for stored in self._artifacts.list(pointer.prefix)]
+                self._artifacts.delete(keys)
             except StorageUnavailable:
                 return
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from service.killpoints import KILL_AT, KILL_ONCE, arm
+from worker.dying import die_with_parent
 
 START_SECONDS = 120
 SPAWN_SECONDS = 30
@@ -40,7 +41,9 @@ _KEPT = (
     KILL_AT,
     KILL_ONCE,
 )
-_KEPT_PREFIXES = ("OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
+_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20), "MALLOC_TOP_PAD_": str(64 * 2**20)}
+"""glibc keeps what a step gives back: else each step of a small net gets its tensors as new pages, a fault each (mallopt(3); measured: 59 to 32 a step)."""
+_KEPT_PREFIXES = ("MALLOC_", "GOMP_", "OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
 
 
 class ZygoteGone(Exception):
@@ -61,6 +64,11 @@ class Trainer:
             self._commands.write(json.dumps(command).encode() + b"\n")
             self._commands.flush()
 
+    @property
+    def lives(self) -> bool:
+        """Whether nobody has told of its end."""
+        return self._status.empty()
+
     def ended(self, status: int) -> None:
         """Told by the zygote: the exit status, negative for a signal."""
         self._status.put(status)
@@ -77,7 +85,11 @@ class Trainer:
     def kill(self) -> None:
         """Kill it and every process that it started."""
         with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:  # forked this moment: it leads no group yet
+                if self.lives:
+                    os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Let the pipes go; a trainer still alive ends by that."""
@@ -103,7 +115,7 @@ class Zygote:
         """Start it and wait until it is warm. Raises ZygoteGone."""
         ours, theirs = socket.socketpair()
         environment = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-        environment |= _short_tmpdir(os.environ)
+        environment = _ALLOCATOR | environment | _short_tmpdir(os.environ)
         command = [sys.executable, "-c", "import worker.zygote as zygote; zygote.main()", str(theirs.fileno())]
         with theirs, open(log_path or os.devnull, "ab") as log:  # noqa: PTH123  # either a path or the null device
             process = subprocess.Popen(
@@ -198,7 +210,10 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the group; the worker decides
 
-    import torch._dynamo  # noqa: F401  # making the first optimizer would import it: seconds
+    import torch._dynamo  # making the first optimizer would import it: seconds
+
+    with suppress(ImportError):  # the first step of one would, from torch 2.13 on
+        import torch.profiler._cupti_monitor  # noqa: F401
 
     import worker.trainer
 
@@ -249,18 +264,10 @@ def _become_trainer(serve: Any, command: int, facts: int) -> None:
     code = 1
     try:
         os.setsid()
-        _die_with_parent()
+        die_with_parent()
         # the command pipe is not closed: a thread reads it, and closing would wait for that thread
         with os.fdopen(facts, "wb") as out:
             serve(os.fdopen(command, "rb"), out)
         code = 0
     finally:
         os._exit(code)  # never back into the zygote's loop
-
-
-def _die_with_parent() -> None:
-    """PR_SET_PDEATHSIG (prctl(2), Linux): the kernel kills this process when the zygote dies."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic_core import core_schema
 
 _FILE = Path(__file__).with_name("catalog.json")
-GROUPS = ("layers", "losses", "optimizers", "schedulers", "transforms", "datasets", "metrics")
 
 
 class Closed(BaseModel):
@@ -153,6 +152,8 @@ def annotation(says: Mapping[str, Any]) -> Any:
             kind: Any = Annotated[int, Field(strict=True, **limits)]
         case "float":
             kind = Annotated[float, Field(strict=True, allow_inf_nan=False, **limits)]
+        case "str":
+            kind = Annotated[str, Field(strict=True, max_length=100)]
         case "bool":
             kind = Annotated[bool, Field(strict=True)]
         case "choice":

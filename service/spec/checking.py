@@ -16,6 +16,7 @@ from service.spec.dataset import AnyDataset, Dataset
 from service.spec.job import JobSpec, read_parts
 from service.spec.lints import lint
 from service.spec.model import AnyLayer, Layer, Model
+from service.spec.schedules import timed
 from service.spec.training import AnyOptimizer, DataLoader, Evaluation, Loss, Optimizer, Scheduler, Training
 from service.spec.verdict import Checked, Fault, Verdict
 
@@ -110,30 +111,9 @@ class Parts:
         return self.epochs * (per_epoch if self.lr_scheduler.arguments().get("interval") == "step" else 1)
 
     def timed_scheduler(self) -> tuple[Declared, list[Fault]]:
-        """The schedule with its length filled in, and what is wrong with its length."""
-        scheduler = self.lr_scheduler
-        assert scheduler is not None  # noqa: S101  # asked for where there is one
-        inner = scheduler.arguments().get("schedulers", ())
-        for at, each in enumerate(inner):
-            if each.type == "ReduceLROnPlateau" or (each.type == "OneCycleLR" and each.arguments()["total_steps"] is None):
-                detail = f"{each.type} cannot stand inside {scheduler.type}: " + (
-                    "it follows a measured value." if each.type == "ReduceLROnPlateau" else "its length cannot be inferred there."
-                )
-                suggestion = "Use it alone." if each.type == "ReduceLROnPlateau" else "Give total_steps."
-                return scheduler, [Fault(pointer=f"/lr_scheduler/schedulers/{at}", code="scheduler", detail=detail, suggestion=suggestion)]
-        steps = self.steps()
-        if scheduler.type != "OneCycleLR" or steps is None:
-            return scheduler, []
-        given = scheduler.arguments()["total_steps"]
-        if given is None:
-            return scheduler.model_copy(update={"total_steps": steps}), []
-        if given < steps:
-            detail = f"This training takes {steps} steps of the schedule; total_steps is {given}, and OneCycleLR ends with an error there."
-            fault = Fault(
-                pointer="/lr_scheduler/total_steps", code="too_short", detail=detail, suggestion=f"Leave it out, or give {steps}."
-            )
-            return scheduler, [fault]
-        return scheduler, []
+        """The schedule with its lengths filled in, and what is wrong with them."""
+        assert self.lr_scheduler is not None  # noqa: S101  # asked for where there is one
+        return timed(self.lr_scheduler, self.steps())
 
 
 _ANNOTATIONS: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from service.spec import monitors
 from service.spec.catalog import Declared
 from service.spec.model import AnyLayer, Composite, Graph, Repeat, Sequential, built, leaves
 from service.spec.verdict import SpecWarning
@@ -41,7 +42,16 @@ _LOG_PROBABILITIES = ("NLLLoss", "KLDivLoss")
 
 def lint(spec: JobSpec) -> list[SpecWarning]:
     """Every warning, in the order of the spec."""
-    return [*_batch_size(spec), *_last_layer(spec), *_batch_first(spec), *_unused_nodes(spec), *_targets(spec), *_learning_rate(spec)]
+    return [
+        *_mixed_twice(spec),
+        *_batch_size(spec),
+        *_last_layer(spec),
+        *_batch_first(spec),
+        *_unused_nodes(spec),
+        *_targets(spec),
+        *_learning_rate(spec),
+        *_modes(spec),
+    ]
 
 
 def last_leaf(layer: AnyLayer, pointer: str) -> tuple[str, Declared] | None:
@@ -127,3 +137,20 @@ def _batch_size(spec: JobSpec) -> list[SpecWarning]:
             pointer="/dataloader/batch_size", code="batch_larger_than_dataset", detail=detail, suggestion="Use a smaller batch_size."
         )
     ]
+
+
+def _mixed_twice(spec: JobSpec) -> list[SpecWarning]:
+    if len(spec.dataset.batch_transforms) < 2:
+        return []
+    detail = "Every batch is mixed by each of these, one after the other."
+    suggestion = "For one of them per batch, as in torchvision's recipes: [{type: RandomChoice, transforms: [MixUp, CutMix]}]."
+    return [SpecWarning(pointer="/dataset/batch_transforms", code="mixed_twice", detail=detail, suggestion=suggestion)]
+
+
+def _modes(spec: JobSpec) -> Iterator[SpecWarning]:
+    """A value that is watched the wrong way round: best would be the worst epoch."""
+    for pointer, (name, mode) in monitors.watched(spec).items():
+        right = monitors.better(name)
+        if right not in (None, mode):
+            detail = f"With mode: {mode} the {'largest' if mode == 'max' else 'smallest'} {name} counts as the best."
+            yield SpecWarning(pointer=f"{pointer}/mode", code="worst_is_best", detail=detail, suggestion=f"Set mode: {right}.")

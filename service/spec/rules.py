@@ -6,7 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from service.spec import model as models
+from service.spec import monitors
 from service.spec.catalog import load
+from service.spec.training import FUSED
 from service.spec.verdict import Fault
 
 if TYPE_CHECKING:
@@ -15,7 +17,15 @@ if TYPE_CHECKING:
 
 def across_parts(spec: JobSpec) -> list[Fault]:
     """Every fault, in the order of the spec."""
-    return [*_batches(spec), *_left_out(spec), *models.faults(spec.model), *_metrics(spec), *_monitors(spec)]
+    return [
+        *_batches(spec),
+        *_left_out(spec),
+        *_augmented(spec),
+        *_fused(spec),
+        *models.faults(spec.model),
+        *_metrics(spec),
+        *monitors.faults(spec),
+    ]
 
 
 def _batches(spec: JobSpec) -> list[Fault]:
@@ -40,6 +50,23 @@ def _left_out(spec: JobSpec) -> list[Fault]:
     return [Fault(pointer="/training/skip_batches", code="no_batches", detail=detail, suggestion="Leave some in.")]
 
 
+def _augmented(spec: JobSpec) -> list[Fault]:
+    """A batch is of tensors."""
+    dataset = spec.dataset
+    if not dataset.augments_batches or any(each.type in ("ToImage", "PILToTensor") for each in dataset.before_numbers):
+        return []
+    detail = "Augmentation by batch needs tensors, and here images become tensors only where they become numbers."
+    suggestion = "Begin dataset.transforms with ToImage, then ToDtype; or leave augment out."
+    return [Fault(pointer="/dataset/augment", code="no_batches", detail=detail, suggestion=suggestion)]
+
+
+def _fused(spec: JobSpec) -> list[Fault]:
+    if not spec.training.fused or spec.optimizer.type in FUSED:
+        return []
+    detail = f"torch has no fused form of {spec.optimizer.type}."
+    return [Fault(pointer="/training/fused", code="not_fused", detail=detail, suggestion=f"Leave it out, or use {', '.join(FUSED)}.")]
+
+
 def _metrics(spec: JobSpec) -> list[Fault]:
     task = "classification" if spec.dataset.is_classification else "regression"
     found = []
@@ -56,27 +83,3 @@ def _metrics(spec: JobSpec) -> list[Fault]:
             detail = f"{kind} is measured twice, and its value has one name."
             found.append(Fault(pointer=f"/evaluation/metrics/{at}", code="duplicate", detail=detail, suggestion="Leave one out."))
     return found
-
-
-def _monitors(spec: JobSpec) -> list[Fault]:
-    _, validation = spec.dataset.split_sizes
-    found = []
-    for pointer, monitor in _monitored(spec).items():
-        if monitor.startswith("val_") and validation == 0:
-            detail = f"{monitor} is watched, but the validation split is empty."
-            suggestion = "Set dataset.validation_split, for example to 0.1."
-            found.append(Fault(pointer=pointer, code="no_validation_split", detail=detail, suggestion=suggestion))
-        elif monitor.endswith("_accuracy") and not spec.dataset.is_classification:
-            detail = f"{monitor} is watched, but with target: {spec.dataset.target} there are no right answers to count."
-            suggestion = f"Watch {monitor.replace('accuracy', 'loss')} with mode: min."
-            found.append(Fault(pointer=pointer, code="no_accuracy", detail=detail, suggestion=suggestion))
-    return found
-
-
-def _monitored(spec: JobSpec) -> dict[str, str]:
-    watched = {"/checkpoint/monitor": spec.checkpoint.monitor}
-    if spec.training.early_stopping:
-        watched["/training/early_stopping/monitor"] = spec.training.early_stopping.monitor
-    if spec.lr_scheduler is not None and spec.lr_scheduler.type == "ReduceLROnPlateau":
-        watched["/lr_scheduler/monitor"] = spec.lr_scheduler.arguments()["monitor"]
-    return {pointer: monitor for pointer, monitor in watched.items() if monitor}

@@ -13,7 +13,16 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
-Monitored = Literal["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+Monitored = Annotated[
+    str,
+    Field(
+        strict=True,
+        max_length=100,
+        examples=["val_loss", "val_accuracy", "train_loss", "val_f1_score"],
+        description="train_loss, train_accuracy, val_loss, val_accuracy, or val_ and the name in snake_case of one of evaluation.metrics "
+        "that gives one number.",
+    ),
+]
 Mode = Literal["min", "max"]
 
 
@@ -69,6 +78,10 @@ else:
     Metric = union("metrics")
 
 
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+"""Optimizers of which torch has a fused form, on the CPU and on CUDA."""
+
+
 class DataLoader(Closed):
     """How samples become batches: `torch.utils.data.DataLoader`."""
 
@@ -91,8 +104,23 @@ class EarlyStopping(Closed):
 class Training(Closed):
     """How steps are taken."""
 
-    precision: Literal["float32"] = "float32"
-    clip_grad_norm: Positive | None = None
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = Field(
+        default="float32",
+        description="What the forward pass computes in (torch.autocast; float16 with a GradScaler). auto times a few steps of every plan "
+        "that the worker can do - bfloat16, channels_last, fused - on the job's first batches, and takes the fastest. "
+        "Weights, loss and evaluation stay float32.",
+    )
+    channels_last: Flag = Field(default=False, description="Images and kernels in memory order NHWC: convolutions are often faster so.")
+    fused: Flag = Field(default=False, description="The optimizer's fused form: one kernel for all parameters. SGD, Adam, AdamW, Adagrad.")
+    compile: Flag | Literal["reduce-overhead", "max-autotune"] = Field(
+        default=False,
+        description="torch.compile; or its mode: reduce-overhead records CUDA graphs. Compiling takes from seconds to minutes, "
+        "on the CPU it needs a C++ compiler beside the worker.",
+    )
+    clip_grad_norm: Positive | None = Field(default=None, description="Most that the norm of all gradients together may be.")
+    clip_grad_value: Positive | None = Field(
+        default=None, description="Most that any one number of a gradient may be, either way. Beside clip_grad_norm it comes second."
+    )
     gradient_accumulation_steps: Count = 1
     ema_decay: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] | None = Field(
         default=None, description="Keep an exponential moving average of the weights, which is then evaluated and handed out; 0.999, say."
@@ -104,12 +132,20 @@ class Training(Closed):
     skip_batches: Annotated[tuple[tuple[Natural, Natural], ...], Field(max_length=10_000)] = Field(
         default=(), description="Batches to leave out, each [epoch, batch], both counted from 0; a roll-back adds to them."
     )
-    deterministic: Flag = True
+    deterministic: Flag = Field(
+        default=True,
+        description="On a GPU: operators that give the same bits each time, with a warning for one that has no such form. "
+        "False allows faster ones, and speed that changes rounding.",
+    )
     early_stopping: EarlyStopping | None = None
 
 
 class Checkpoint(Closed):
-    """When state is saved, and which epoch's weights become the model (the last's where nothing is monitored)."""
+    """When state is saved, and which epoch's weights become the model (the last's where nothing is monitored).
+
+    Training never waits: where disk or storage is slower, a newer checkpoint takes the place of one that waits. Never dropped are the newest (so that
+    of a pause, a drain or a timeout) and the best epoch's weights, which every later one holds.
+    """
 
     every_n_epochs: Count = 1
     every_n_steps: Count | None = None

@@ -18,31 +18,68 @@ from tests.bench.harness import Result, told
 
 ARMS = {
     "AA": "tests.bench.arms.same:measure",
+    "1": "tests.bench.arms.training:textbook",
+    "2": "tests.bench.arms.training:by_hand",
+    "3": "tests.bench.arms.frameworks:measure",
+    "4": "tests.bench.arms.precision:measure",
+    "5": "tests.bench.arms.accuracy:measure",
+    "6": "tests.bench.arms.starting:first_step",
     "7": "tests.bench.arms.queueing:measure",
     "8": "tests.bench.arms.service:measure",
+    "9": "tests.bench.arms.checkpoints:measure",
     "10": "tests.bench.arms.growth:measure",
+    "11": "tests.bench.arms.starting:known_data",
+    "12": "tests.bench.arms.sharing:measure",
 }
 """Each arm's name, and the function that measures it: () -> list[Result]."""
+
+
+BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 
 def main() -> int:
     """Measure, print, and say whether every floor was kept."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("arms", nargs="*", metavar="ARM", help=f"which of {', '.join(ARMS)}; all of them where none is named")
-    parser.add_argument("--json", type=Path, help="write the results there as well")
+    parser.add_argument("--json", type=Path, help="keep the results there; those of arms that are not named stay")
+    parser.add_argument("--readme", type=Path, help="put the table of all that is kept into this page")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.arms if name not in ARMS]
     if unknown:
         parser.error(f"no arm is called {', '.join(unknown)}; there are {', '.join(ARMS)}")
     results: list[Result] = []
+    about, ticks = machine(), _ticks()
     for name in arguments.arms or ARMS:
         told(f"arm {name}")
         results += _measure(ARMS[name])()
-    about = machine()
+        about |= {"stolen": round(_stolen(ticks, _ticks()), 4)}
+        if arguments.json:
+            keep(results, about, file=arguments.json, page=arguments.readme)
     print(table(results, about))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": about, "results": [each.as_json() for each in results]}, indent=2) + "\n")
     return 0 if all(each.verdict != "below" for each in results) else 1
+
+
+def keep(results: Sequence[Result], about: dict[str, Any], *, file: Path, page: Path | None) -> None:
+    """Put results into the file, beside those of arms that were not measured this time; and the table of all into the page."""
+    measured = {each.arm for each in results}
+    kept = [each for each in read(file)[0] if each.arm not in measured] if file.exists() else []
+    rows = sorted([*results, *kept], key=lambda each: list(ARMS).index(each.arm))
+    file.write_text(json.dumps({"machine": about, "results": [each.as_json() for each in rows]}, indent=2) + "\n")
+    if page is not None:
+        text = with_table(page.read_text(), table(rows, about))
+        page.write_text(text)
+
+
+def read(file: Path) -> tuple[list[Result], dict[str, Any]]:
+    """The results that are kept in a file, and of which machine."""
+    kept = json.loads(file.read_text())
+    return [Result(**{name: value for name, value in row.items() if name != "verdict"}) for row in kept["results"]], kept["machine"]
+
+
+def with_table(page: str, rows: str) -> str:
+    """The page with the table between its marks."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{rows}\n{END}{rest.split(END)[1]}"
 
 
 def _measure(place: str) -> Callable[[], list[Result]]:
@@ -66,14 +103,22 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _ticks() -> list[int]:
+    """What the machine's processors did since it started, by kind (proc(5)); the eighth is time that the hypervisor gave to others."""
+    return [int(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+
+
+def _stolen(before: list[int], after: list[int]) -> float:
+    spent = [now - then for then, now in zip(before, after, strict=True)]
+    return spent[7] / max(1, sum(spent))
+
+
 def table(results: Sequence[Result], about: dict[str, Any]) -> str:
     """Markdown, so that it can stand in the README as it is."""
     head = ["arm", "what", "measured", "quartiles", "target", "floor", "reached"]
     rows = [head, ["---"] * len(head), *([*_cells(each)] for each in results)]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return (
-        f"{lines}\n\n{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), torch {about['torch']}, {about['date']}"
-    )
+    return f"{lines}\n\n{about['cpu']}, {about['cores']} cores ({', '.join(about['instructions'])}), torch {about['torch']}, {about['date']}, {about.get('stolen', 0):.1%} of its time taken by others"
 
 
 def _cells(result: Result) -> Iterable[str]:

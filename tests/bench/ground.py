@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from service.client.sdk import Client
 from tests.e2e.stack import Stack, running_stack
 from tests.servers import running_s3, running_valkey
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(os.environ.get("TRAINYARD_DATASETS_DIR", Path(__file__).parents[3] / "shared" / "data"))
 """MNIST, whole, in torchvision's layout."""
 
 
@@ -25,7 +26,12 @@ def service(*, threads: int = 2, workers: int = 1, slots: int = 1, **settings: s
     """A service with warm workers, as an installation would have them (lease and sweeping as by default)."""
     if not DATA.exists():
         raise DataMissing(f"{DATA} is not here: it has to hold MNIST in torchvision's layout.")
-    chosen = {"TRAINYARD_THREADS": str(threads), "TRAINYARD_DATASETS_DIR": str(DATA), "TRAINYARD_LEASE_SECONDS": "60", "TRAINYARD_SWEEP_SECONDS": "5"}
+    chosen = {
+        "TRAINYARD_THREADS": str(threads),
+        "TRAINYARD_DATASETS_DIR": str(DATA),
+        "TRAINYARD_LEASE_SECONDS": "60",
+        "TRAINYARD_SWEEP_SECONDS": "5",
+    }
     with tempfile.TemporaryDirectory() as name, running_valkey(Path(name) / "v") as url, running_s3(Path(name) / "s") as s3:
         folder = Path(name) / "api"
         folder.mkdir()

@@ -50,7 +50,7 @@ def test_the_textbooks_job_trains_in_containers(composed: Composed, tmp_path: Pa
 
 def score(model: nn.Module) -> float:
     """The share of right answers on the test split."""
-    from worker.training.data import load_splits
+    from worker.training.loading import load_splits
 
     test = load_splits(read_spec(MLP), datasets_dir=DATA).test
     with torch.inference_mode():

@@ -179,6 +179,7 @@ SCHEDULERS: list[Any] = [
     {"type": "ExponentialLR", "gamma": 0.9},
     "PolynomialLR",
     {"type": "CosineAnnealingLR", "T_max": 3},
+    "CosineAnnealingLR",
     {"type": "CosineAnnealingWarmRestarts", "T_0": 2},
     {"type": "CyclicLR", "base_lr": 0.01, "max_lr": 0.1, "cycle_momentum": False},
     {"type": "OneCycleLR", "max_lr": 0.1},
@@ -231,7 +232,17 @@ TRAINING: list[dict[str, Any]] = [
     {"nan_loss": "roll_back"},
     {"skip_batches": [[3, 0], [0, 7]]},
     {"ema_decay": 0.5, "clip_grad_norm": 1},
+    {"clip_grad_value": 0.1, "deterministic": False},
 ]
+
+BATCH_TRANSFORMS: list[tuple[list[Any], Any, str]] = [
+    (["MixUp"], "CrossEntropyLoss", "label"),
+    ([{"type": "CutMix", "alpha": 0.2}], {"type": "CrossEntropyLoss", "label_smoothing": 0.1, "weight": [1, 2, 3]}, "label"),
+    ([{"type": "RandomChoice", "transforms": ["MixUp", "CutMix"], "p": [0.2, 0.8]}], "CrossEntropyLoss", "one_hot"),
+    (["MixUp", "CutMix"], "BCEWithLogitsLoss", "one_hot"),
+    (["MixUp"], "MSELoss", "one_hot"),
+]
+"""With a loss and a target that they go with."""
 
 
 def spec(layers: list[Any], **changes: Any) -> dict[str, Any]:

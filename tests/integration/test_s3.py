@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
-from service.adapters.s3_artifacts import S3Artifacts
+from service.adapters.s3_artifacts import S3Artifacts, travels_safely
 from service.jobs.errors import ArtifactNotFound, StorageUnavailable
 from service.jobs.ports import ArtifactStore
 from service.settings import StoreSettings
@@ -44,6 +46,48 @@ def test_bytes_come_back(artifacts: ArtifactStore) -> None:
 
     assert b"".join(artifacts.open("t/a.json")) == b'{"a": 1}'
     assert b"".join(artifacts.open("t/empty")) == b""
+
+
+def test_bodies_are_signed_where_somebody_could_change_them(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a network without TLS; the server takes both."""
+    assert [travels_safely(url) for url in (None, "https://s3.example", "http://localhost:9000", "http://[::1]:9000")] == [True] * 4
+    assert not travels_safely("http://minio:9000")
+    monkeypatch.setattr("service.adapters.s3_artifacts.travels_safely", lambda _: False)
+    store = S3Artifacts(settings_for(s3))
+    store.ensure_bucket()
+
+    store.put_bytes("t/signed", b"body")
+
+    assert b"".join(store.open("t/signed")) == b"body"
+
+
+def test_many_objects_are_removed_at_once(artifacts: ArtifactStore) -> None:
+    """Those already gone are fine, and nothing else goes."""
+    for name in ("a", "b & c", "größe", "kept"):
+        artifacts.put_bytes(f"t/{name}", b"x")
+
+    artifacts.delete(["t/a", "t/b & c", "t/gone", "t/größe"])
+    artifacts.delete([])
+
+    assert [found.key for found in artifacts.list("t/")] == ["t/kept"]
+
+
+@pytest.mark.parametrize(("answer", "raised"), [("NotImplemented", None), ("AccessDenied", StorageUnavailable)])
+def test_a_server_that_removes_one_object_at_a_time_will_do(s3: S3Server, answer: str, raised: type[Exception] | None) -> None:
+    """Each is asked for by itself then; another refusal is what it is."""
+    store = S3Artifacts(settings_for(s3))
+    store.ensure_bucket()
+    store.put_bytes("t/singly/a", b"x")
+    store.put_bytes("t/singly/b", b"x")
+
+    def refuse(**_: object) -> None:
+        raise ClientError({"Error": {"Code": answer}, "ResponseMetadata": {"HTTPStatusCode": 501}}, "DeleteObjects")
+
+    store._client.meta.events.register("before-call.s3.DeleteObjects", refuse)
+    with pytest.raises(raised) if raised else nullcontext():
+        store.delete(["t/singly/a", "t/singly/b"])
+
+    assert [found.key for found in store.list("t/singly/")] == ([] if raised is None else ["t/singly/a", "t/singly/b"])
 
 
 def test_ranges_are_inclusive(artifacts: ArtifactStore) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from pathlib import Path
 
 import pytest
 
-from worker.zygote import Zygote
+from worker.keeper import ZygoteKeeper
+from worker.zygote import Trainer, Zygote
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -39,3 +42,36 @@ def test_a_short_folder_is_handed_on(monkeypatch: pytest.MonkeyPatch):
     zygote.close()
 
     assert given["TMPDIR"] == "/tmp"  # noqa: S108  # as above
+
+
+def test_a_spare_is_handed_out_warm_and_another_takes_its_place():
+    """The spare answers its job; a spare that was killed is passed over, and the next refill makes up for it."""
+    keeper = ZygoteKeeper(log_path=None, spares=1, device="cpu")
+    try:
+        first = keeper.spawn()
+        assert _answers(first)
+        second = keeper.spawn()  # none is left: a fork
+        assert second.pid != first.pid
+        keeper.refill()
+        spare = keeper.spawn()
+        spare.kill()
+        assert spare.wait(10) == -signal.SIGKILL
+        keeper.refill()
+        victim = keeper._spares[0]  # what is to be killed
+        victim.kill()
+        assert victim.wait(10) == -signal.SIGKILL
+        last = keeper.spawn()
+        assert last.pid != victim.pid
+        assert _answers(last)
+        for each in (first, second, spare, last):
+            each.close()
+    finally:
+        keeper.close()
+
+
+def _answers(trainer: Trainer) -> bool:
+    """Whether it takes its job, and says what is wrong with it."""
+    trainer.send({"spec": {}})
+    said = [json.loads(line) for line in trainer.facts]
+    assert trainer.wait(10) == 0
+    return said[-1]["fact"] == "Failed"

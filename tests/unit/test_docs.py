@@ -15,6 +15,7 @@ from service.client.cli import app
 from service.settings import ApiSettings
 from service.spec.job import read_spec
 from service.spec.text import parse_body
+from tests.bench.__main__ import read, table, with_table
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -113,3 +114,10 @@ def test_variables_exist() -> None:
 
     assert named
     assert named - read == set()
+
+
+def test_the_readmes_table_of_benchmarks_is_the_one_that_was_measured():
+    """`make bench` writes both; a figure that was changed by hand shows."""
+    results, machine = read(ROOT / "docs" / "benchmarks.json")
+
+    assert with_table(README, table(results, machine)) == README

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import worker.training.vision  # noqa: F401  # before torchvision and torchmetrics
-from worker.catalog.data import DATASETS, METRICS, TRANSFORMS
+from worker.catalog.data import BATCH_TRANSFORMS, DATASETS, METRICS, OF_MANY_NUMBERS, TRANSFORMS
 from worker.catalog.layers import LAYERS, OURS
 from worker.catalog.left_out import ARGUMENTS, OF_CLASS
 from worker.catalog.training import LOSSES, OPTIMIZERS, SCHEDULERS
@@ -34,6 +34,7 @@ OVERLAYS: dict[str, tuple[ModuleType, dict[str, dict[str, Any]]]] = {
     "optimizers": (torch.optim, OPTIMIZERS),
     "schedulers": (torch.optim.lr_scheduler, SCHEDULERS),
     "transforms": (v2, TRANSFORMS),
+    "batch_transforms": (v2, BATCH_TRANSFORMS),
 }
 
 
@@ -53,9 +54,10 @@ def generate() -> dict[str, Any]:
 def _metric(name: str, overlay: dict[str, Any]) -> dict[str, Any]:
     home = torchmetrics.classification if overlay["task"] == "classification" else torchmetrics.regression
     rest = {key: value for key, value in overlay.items() if key != "task"}
-    return _entry(getattr(home, name), name, rest, maker="__new__" if home is torchmetrics.classification else "__init__") | {
-        "task": overlay["task"]
-    }
+    entry = _entry(getattr(home, name), name, rest, maker="__new__" if home is torchmetrics.classification else "__init__")
+    measured = getattr(home, f"Multiclass{name}" if overlay["task"] == "classification" else name)
+    better = {True: "max", False: "min", None: None}[measured.higher_is_better]
+    return entry | {"task": overlay["task"], "single": name not in OF_MANY_NUMBERS, "better": better}
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -212,6 +212,18 @@ TRANSFORMS: dict[str, dict[str, Any]] = {
     "RandomOrder": _plain("Several, in random order.", transforms=declared("Them.", "transforms")),
 }
 
+_MIXED = number("Both of the Beta distribution that draws the share; small ones leave most batches nearly as they are.", above=0)
+
+BATCH_TRANSFORMS: dict[str, dict[str, Any]] = {
+    "MixUp": _plain("Each sample faded into its neighbour in the batch, and so their labels (Zhang 2017).", alpha=_MIXED),
+    "CutMix": _plain("A box of each sample replaced by its neighbour's, and the labels by area (Yun 2019).", alpha=_MIXED),
+    "RandomChoice": _plain(
+        "One of several, drawn for each batch.",
+        transforms=declared("Them.", "batch_transforms"),
+        p=numbers("How often each, if not equally.", minimum=0, nullable=True),
+    ),
+}
+
 
 def _facts(shape: tuple[int | None, ...], classes: int, train: int, test: int, **more: Any) -> dict[str, Any]:
     return {"shape": list(shape), "num_classes": classes, "train": train, "test": test, **more}
@@ -437,3 +449,7 @@ METRICS: dict[str, dict[str, Any]] = {
     "TweedieDevianceScore": _regressed("Deviance of the Tweedie family.", power=number("0 normal, 1 Poisson, 2 gamma.")),
     "CriticalSuccessIndex": _regressed("Hits by hits, misses and false alarms.", threshold=number("What counts as an event.")),
 }
+
+OF_MANY_NUMBERS = frozenset(("ConfusionMatrix", "StatScores", "ROC", "PrecisionRecallCurve"))
+OF_MANY_NUMBERS |= {"PrecisionAtFixedRecall", "RecallAtFixedPrecision", "SensitivityAtSpecificity", "SpecificityAtSensitivity"}
+"""Metrics whose value is a list or a table, whatever their arguments."""

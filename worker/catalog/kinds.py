@@ -27,6 +27,11 @@ def flag(help: str, **more: Any) -> Kind:
     return {"type": "bool", **more, "help": help}
 
 
+def name(help: str, **more: Any) -> Kind:
+    """A name that the rest of the spec has to know."""
+    return {"type": "str", **more, "help": help}
+
+
 def choice(help: str, *choices: str | int, **more: Any) -> Kind:
     """One of a few words."""
     return {"type": "choice", "choices": list(choices), **more, "help": help}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.catalog.kinds import Kind, choice, declared, flag, integer, integers, number, numbers, share
+from worker.catalog.kinds import Kind, choice, declared, flag, inferred, integer, integers, name, number, numbers, share
 
 _REDUCTION = choice("How samples are joined.", "mean", "sum")
 _WEIGHT = numbers("A weight for each class.", minimum=0, nullable=True)
@@ -174,7 +174,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     },
 }
 
-_TOTAL = integer("Over how many steps of the schedule.", 1)
+_STRETCH = "null: over the whole training, or its stretch of a SequentialLR."
+_TOTAL = integer(f"Over how many steps of the schedule. {_STRETCH}", 1, nullable=True)
 _RATES = number("One, or one for each parameter group.", 0, many="any")
 _INTERVAL = choice("Step it after every optimizer step, or every epoch.", "step", "epoch", default="epoch", ours=True)
 _STEPWISE = _INTERVAL | {"default": "step"}
@@ -195,7 +196,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     "ConstantLR": {
         "help": "A smaller rate at first.",
         "factor": share("Factor at first."),
-        "total_iters": integer("For how long.", 0),
+        "total_iters": integer(f"For how many steps of the schedule. {_STRETCH}", 0, nullable=True),
         "interval": _INTERVAL,
     },
     "LinearLR": {
@@ -214,7 +215,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     },
     "CosineAnnealingLR": {
         "help": "Down along half a cosine.",
-        "T_max": integer("Steps until the lowest rate.", 1),
+        "T_max": inferred("Steps until the lowest rate; left out, as many as the training or its stretch of a SequentialLR has."),
         "eta_min": number("Lowest rate.", 0),
         "interval": _INTERVAL,
     },
@@ -242,7 +243,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     "OneCycleLR": {
         "help": "Up once and down far, over the whole training (Smith, Topin 2017).",
         "max_lr": _RATES | {"above": 0, "help": "Highest rate, or one for each parameter group."},
-        "total_steps": integer("Steps in all. Inferred.", 1, nullable=True),
+        "total_steps": inferred("Steps in all."),
         "pct_start": number("Share spent going up.", above=0, below=1),
         "anneal_strategy": choice("Shape of the way down.", "cos", "linear"),
         "cycle_momentum": flag("Move the momentum the other way; the optimizer must have one."),
@@ -263,7 +264,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
         "cooldown": integer("Epochs to wait after a change.", 0),
         "min_lr": number("Lowest rate.", 0),
         "eps": number("Smallest change that is made.", 0),
-        "monitor": choice("The value.", "train_loss", "train_accuracy", "val_loss", "val_accuracy", default="train_loss", ours=True),
+        "monitor": name("The value, named as in checkpoint.monitor.", default="train_loss", ours=True),
     },
     "SequentialLR": {
         "help": "Schedules one after the other.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
@@ -11,15 +10,17 @@ from torch import nn
 
 import worker.training.vision  # noqa: F401  # before torchvision
 from service.spec.catalog import Declared, load
+from service.spec.dataset import Dataset
 from service.spec.job import JobSpec
 from service.spec.model import AnyLayer, Concat, Graph, Model, Module, Parallel, Repeat, Residual, Sequential, Torchvision, built
+from service.spec.monitors import snake_case
 from service.spec.training import Optimizer
 from worker.training import textbook
 
 from torchvision import models  # isort: skip
 from torchvision.transforms import v2  # isort: skip
 
-Transform = Callable[[Any], Any]
+Transform = Callable[..., Any]
 AnyScheduler = torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau
 
 
@@ -104,17 +105,17 @@ def build_loss(loss: Declared) -> nn.Module:
     return cast("nn.Module", getattr(nn, loss.type)(**arguments))
 
 
-def build_optimizer(optimizer: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer with torch's own default implementation: `foreach` and the plain loop give equal bits, `fused` does not."""
+def build_optimizer(optimizer: Optimizer, model: nn.Module, **options: Any) -> torch.optim.Optimizer:
+    """The optimizer with torch's own default implementation: `foreach` and the plain loop give equal bits, `fused=True` does not."""
     if optimizer.groups:
         groups = [(group.match, group.options()) for group in optimizer.groups]
-        return make_optimizer(optimizer, textbook.parameter_groups(model, groups))
-    return make_optimizer(optimizer, [parameter for parameter in model.parameters() if parameter.requires_grad])
+        return make_optimizer(optimizer, textbook.parameter_groups(model, groups), **options)
+    return make_optimizer(optimizer, [parameter for parameter in model.parameters() if parameter.requires_grad], **options)
 
 
-def make_optimizer(optimizer: Optimizer, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+def make_optimizer(optimizer: Optimizer, parameters: Iterable[Any], **options: Any) -> torch.optim.Optimizer:
     """The optimizer over parameters or groups of them."""
-    return cast("torch.optim.Optimizer", getattr(torch.optim, optimizer.type)(parameters, **optimizer.chosen()))
+    return cast("torch.optim.Optimizer", getattr(torch.optim, optimizer.type)(parameters, **optimizer.chosen(), **options))
 
 
 def build_scheduler(scheduler: Declared, optimizer: torch.optim.Optimizer) -> AnyScheduler:
@@ -133,6 +134,19 @@ def build_scheduler(scheduler: Declared, optimizer: torch.optim.Optimizer) -> An
 def build_transforms(declared: Sequence[Declared]) -> list[Transform]:
     """The transforms, in order."""
     return [_transform(each) for each in declared]
+
+
+def build_mixing(dataset: Dataset) -> Transform:
+    """`batch_transforms` as one, of (inputs, labels): labels become shares of classes [B, classes]."""
+    return cast("Transform", v2.Compose([_mixing(each, dataset.facts.num_classes) for each in dataset.batch_transforms]))
+
+
+def _mixing(declared: Declared, num_classes: int) -> Transform:
+    arguments = declared.chosen()
+    if declared.type == "RandomChoice":
+        inner = [_mixing(each, num_classes) for each in arguments["transforms"]]
+        return cast("Transform", v2.RandomChoice(inner, p=arguments.get("p")))
+    return cast("Transform", getattr(v2, declared.type)(num_classes=num_classes, **arguments))
 
 
 def _transform(declared: Declared) -> Transform:
@@ -162,11 +176,6 @@ def build_metrics(declared: Sequence[Declared], *, num_classes: int) -> dict[str
     return made
 
 
-def snake_case(name: str) -> str:
-    """`F1Score` as `f1_score`, `AUROC` as `auroc`, `R2Score` as `r2_score`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
 def mixing_modules(model: nn.Module) -> list[str]:
     """Kinds of modules in a model whose result for a sample depends on the batch that it is in, or on draws that do."""
     kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)  # noqa: SLF001  # their own names for their families
@@ -180,6 +189,9 @@ def _drops(module: nn.Module) -> bool:
 
 
 def seeded_model(spec: JobSpec) -> nn.Module:
-    """The model as the job's seed draws it."""
-    torch.manual_seed(spec.seed)
+    """The model as the job's seed draws it, on the CPU."""
+    if spec.resources.device == "gpu":
+        torch.manual_seed(spec.seed)
+    else:  # the same, but that it would note the seed, with a stack trace, for every kind of device that there might be: milliseconds
+        torch.default_generator.manual_seed(spec.seed)
     return build_model(spec.model)

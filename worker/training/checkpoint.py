@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from service.killpoints import KillPoint, passing
 from worker.training.environment import changes, hardware
 from worker.training.epochs import place_of, samples_done
+from worker.training.files import Hashed, save_weights, write_safetensors
 from worker.training.loop import Run
+from worker.training.plan import Plan
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of the state at a step boundary; training may go on while it is written."""
+    """The state at a step boundary. Its tensors are the training's own: who keeps it beyond the next step copies them."""
 
     epoch: int
     step: int
@@ -30,60 +30,65 @@ class Snapshot:
     best_weights: dict[str, torch.Tensor] | None
     state: dict[str, Any]
     hardware: dict[str, Any]
+    plan: dict[str, Any]
 
 
 def snapshot(run: Run) -> Snapshot:
-    """Copy everything that going on to the same bits needs: optimizer, position, data order, random state."""
-    position = asdict(run.position)
-    best = position.pop("best_weights")
-    del position["losses"]
+    """Everything that going on to the same bits needs: optimizer, position, data order, random state."""
+    position = {name: value for name, value in vars(run.position).items() if name != "best_weights"}
     # an epoch that is over left its draws in the generator; one under way is drawn again from its start
     position["loader_state"] = run.order.generator.get_state() if run.position.batch == 0 else run.position.loader_state
     done = samples_done(run.spec, len(run.splits.train), run.position.epoch, run.position.batch)
     state = {
         "position": position,
+        "tally": run.tally.state_dict(),
         "batch_size": run.spec.dataloader.batch_size,
         "samples_done": done,
         "optimizer": run.optimizer.state_dict(),
         "rng": torch.get_rng_state(),
     }
+    if run.scaler.is_enabled():
+        state["scaler"] = run.scaler.state_dict()
     if run.scheduler is not None:
         state["scheduler"] = run.scheduler.state_dict()
     if run.device.type == "cuda":
         state["cuda_rng"] = torch.cuda.get_rng_state(run.device)
     average = None
     if run.average is not None:
-        state["averaged"], average = run.average.n_averaged, _copied(run.average.module.state_dict())
+        state["averaged"], average = run.average.n_averaged, run.average.module.state_dict()
     return Snapshot(
         epoch=run.position.epoch,
         step=run.position.step,
-        weights=_copied(run.model.state_dict()),
+        weights=run.model.state_dict(),
         average=average,
-        best_weights=best,
-        state=_copied(state),
+        best_weights=run.position.best_weights,
+        state=state,
         hardware=hardware(run.device),
+        plan=asdict(run.plan),
     )
 
 
 def write(taken: Snapshot, folder: Path) -> list[dict[str, Any]]:
     """Write a snapshot; returns its files as {path, size, sha256}."""
     folder.mkdir(parents=True)
-    save_weights(taken.weights, folder / "model.safetensors")
-    if taken.average is not None:
-        save_weights(taken.average, folder / "average.safetensors")
+    files = [_weights(taken.weights, folder / "model.safetensors")]
     passing(KillPoint.CHECKPOINT_HALF_WRITTEN)
-    if taken.best_weights is not None:
-        save_weights(taken.best_weights, folder / "best.safetensors")
-    state = io.BytesIO()
-    torch.save(taken.state, state)
-    (folder / "state.pt").write_bytes(state.getbuffer())
-    (folder / "checkpoint.json").write_text(json.dumps({"epoch": taken.epoch, "step": taken.step, "hardware": taken.hardware}))
-    return [described(path, folder) for path in sorted(folder.iterdir())]
+    for name, tensors in (("average", taken.average), ("best", taken.best_weights)):
+        if tensors is not None:
+            files.append(_weights(tensors, folder / f"{name}.safetensors"))
+    with Hashed(folder / "state.pt") as file:
+        torch.save(taken.state, cast("IO[bytes]", file))
+    files.append(file.described())
+    with Hashed(folder / "checkpoint.json") as file:
+        head = {"epoch": taken.epoch, "step": taken.step, "hardware": taken.hardware, "plan": taken.plan}
+        file.write(json.dumps(head).encode())
+    return sorted([*files, file.described()], key=lambda each: each["path"])
 
 
-def save_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Write tensors as safetensors, through memory: only so does a full disk show as the OSError that it is."""
-    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+def _weights(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, Any]:
+    with Hashed(path) as file:
+        write_safetensors(tensors, file.write)
+    return file.described()
 
 
 def load_initial(model: torch.nn.Module, file: Path, *, whole: bool) -> None:
@@ -108,13 +113,6 @@ def _fitting(model: torch.nn.Module, file: Path) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
 
 
-def described(path: Path, root: Path) -> dict[str, Any]:
-    """One file as {path, size, sha256}, its path relative to `root`."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": path.relative_to(root).as_posix(), "size": path.stat().st_size, "sha256": digest}
-
-
 def restore(run: Run, folder: Path) -> None:
     """Put a checkpoint's state back into a freshly built run; the next step gives the bits that an undisturbed run gives."""
     run.model.load_state_dict(load_file(folder / "model.safetensors"))
@@ -122,11 +120,14 @@ def restore(run: Run, folder: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     if run.scheduler is not None:
         run.scheduler.load_state_dict(state["scheduler"])
+    if run.scaler.is_enabled():
+        run.scaler.load_state_dict(state["scaler"])
     if run.average is not None:
         run.average.module.load_state_dict(load_file(folder / "average.safetensors"))
         run.average.n_averaged.copy_(state["averaged"])
     for name, value in state["position"].items():
         setattr(run.position, name, value)
+    run.tally.load_state_dict(state["tally"])
     if state.get("batch_size", run.spec.dataloader.batch_size) != run.spec.dataloader.batch_size:
         run.position.batch, run.position.trimmed = place_of(run.spec, len(run.splits.train), run.position.epoch, state["samples_done"])
     best = folder / "best.safetensors"
@@ -137,18 +138,12 @@ def restore(run: Run, folder: Path) -> None:
         torch.cuda.set_rng_state(state["cuda_rng"], run.device)
 
 
+def plan_of(folder: Path) -> Plan:
+    """The arithmetic that a checkpoint's training was done in."""
+    return Plan(**json.loads((folder / "checkpoint.json").read_text())["plan"])
+
+
 def hardware_changes(folder: Path, device: torch.device) -> list[str]:
     """What of the hardware and versions is not as it was where the checkpoint was written."""
     head = json.loads((folder / "checkpoint.json").read_text())
     return changes(head.get("hardware", {}), device)
-
-
-def _copied(value: Any) -> Any:
-    match value:
-        case torch.Tensor():
-            return value.detach().cpu().clone()
-        case dict():
-            return {name: _copied(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_copied(each) for each in value]
-    return value

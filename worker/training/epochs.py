@@ -6,12 +6,16 @@ A batch has a number, from 0, in the epoch as it would be with none left out; an
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 import torch
 
 from service.spec.job import JobSpec
-from worker.training.data import grouped
+from worker.training.build import build_mixing, build_transforms
+from worker.training.data import Batch, Batches, applied, grouped
+from worker.training.splits import Split
+from worker.training.textbook import augmented, mixed
 
 Numbered = tuple[int, int]
 """(epoch, number of a batch), both from 0."""
@@ -22,6 +26,21 @@ def epoch_batches(order: torch.Tensor, spec: JobSpec, epoch: int) -> list[torch.
     left_out = _left_out(spec, epoch)
     batches = grouped(order, size=spec.dataloader.batch_size, drop_last=spec.dataloader.drop_last)
     return [batch for number, batch in enumerate(batches) if number not in left_out]
+
+
+def training_batches(split: Split, spec: JobSpec, groups: list[torch.Tensor], *, epoch: int, device: torch.device) -> Iterator[Batch]:
+    """The last batches of an epoch, of these indices, after all that the spec does to them: inputs [B, ...] and labels [B]."""
+    batches = Batches(split, spec, device=device, augmented_in=epoch).over(groups)
+    if not spec.dataset.augments_batches and not spec.dataset.batch_transforms:
+        return batches
+    kept = numbers(spec, len(split), epoch)
+    numbered = zip(kept[len(kept) - len(groups) :], batches, strict=True)
+    if spec.dataset.augments_batches:
+        transform = partial(applied, build_transforms(spec.dataset.after_shaping))
+        numbered = augmented(numbered, transform, spec.seed, epoch)  # type: ignore[assignment]  # an iterator like the other
+    if spec.dataset.batch_transforms:
+        return mixed(numbered, build_mixing(spec.dataset), spec.seed, epoch)
+    return (batch for _, batch in numbered)
 
 
 def numbers(spec: JobSpec, samples: int, epoch: int) -> list[int]:

@@ -15,7 +15,7 @@ from worker.training.data import Batch
 from worker.training.facts import Evaluating
 from worker.training.textbook import targets_for
 
-_BY_SAMPLE = ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence")
+BY_SAMPLE = ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence")
 """Regression metrics that compare sample with sample; the others compare number with number."""
 
 
@@ -76,7 +76,7 @@ def observed(
     """What a metric is shown: outputs and class numbers; or, in a regression, sample by sample or number by number."""
     if by_class:
         return outputs, labels
-    if name in _BY_SAMPLE:
+    if name in BY_SAMPLE:
         return outputs.flatten(1), targets.flatten(1)
     return outputs.flatten(), targets.flatten()
 

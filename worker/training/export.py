@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from service.killpoints import KillPoint, passing
-from worker.training.checkpoint import save_weights
 from worker.training.environment import environment
 from worker.training.evaluate import Evaluation
+from worker.training.files import save_weights
 from worker.training.loop import Run
 from worker.training.script import render
 

@@ -24,7 +24,23 @@ class TrainingStarted:
     start_epoch: int
     start_step: int
     dataset_digest: str
-    first_step_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanChosen:
+    """`precision: auto` is decided: the plan in words, as keys of the spec's `training`, and what was measured, in words."""
+
+    plan: str
+    training: dict[str, Any]
+    measured: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstStepDone:
+    """This attempt's first optimizer step was done `at` this time (seconds since 1970)."""
+
+    step: int
+    at: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +49,6 @@ class StepDone:
 
     epoch: int
     step: int
-    samples_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +142,8 @@ class Failed:
 Fact = (
     PhaseStarted
     | TrainingStarted
+    | PlanChosen
+    | FirstStepDone
     | StepDone
     | EpochDone
     | CheckpointWritten

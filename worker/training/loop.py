@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -12,10 +13,13 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from service.spec.job import JobSpec
-from worker.training.data import Batches, EpochOrder, Splits, grouped
-from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers
-from worker.training.evaluate import evaluate, summed
+from worker.training.data import Batches, EpochOrder, grouped
+from worker.training.epochs import Numbered, epoch_batches, from_place, last_batch, numbers, training_batches
+from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, Evaluating, StepDone
+from worker.training.plan import Forward, Plan
+from worker.training.splits import Splits
+from worker.training.tally import Tally
 from worker.training.textbook import targets_for
 
 
@@ -33,8 +37,8 @@ class Position:
     """Where training stands, besides weights and optimizer: everything a checkpoint needs to go on to the same bits.
 
     `loader_state` is the loader generator's state at the epoch's start; `batch` counts batches done in the running
-    epoch; `trimmed` samples of the next one were done in a smaller one, of another size.
-    `losses` holds the mean loss of each, on the device; it is no part of a checkpoint, which is only taken of numbers.
+    epoch; `trimmed` samples of the next one were done in a smaller one, of another size. `seconds` of it are behind,
+    evaluation aside.
     """
 
     epoch: int = 0
@@ -42,10 +46,6 @@ class Position:
     batch: int = 0
     trimmed: int = 0
     loader_state: torch.Tensor | None = None
-    loss_sum: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
-    correct: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
-    losses: torch.Tensor | None = None
-    samples: int = 0
     seconds: float = 0.0
     best: dict[str, Any] | None = None
     best_weights: dict[str, torch.Tensor] | None = None
@@ -66,7 +66,12 @@ class Run:
     splits: Splits
     device: torch.device
     position: Position
+    tally: Tally
     order: EpochOrder
+    plan: Plan
+    forward: Forward
+    """The model's forward pass, in the plan's arithmetic."""
+    scaler: torch.amp.GradScaler
     average: AveragedModel | None = None
     """Of the weights, where the spec asks for one."""
 
@@ -89,7 +94,6 @@ def train(run: Run) -> Iterator[StepDone | Evaluating | EpochDone]:
     Yields StepDone after every optimizer step, Evaluating while validating, EpochDone after it: each a safe place to save `run.position`.
     Raises NanLoss at the end of an epoch with a loss that is not finite; `raise_for_nan` tells sooner.
     """
-    run.position.loss_sum, run.position.correct = run.position.loss_sum.to(run.device), run.position.correct.to(run.device)
     while run.position.epoch < run.spec.epochs and not _stopped_early(run):
         yield from _steps(run)
         yield (yield from _end_epoch(run))
@@ -99,72 +103,78 @@ def raise_for_nan(run: Run, *, weights: bool = False) -> None:
     """Raise NanLoss where a loss of the running epoch is no number, or, if asked, a weight. Only after a step; waits for the device."""
     position, samples = run.position, len(run.splits.train)
     accumulate = run.spec.training.gradient_accumulation_steps
-    if position.losses is not None and len(wrong := (~position.losses[: position.batch].isfinite()).nonzero()):
-        place = int(wrong[0])
+    if (wrong := run.tally.wrong()) is not None:
+        place, loss = wrong
         step = position.step - -(-position.batch // accumulate) + place // accumulate + 1
         at = (position.epoch, numbers(run.spec, samples, position.epoch)[place])
-        raise NanLoss(f"The training loss is {position.losses[place].item()}", step=step, at=at)
+        raise NanLoss(f"The training loss is {loss}", step=step, at=at)
     if weights and not all(bool(each.isfinite().all()) for each in run.model.parameters() if each.requires_grad):
         raise NanLoss("The weights are no numbers", step=position.step, at=last_batch(run.spec, samples, position.epoch, position.batch))
 
 
 def _steps(run: Run) -> Iterator[StepDone]:
-    spec, position, model, loss_fn, optimizer = run.spec, run.position, run.model, run.loss_fn, run.optimizer
+    started = time.perf_counter()
+    spec, position, model, loss_fn, optimizer, scaler = run.spec, run.position, run.model, run.loss_fn, run.optimizer, run.scaler
     if position.batch == position.trimmed == 0:
         position.loader_state = run.order.generator.get_state()
     groups = epoch_batches(run.order.start(), spec, position.epoch)
     ahead = from_place(groups, position.batch, position.trimmed)
-    batches = Batches(run.splits.train, spec, device=run.device, augmented_in=position.epoch).over(ahead)
+    batches = training_batches(run.splits.train, spec, ahead, epoch=position.epoch, device=run.device)
     first = position.batch = len(groups) - len(ahead)
-    position.trimmed, position.losses = 0, torch.zeros(len(groups), device=run.device)
-    accumulate = spec.training.gradient_accumulation_steps
+    position.trimmed = 0
+    run.tally.start(first)
+    accumulate, each_step = spec.training.gradient_accumulation_steps, run.steps_schedule == "step"
     dataset, classes = spec.dataset, spec.dataset.facts.num_classes
     model.train()
-    started = time.perf_counter()
     for inputs, labels in batches:
         targets = targets_for(dataset.target, inputs, labels, classes)
         # 1 the batch is here; 2 forward
-        outputs = model(inputs)
+        outputs = run.forward(inputs)
         # 3 loss
         loss = loss_fn(outputs, targets)
         # 4 backward; a last, smaller group of micro-batches steps with its own mean
         members = min(accumulate, len(groups) - first)
-        (loss / members if members > 1 else loss).backward()
-        # keep the numbers on the device: reading one here would wait for it
-        position.losses[position.batch] = loss.detach()
-        position.loss_sum += summed(loss, len(labels), loss_fn)
-        if dataset.is_classification:
-            position.correct += (outputs.detach().argmax(1) == labels).sum()
-        position.samples += len(labels)
+        scaler.scale(loss / members if members > 1 else loss).backward()
+        run.tally.add(loss, outputs, labels)
         position.batch += 1
         if position.batch - first < members:
             continue
-        if spec.training.clip_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), spec.training.clip_grad_norm)
+        _clip(run)
         # 5 update
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         # 6 reset the gradients
         optimizer.zero_grad(set_to_none=True)
         if run.average is not None:
             run.average.update_parameters(model)
-        if run.steps_schedule == "step":
+        if each_step:
             run.scheduler.step()
         position.step += 1
-        now = time.perf_counter()
-        position.seconds, started = position.seconds + now - started, now
         first = position.batch
+        now = time.perf_counter()  # from step to step: what the reader of facts costs is time of the epoch
+        position.seconds, started = position.seconds + now - started, now
         yield StepDone(epoch=position.epoch, step=position.step)
-        started = time.perf_counter()  # what the reader of facts does is not training
+    position.seconds += time.perf_counter() - started
     run.order.end()
+
+
+def _clip(run: Run) -> None:
+    """Make the gradients that the optimizer is about to use no larger than the spec allows."""
+    norm, value = run.spec.training.clip_grad_norm, run.spec.training.clip_grad_value
+    if norm is None and value is None:
+        return
+    run.scaler.unscale_(run.optimizer)
+    if norm is not None:
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), norm)
+    if value is not None:  # second: smaller numbers have no larger norm, so both limits hold
+        torch.nn.utils.clip_grad_value_(run.model.parameters(), value)
 
 
 def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
     position, spec = run.position, run.spec
     raise_for_nan(run)
-    samples, seconds = max(1, position.samples), max(position.seconds, 1e-9)
-    metrics = {"train_loss": position.loss_sum.item() / samples}
-    if spec.dataset.is_classification:
-        metrics["train_accuracy"] = position.correct.item() / samples
+    samples, seconds = run.tally.samples, max(position.seconds, 1e-9)
+    metrics = run.tally.metrics()
     if len(run.splits.validation):
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
@@ -183,9 +193,8 @@ def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
         metrics=metrics,
         best=position.best,
     )
-    position.loss_sum.zero_()
-    position.correct.zero_()
-    position.samples, position.seconds = 0, 0.0
+    run.tally.reset()
+    position.seconds = 0.0
     return done
 
 
@@ -194,15 +203,15 @@ def _step_schedule(run: Run, metrics: dict[str, float]) -> None:
     if scheduler is None or run.steps_schedule == "step":
         return
     if scheduler.type == "ReduceLROnPlateau":
-        run.scheduler.step(metrics[scheduler.arguments()["monitor"]])
+        run.scheduler.step(metrics.get(scheduler.arguments()["monitor"], math.nan))
     else:
         run.scheduler.step()
 
 
 def _keep_best(run: Run, metrics: dict[str, float]) -> None:
-    """Best is the first strict improvement."""
+    """Best is the first strict improvement; a value that is no number is none."""
     monitor, mode = run.spec.checkpoint.monitor, run.spec.checkpoint.mode
-    if monitor is None:
+    if monitor is None or monitor not in metrics:
         return
     value, best = metrics[monitor], run.position.best
     if best is None or (value > best["value"] if mode == "max" else value < best["value"]):
@@ -211,12 +220,13 @@ def _keep_best(run: Run, metrics: dict[str, float]) -> None:
 
 
 def _watch(run: Run, metrics: dict[str, float]) -> None:
-    """Count the epochs without improvement."""
+    """Count the epochs without improvement; a value that is no number is none."""
     rule, position = run.spec.training.early_stopping, run.position
     if rule is None:
         return
-    value, watched = metrics[rule.monitor], position.watched
-    if watched is None or (value > watched + rule.min_delta if rule.mode == "max" else value < watched - rule.min_delta):
+    value, sign = metrics.get(rule.monitor, math.nan), 1 if rule.mode == "max" else -1
+    before = -sign * math.inf if position.watched is None else position.watched
+    if sign * value > sign * before + rule.min_delta:
         position.watched, position.stale_epochs = value, 0
     else:
         position.stale_epochs += 1

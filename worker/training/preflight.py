@@ -26,7 +26,7 @@ from worker.training.measure import Forward, forward, memory
 from worker.training.samples import Sampled, sample
 from worker.training.shapes import TORCH_ERRORS, Abstractly, Walk, count, first_line, walk
 from worker.training.textbook import freeze
-from worker.training.trials import loss_faults, metric_faults, optimizer_faults, scheduler_faults
+from worker.training.trials import loss_faults, metric_faults, mixing_faults, optimizer_faults, scheduler_faults
 
 from torchvision import models  # isort: skip
 
@@ -297,6 +297,8 @@ def _ends(parts: Parts, model: Built, sampled: Sampled) -> list[Fault]:
     if parts.loss is not None:
         last, at = _last(model)
         found += loss_faults(parts.loss, parts.dataset, output=model.output, sample=sampled.train.shape, last=last, at=at)
+        if parts.dataset.batch_transforms and not found:
+            found += mixing_faults(parts.loss, parts.dataset, output=model.output, sample=sampled.train, at=at)
     if parts.metrics and not found:
         found += metric_faults(parts.metrics, parts.dataset, output=model.output, sample=sampled.train.shape)
     return found

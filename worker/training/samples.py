@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from service.spec.catalog import Declared
 from service.spec.dataset import Dataset
 from service.spec.verdict import Fault
 from worker.training.build import build_transforms
+from worker.training.data import applied
 from worker.training.shapes import TORCH_ERRORS, first_line
 
 _OWN_SIZES = ((375, 500), (500, 333), (96, 64))
@@ -37,7 +39,19 @@ def sample(dataset: Dataset) -> Sampled:
     found.train = found.evaluation
     if dataset.train_transforms and found.evaluation is not None:
         found.train = _checked(dataset, dataset.train_only, images, found.faults)
+        if dataset.augments_batches and found.train is not None:
+            _check_batches(dataset, images, found.faults)
     return found
+
+
+def _check_batches(dataset: Dataset, images: list[Image.Image], faults: list[Fault]) -> None:
+    """What is augmented by batch has to be of one size before that."""
+    shape = partial(applied, build_transforms(dataset.before_numbers))
+    kinds = sorted({_what(shape(each)) for each in images})
+    if len(kinds) > 1:
+        detail = f"Before train_transforms samples differ, and cannot make a batch: {', '.join(kinds)}."
+        suggestion = "Add {type: Resize, size: [224, 224]} to dataset.transforms, or leave augment out."
+        faults.append(Fault(pointer="/dataset/augment", code="sizes_differ", detail=detail, suggestion=suggestion))
 
 
 def _images(dataset: Dataset) -> list[Image.Image]:

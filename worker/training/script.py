@@ -27,9 +27,12 @@ from service.spec.model import (
     built,
     frozen,
 )
+from service.spec.monitors import watched_metrics
 from service.spec.training import Optimizer
 from worker.training import textbook
 from worker.training.build import steps, torchvision_arguments
+from worker.training.evaluate import BY_SAMPLE
+from worker.training.rounding import TOLERANCE, forward_lines, rounding
 
 _PROGRAM = Template('''\
 """$title
@@ -77,7 +80,7 @@ def warn_of_differences():
             print(f"note: {name} is {value} here and was {TRAINED_WITH[name]} there; the weights may differ in their last bits")
 
 
-def evaluate(model, loss_fn, loader):
+def evaluate(model, loss_fn, loader$metrics_argument):
     """$evaluates"""
     model.eval()
     $sums = $zeros
@@ -85,7 +88,7 @@ def evaluate(model, loss_fn, loader):
         for inputs, $labels in loader:
 $targets            outputs = model(inputs)
             loss += loss_fn(outputs, targets).item()$times
-$count_right            samples += len($labels)
+$count_right$update_metrics            samples += len($labels)
     return $results
 
 
@@ -110,7 +113,7 @@ $scheduler    train_loader = DataLoader(
     )
     # a generator of its own: evaluating must not draw from the global one, which Dropout uses
     test_loader = DataLoader(test_data, batch_size=$eval_batch_size, generator=torch.Generator())
-$val_loader$before_epochs
+$val_loader$before_epochs$compile
     for epoch in range(1, args.epochs + 1):
         model.train()
 $set_epoch        $train_sums = $zeros
@@ -141,9 +144,9 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
     labels = "targets" if spec.dataset.target == "label" else "labels"
     parts = {
         "title": f"Trains {spec.name or spec.dataset.type}: {built(spec.model).type} on {spec.dataset.type}, {spec.epochs} epochs.",
-        "extra": ", scikit-learn" if spec.dataset.type == "Digits" else "",
+        "extra": (", scikit-learn" if spec.dataset.type == "Digits" else "") + (", torchmetrics" if watched_metrics(spec) else ""),
         "vision": _vision_imports(spec),
-        "promise": _promise(environment.get("inexact_because", ())),
+        "promise": _promise(spec, environment.get("inexact_because", ())),
         "seed": spec.seed,
         "epochs": spec.epochs,
         "threads": spec.resources.threads,
@@ -151,11 +154,13 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "skip": _skip(spec),
         "model": "\n\n".join([*carried, model]).strip("\n") + "\n",
         "transform": _composed(spec.dataset.transforms),
-        "train_transform": f"train_transform = {_composed(spec.dataset.train_only)}\n" if spec.dataset.train_transforms else "",
+        "train_transform": _train_transform(spec),
         "data": _data(spec),
         "labels": labels,
         "targets": _targets(spec, indent=12),
-        "times": _times(spec),
+        "times": _times(spec, labels),
+        "metrics_argument": ", metrics=()" if watched_metrics(spec) else "",
+        "update_metrics": _update_metrics(spec, labels),
         "evaluates": "Mean loss per sample and the share of right answers." if classes else "Mean loss per sample.",
         "sums": "loss, right, samples" if classes else "loss, samples",
         "zeros": "0.0, 0, 0" if classes else "0.0, 0",
@@ -171,7 +176,7 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "make_model": make_model,
         "init": _init(spec),
         "loss": _loss(spec.loss),
-        "optimizer": _optimizer(spec.optimizer, is_frozen=bool(frozen(spec.model))),
+        "optimizer": _optimizer(spec.optimizer, is_frozen=bool(frozen(spec.model)), fused=spec.training.fused),
         "scheduler": f"    scheduler = {_scheduler(spec.lr_scheduler)}\n" if spec.lr_scheduler else "",
         "batch_size": spec.dataloader.batch_size,
         "eval_batch_size": spec.dataloader.eval_batch_size,
@@ -182,11 +187,14 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         if held_out
         else "",
         "before_epochs": _before_epochs(spec),
-        "set_epoch": "        train_data.epoch = epoch - 1\n" if spec.dataset.train_transforms else "",
-        "steps": _steps(spec, labels).rstrip("\n"),
+        "compile": _compile(spec),
+        "set_epoch": "        train_data.epoch = epoch - 1\n"
+        if spec.dataset.train_transforms and not spec.dataset.augments_batches
+        else "",
+        "steps": _steps(spec, "targets" if spec.dataset.batch_transforms else labels).rstrip("\n"),
         "train_told": "train_loss {total / samples:.4f}" + (", train_accuracy {right / samples:.4f}" if classes else ""),
         "after_epoch": _after_epoch(spec, held_out=held_out),
-        "after_training": f"    {_judged(spec)}.load_state_dict(best_weights)\n" if spec.checkpoint.monitor else "",
+        "after_training": _after_training(spec),
         "judged": _judged(spec),
         "test_results": "test_loss, test_accuracy" if classes else "test_loss",
         "test_told": "test_loss {test_loss:.4f}" + (", test_accuracy {test_accuracy:.4f}" if classes else ""),
@@ -205,16 +213,20 @@ _INEXACT = {
 }
 
 
-def _promise(inexact: Sequence[str]) -> str:
-    if not inexact:
+def _promise(spec: JobSpec, inexact: Sequence[str]) -> str:
+    """What may be expected of the weights, and why no more."""
+    reasons = [*rounding(spec.training), *(_INEXACT[reason] for reason in inexact)]
+    if not reasons:
         return _EXACT
-    reasons = "\n".join(f"- {_INEXACT[reason]}" for reason in inexact)
-    return f"It gives much the same weights that the service gave, but not bit for bit:\n{reasons}"
+    lines = "\n".join(f"- {reason}" for reason in reasons)
+    tolerance = f"\n{TOLERANCE}" if rounding(spec.training) else ""
+    return f"It gives much the same weights that the service gave, but not bit for bit:\n{lines}{tolerance}"
 
 
 _IMPORTS = (
     ("argparse", "import argparse"),
     ("gzip.", "import gzip"),
+    ("math.", "import math"),
     ("re.search", "import re"),
     ("shutil.", "import shutil"),
     ("tempfile.", "import tempfile"),
@@ -242,7 +254,8 @@ def _vision_imports(spec: JobSpec) -> str:
     names = [] if spec.dataset.type == "Digits" else ["datasets"]
     names += ["models"] if isinstance(built(spec.model), Torchvision) else []
     first = [f"from torchvision import {', '.join(names)}  # noqa: E402"] if names else []
-    return "\n".join([*first, "from torchvision.transforms import v2  # noqa: E402"])
+    metrics = ["import torchmetrics  # noqa: E402"] if watched_metrics(spec) else []
+    return "\n".join([*metrics, *first, "from torchvision.transforms import v2  # noqa: E402"])
 
 
 def _carried(spec: JobSpec) -> list[str]:
@@ -250,12 +263,18 @@ def _carried(spec: JobSpec) -> list[str]:
     needed = dict.fromkeys(_additions(built(spec.model)))
     if frozen(spec.model):
         needed["freeze"] = None
+    if spec.training.channels_last:
+        needed["to_channels_last"] = None
     if spec.optimizer.groups:
         needed["parameter_groups"] = None
     if spec.training.ema_decay is not None:
         needed["moving_average"] = None
+    if spec.dataset.train_transforms or spec.dataset.batch_transforms:
+        needed["seed_of"] = None
     if spec.dataset.train_transforms:
-        needed |= {"Transformed": None, "Augmented": None}
+        needed |= {"Transformed": None, "augmented" if spec.dataset.augments_batches else "Augmented": None}
+    if spec.dataset.batch_transforms:
+        needed["mixed"] = None
     # what a type checker wants to know is no reader's concern
     return [re.sub(r"  # type: ignore.*", "", inspect.getsource(getattr(textbook, name))) for name in needed]
 
@@ -367,6 +386,28 @@ def _composed(transforms: Sequence[Declared]) -> str:
     return f"v2.Compose(\n    [\n{lines}    ]\n)"
 
 
+def _train_transform(spec: JobSpec) -> str:
+    """What stands beside `transform` for training samples, and for training batches."""
+    dataset = spec.dataset
+    lines = ""
+    if dataset.augments_batches:
+        lines = f"train_transform = {_composed(dataset.before_numbers)}\naugmentation = {_composed(dataset.after_shaping)}\n"
+    elif dataset.train_transforms:
+        lines = f"train_transform = {_composed(dataset.train_only)}\n"
+    mixing = ", ".join(_mixing(each, dataset.facts.num_classes) for each in dataset.batch_transforms)
+    if mixing:
+        lines += f"batch_transform = {mixing if len(dataset.batch_transforms) == 1 else f'v2.Compose([{mixing}])'}\n"
+    return lines
+
+
+def _mixing(declared: Declared, num_classes: int) -> str:
+    if declared.type != "RandomChoice":
+        return f"v2.{call(declared)[:-1]}{', ' if declared.chosen() else ''}num_classes={num_classes})"
+    inner = ", ".join(_mixing(each, num_classes) for each in declared.arguments()["transforms"])
+    chances = declared.arguments()["p"]
+    return f"v2.RandomChoice([{inner}]{'' if chances is None else f', p={list(chances)!r}'})"
+
+
 def _transform(declared: Declared) -> str:
     return f"v2.{call(declared, value=_transform_value)}"
 
@@ -388,12 +429,13 @@ def _loss(loss: Declared) -> str:
     return call(loss, value=write)
 
 
-def _optimizer(optimizer: Optimizer, *, is_frozen: bool) -> str:
+def _optimizer(optimizer: Optimizer, *, is_frozen: bool, fused: bool) -> str:
     parameters = "[parameter for parameter in model.parameters() if parameter.requires_grad]" if is_frozen else "model.parameters()"
     if optimizer.groups:
         groups = [(group.match, group.options()) for group in optimizer.groups]
         parameters = f"parameter_groups(model, {groups!r})"
-    return call(optimizer, parameters)
+    made = call(optimizer, parameters)
+    return f"{made[:-1]}, fused=True)" if fused else made
 
 
 def _scheduler(scheduler: Declared) -> str:
@@ -503,7 +545,8 @@ def _has_initial(spec: JobSpec) -> bool:
 
 def _init(spec: JobSpec) -> str:
     loaded = "    model.load_state_dict(load_file(args.init), strict=False)\n" if _has_initial(spec) else ""
-    return loaded + (f"    freeze(model, {list(frozen(spec.model))!r})\n" if frozen(spec.model) else "")
+    loaded += f"    freeze(model, {list(frozen(spec.model))!r})\n" if frozen(spec.model) else ""
+    return loaded + ("    to_channels_last(model)\n" if spec.training.channels_last else "")
 
 
 def _split(spec: JobSpec) -> str:
@@ -518,11 +561,11 @@ def _augmented(spec: JobSpec, *, held_out: bool) -> str:
     if not spec.dataset.train_transforms:
         return ""
     validation = "    val_data = Transformed(val_data, transform)\n" if held_out else ""
-    return f"    train_data, test_data = Augmented(train_data, train_transform, SEED), Transformed(test_data, transform)\n{validation}"
+    train = "Transformed(train_data, train_transform)" if spec.dataset.augments_batches else "Augmented(train_data, train_transform, SEED)"
+    return f"    train_data, test_data = {train}, Transformed(test_data, transform)\n{validation}"
 
 
-def _times(spec: JobSpec) -> str:
-    labels = "targets" if spec.dataset.target == "label" else "labels"
+def _times(spec: JobSpec, labels: str) -> str:
     return "" if spec.loss.arguments()["reduction"] == "sum" else f" * len({labels})"
 
 
@@ -540,19 +583,22 @@ def _targets(spec: JobSpec, *, indent: int) -> str:
 
 
 def _steps(spec: JobSpec, labels: str) -> str:
-    accumulate, norm = spec.training.gradient_accumulation_steps, spec.training.clip_grad_norm
-    pad = " " * (12 if accumulate == 1 else 16)
+    accumulate, norm, value = spec.training.gradient_accumulation_steps, spec.training.clip_grad_norm, spec.training.clip_grad_value
+    pad, scaled = " " * (12 if accumulate == 1 else 16), spec.training.precision == "float16"
     stepped = spec.lr_scheduler is not None and spec.lr_scheduler.arguments().get("interval") == "step"
     update = [
+        *(["scaler.unscale_(optimizer)"] if scaled and (norm or value) else []),
         *([] if norm is None else [f"nn.utils.clip_grad_norm_(model.parameters(), {norm})"]),
-        "optimizer.step()  # 5 update",
+        *([] if value is None else [f"nn.utils.clip_grad_value_(model.parameters(), {value})"]),
+        *(["scaler.step(optimizer)  # 5 update", "scaler.update()"] if scaled else ["optimizer.step()  # 5 update"]),
         "optimizer.zero_grad()  # 6 reset the gradients",
         *([] if spec.training.ema_decay is None else ["average.update_parameters(model)"]),
         *(["scheduler.step()"] if stepped else []),
     ]
-    loader = "batches" if spec.training.skip_batches else "train_loader"
+    mixing = bool(spec.dataset.batch_transforms)
+    loader = "batches" if spec.training.skip_batches or mixing or spec.dataset.augments_batches else "train_loader"
     loop = f"for inputs, {labels} in {loader}:  # 1 a batch"
-    backward = ["loss.backward()  # 4 backward"]
+    backward = ["scaler.scale(loss).backward()  # 4 backward" if scaled else "loss.backward()  # 4 backward"]
     if accumulate > 1:
         loop = f"for index, (inputs, {labels}) in enumerate({loader}):  # 1 a batch"
         count = "count" if spec.training.skip_batches else "len(train_loader)"
@@ -560,17 +606,18 @@ def _steps(spec: JobSpec, labels: str) -> str:
             f"# 4 backward; {accumulate} batches make one step, and a last, smaller group steps with its own mean",
             f"first = index - index % {accumulate}",
             f"members = min({accumulate}, {count} - first)",
-            "(loss / members).backward()",
+            "scaler.scale(loss / members).backward()" if scaled else "(loss / members).backward()",
             "if index - first + 1 == members:",
         ]
-    counted = [f"total += loss.item(){_times(spec)}"]
-    counted += [f"right += (outputs.argmax(1) == {labels}).sum().item()"] if spec.dataset.is_classification else []
-    body = ["outputs = model(inputs)  # 2 forward", "loss = loss_fn(outputs, targets)  # 3 loss", *backward]
+    counted = [f"total += loss.item(){_times(spec, labels)}"]
+    right = "targets.argmax(1)" if mixing else labels  # of mixed targets the largest share counts
+    counted += [f"right += (outputs.argmax(1) == {right}).sum().item()"] if spec.dataset.is_classification else []
+    body = [*forward_lines(spec.training), "loss = loss_fn(outputs, targets)  # 3 loss", *backward]
     return "\n".join(
         [
             *_kept(spec),
             f"        {loop}",
-            *_targets(spec, indent=12).splitlines(),
+            *([] if mixing else _targets(spec, indent=12).splitlines()),
             *(f"            {line}" for line in body),
             *(f"{pad}{line}" for line in update),
             *(f"            {line}" for line in [*counted, f"samples += len({labels})"]),
@@ -584,11 +631,22 @@ def _skip(spec: JobSpec) -> str:
 
 
 def _kept(spec: JobSpec) -> list[str]:
-    """The lines that leave batches out of an epoch."""
-    if not spec.training.skip_batches:
-        return []
-    lines = ["batches = (batch for number, batch in enumerate(train_loader) if (epoch - 1, number) not in SKIP)"]
-    if spec.training.gradient_accumulation_steps > 1:
+    """The lines that leave batches out of an epoch, and augment and mix the others."""
+    skips, augments, mixes = bool(spec.training.skip_batches), spec.dataset.augments_batches, bool(spec.dataset.batch_transforms)
+    lines, numbered = [], "enumerate(train_loader)"
+    if skips and not (augments or mixes):
+        lines.append("batches = (batch for number, batch in enumerate(train_loader) if (epoch - 1, number) not in SKIP)")
+    elif skips:
+        lines.append("kept = ((number, batch) for number, batch in enumerate(train_loader) if (epoch - 1, number) not in SKIP)")
+        numbered = "kept"
+    if augments:
+        lines.append(f"drawn = augmented({numbered}, augmentation, SEED, epoch - 1)")
+        numbered = "drawn"
+    if mixes:
+        lines.append(f"batches = mixed({numbered}, batch_transform, SEED, epoch - 1)")
+    elif augments:
+        lines.append("batches = (batch for _, batch in drawn)")
+    if skips and spec.training.gradient_accumulation_steps > 1:
         lines.append("count = sum((epoch - 1, number) not in SKIP for number in range(len(train_loader)))")
     return [f"        {line}" for line in lines]
 
@@ -599,24 +657,71 @@ def _judged(spec: JobSpec) -> str:
 
 
 def _before_epochs(spec: JobSpec) -> str:
-    lines = []
+    lines = ['    scaler = torch.amp.GradScaler("cpu")\n'] if spec.training.precision == "float16" else []
     if spec.training.ema_decay is not None:
         lines.append(f"    average = moving_average(model, {spec.training.ema_decay})  # evaluated and saved in place of the model\n")
     if spec.checkpoint.monitor:
-        lines.append("    best, best_weights = None, None\n")
+        lines.append(f"    best, best_weights = {_worst(spec.checkpoint.mode)}, None\n")
     if spec.training.early_stopping:
-        lines.append("    watched, stale_epochs = None, 0\n")
+        lines.append(f"    watched, stale_epochs = {_worst(spec.training.early_stopping.mode)}, 0\n")
+    lines.extend(f"    {name.removeprefix('val_')} = {_metric(metric, spec)}\n" for name, metric in watched_metrics(spec).items())
     return "".join(lines)
+
+
+def _worst(mode: str) -> str:
+    """What every number is better than."""
+    return "-math.inf" if mode == "max" else "math.inf"
+
+
+def _metric(metric: Declared, spec: JobSpec) -> str:
+    if not spec.dataset.is_classification:
+        return f"torchmetrics.regression.{call(metric, value=_metric_value)}"
+    of_classes = f'task="multiclass", num_classes={spec.dataset.facts.num_classes}'
+    return f"torchmetrics.classification.{call(metric, of_classes, value=_metric_value)}"
+
+
+def _metric_value(_: str, value: Any) -> str:
+    return repr(list(value) if isinstance(value, tuple) else value)
+
+
+def _update_metrics(spec: JobSpec, labels: str) -> str:
+    """What each metric is shown of a batch: see `observed` in evaluate.py."""
+    by_sample = {metric.type in BY_SAMPLE for metric in watched_metrics(spec).values()}
+    if not by_sample:
+        return ""
+    samples, numbers = "outputs.flatten(1), targets.flatten(1)", "outputs.flatten(), targets.flatten()"
+    if spec.dataset.is_classification:
+        shown = f"outputs, {labels}"
+    elif len(by_sample) == 1:
+        shown = samples if by_sample == {True} else numbers
+    else:
+        shown = f"*(({samples}) if type(metric).__name__ in {BY_SAMPLE!r} else ({numbers}))"
+    return f"            for metric in metrics:\n                metric.update({shown})\n"
+
+
+def _after_training(spec: JobSpec) -> str:
+    if not spec.checkpoint.monitor:
+        return ""
+    return f"    if best_weights is not None:\n        {_judged(spec)}.load_state_dict(best_weights)\n"
+
+
+def _compile(spec: JobSpec) -> str:
+    mode = spec.training.compile
+    return "" if not mode else f"    compiled = torch.compile(model{'' if mode is True else f', mode={mode!r}'})\n"
 
 
 def _after_epoch(spec: JobSpec, *, held_out: bool) -> str:
     lines = []
     classes = spec.dataset.is_classification
     if held_out:
-        lines.append(f"        val_loss{', val_accuracy' if classes else ''} = evaluate({_judged(spec)}, loss_fn, val_loader)\n")
-        lines.append(
-            '        print(f"epoch {epoch}: val_loss {val_loss:.4f}' + (', val_accuracy {val_accuracy:.4f}")\n' if classes else '")\n')
-        )
+        names = [name.removeprefix("val_") for name in watched_metrics(spec)]
+        more = f", [{', '.join(names)}]" if names else ""
+        lines.append(f"        val_loss{', val_accuracy' if classes else ''} = evaluate({_judged(spec)}, loss_fn, val_loader{more})\n")
+        # one by one: a metric that is read starts afresh
+        lines.extend(f"        val_{name} = {name}.compute().item()\n        {name}.reset()\n" for name in names)
+        told = ["val_loss", *(["val_accuracy"] if classes else []), *(f"val_{name}" for name in names if name != "accuracy")]
+        shown = ", ".join(f"{name} {{{name}:.4f}}" for name in told)
+        lines.append(f'        print(f"epoch {{epoch}}: {shown}")\n')
     plateau = spec.lr_scheduler is not None and spec.lr_scheduler.type == "ReduceLROnPlateau"
     if spec.checkpoint.monitor or spec.training.early_stopping or plateau:
         measured = {
@@ -625,7 +730,8 @@ def _after_epoch(spec: JobSpec, *, held_out: bool) -> str:
             "val_loss": "val_loss",
             "val_accuracy": "val_accuracy",
         }
-        known = [f'"{n}": {v}' for n, v in measured.items() if (classes or "accuracy" not in n) and (held_out or "val" not in n)]
+        measured |= {name: name for name in watched_metrics(spec)}
+        known = [f'"{n}": {v}' for n, v in measured.items() if (classes or not n.endswith("_accuracy")) and (held_out or "val" not in n)]
         lines.append(f"        measured = {{{', '.join(known)}}}\n")
     if spec.lr_scheduler is not None and spec.lr_scheduler.arguments().get("interval") != "step":
         watched = f'measured["{spec.lr_scheduler.arguments()["monitor"]}"]' if plateau else ""
@@ -639,7 +745,7 @@ def _best(spec: JobSpec) -> list[str]:
     better = ">" if spec.checkpoint.mode == "max" else "<"
     return [
         "        # keep the weights of the best epoch: the first strict improvement\n",
-        f'        if best is None or measured["{spec.checkpoint.monitor}"] {better} best:\n',
+        f'        if measured["{spec.checkpoint.monitor}"] {better} best:\n',
         f'            best = measured["{spec.checkpoint.monitor}"]\n',
         f"            best_weights = {{name: tensor.detach().clone() for name, tensor in {_judged(spec)}.state_dict().items()}}\n",
     ]
@@ -652,7 +758,7 @@ def _early_stop(spec: JobSpec) -> list[str]:
     better = f"> watched + {rule.min_delta}" if rule.mode == "max" else f"< watched - {rule.min_delta}"
     return [
         "        # stop once nothing has got better for a while\n",
-        f'        if watched is None or measured["{rule.monitor}"] {better}:\n',
+        f'        if measured["{rule.monitor}"] {better}:\n',
         f'            watched, stale_epochs = measured["{rule.monitor}"], 0\n',
         "        else:\n            stale_epochs += 1\n",
         f"        if stale_epochs >= {rule.patience}:\n            break\n",

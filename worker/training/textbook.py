@@ -6,7 +6,7 @@ So nothing here may use anything but torch, the standard library, and what stand
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -198,6 +198,13 @@ def freeze(model: nn.Module, prefixes: Iterable[str]) -> None:
             parameter.requires_grad = False
 
 
+def to_channels_last(model: nn.Module) -> None:
+    """Put the kernels of images in memory order NHWC; the names, shapes and values stay."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
 def parameter_groups(model: nn.Module, groups: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Parameters by their options: (pattern, options). A pattern is searched in `name` and `Class.name`; the first match takes a parameter."""
     made: list[dict[str, Any]] = [{"params": []}, *({"params": [], **options} for _, options in groups)]
@@ -230,8 +237,8 @@ def moving_average(model: nn.Module, decay: float) -> torch.optim.swa_utils.Aver
 
 def targets_for(kind: str, inputs: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """What the loss compares with: the class number, a 1 among 0s or -1s, the number as one float, or the input itself."""
-    if kind == "one_hot":
-        return functional.one_hot(labels, num_classes).float()
+    if kind == "one_hot":  # mixed labels are shares of classes already
+        return labels if labels.is_floating_point() else functional.one_hot(labels, num_classes).float()
     if kind == "signed":
         return functional.one_hot(labels, num_classes).float() * 2 - 1
     if kind == "value":
@@ -253,6 +260,11 @@ class Transformed(Dataset[tuple[Any, Any]]):
         return self.transform(sample), label
 
 
+def seed_of(seed: int, epoch: int, index: int) -> int:
+    """One seed of three numbers: odd factors spread neighbouring ones over 63 bits."""
+    return (seed * 0x9E3779B97F4A7C15 + epoch * 0xC2B2AE3D27D4EB4F + index * 0x165667B19E3779F9) % 2**63
+
+
 class Augmented(Dataset[tuple[Any, Any]]):
     """Samples after random transforms whose draws depend on (seed, epoch, index) alone: not on the order, the workers or a pause.
 
@@ -268,10 +280,36 @@ class Augmented(Dataset[tuple[Any, Any]]):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         sample, label = self.samples[index]
         state = torch.get_rng_state()
-        # three odd factors spread neighbouring seeds, epochs and indices over 63 bits
-        mixed = (self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xC2B2AE3D27D4EB4F + index * 0x165667B19E3779F9) % 2**63
-        torch.default_generator.manual_seed(mixed)
+        torch.default_generator.manual_seed(seed_of(self.seed, self.epoch, index))
         try:
             return self.transform(sample), label
         finally:
             torch.set_rng_state(state)
+
+
+def augmented(
+    batches: Iterable[tuple[int, tuple[torch.Tensor, torch.Tensor]]], transform: Any, seed: int, epoch: int
+) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor]]]:
+    """Numbered batches after random transforms, drawn once for each from (seed, epoch, number) alone."""
+    for number, (inputs, labels) in batches:
+        state = torch.get_rng_state()
+        torch.default_generator.manual_seed(seed_of(seed, epoch, number))
+        after = transform(inputs)
+        torch.set_rng_state(state)
+        yield number, (after, labels)
+
+
+def mixed(
+    batches: Iterable[tuple[int, tuple[torch.Tensor, torch.Tensor]]], transform: Any, seed: int, epoch: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Numbered batches after MixUp or CutMix, whose draws depend on (seed, epoch, number) alone: not on a pause, nor on what else draws.
+
+    Labels [B] become shares of classes [B, classes].
+    """
+    for number, (inputs, labels) in batches:
+        state = torch.get_rng_state()
+        # below nought, where no sample's index is
+        torch.default_generator.manual_seed(seed_of(seed, epoch, -1 - number))
+        after = transform(inputs, labels)
+        torch.set_rng_state(state)
+        yield after

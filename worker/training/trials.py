@@ -14,7 +14,7 @@ from service.spec.catalog import Declared
 from service.spec.dataset import Dataset
 from service.spec.training import Optimizer
 from service.spec.verdict import Fault
-from worker.training.build import build_loss, build_metrics, build_scheduler, make_optimizer
+from worker.training.build import build_loss, build_metrics, build_mixing, build_scheduler, make_optimizer
 from worker.training.evaluate import observed
 from worker.training.shapes import TORCH_ERRORS, first_line
 from worker.training.textbook import parameter_groups, targets_for
@@ -76,14 +76,10 @@ def _like_output(loss: Declared, dataset: Dataset, output: torch.Size, sample: t
 
 def _tried_loss(loss: Declared, dataset: Dataset, output: torch.Size, sample: torch.Size) -> list[Fault]:
     """The loss and its backward on real numbers, where no rule knew better."""
-    values = torch.full((2, *_small(output)), 0.5, requires_grad=True)
     target = _targets(dataset, _small(sample), rows=2)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            build_loss(loss)(values, target).backward()
-    except (*TORCH_ERRORS, UserWarning) as error:
-        detail = f"{loss.type} refuses an output of {list(output)} with target: {dataset.target}: {first_line(error)}"
+    refusal = _refusal(loss, _small(output), target)
+    if refusal is not None:
+        detail = f"{loss.type} refuses an output of {list(output)} with target: {dataset.target}: {refusal}"
         numbers = target.is_floating_point()
         suggestion = (
             "Set dataset.target: label."
@@ -92,6 +88,47 @@ def _tried_loss(loss: Declared, dataset: Dataset, output: torch.Size, sample: to
         )
         return [Fault(pointer="/loss", code="loss", detail=detail, suggestion=suggestion)]
     return []
+
+
+def _refusal(loss: Declared, output: torch.Size, target: torch.Tensor) -> str | None:
+    """What torch says against the loss and its backward on two samples, if anything."""
+    values = torch.full((2, *output), 0.5, requires_grad=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            build_loss(loss)(values, target).backward()
+    except (*TORCH_ERRORS, UserWarning) as error:
+        return first_line(error)
+    return None
+
+
+def mixing_faults(loss: Declared, dataset: Dataset, *, output: torch.Size, sample: torch.Tensor, at: str) -> list[Fault]:
+    """What is wrong between `batch_transforms`, a training sample, and a loss that takes the data set's targets as they are."""
+    kinds, pointer, classes = " and ".join(dataset.mixing), "/dataset/batch_transforms", dataset.facts.num_classes
+    if dataset.target not in ("label", "one_hot"):
+        detail = f"{kinds} makes targets shares of classes; target: {dataset.target} has none."
+        return [Fault(pointer=pointer, code="loss_target", detail=detail, suggestion="Set target: label or one_hot, or leave it out.")]
+    if loss.type in _CLASS_NUMBERS and loss.type != "CrossEntropyLoss":
+        detail = f"{loss.type} takes class numbers; {kinds} makes targets shares of classes."
+        return [Fault(pointer="/loss", code="loss_target", detail=detail, suggestion="Use CrossEntropyLoss.")]
+    if list(output) != [classes]:
+        detail = f"{kinds} makes targets of {classes} shares per sample; the model's output per sample is {list(output)}."
+        return [Fault(pointer=at, code="wrong_output", detail=detail, suggestion=f"Give the last Linear out_features: {classes}.")]
+    if not sample.is_floating_point():
+        detail = f"{kinds} takes floating point numbers; the samples are {str(sample.dtype).removeprefix('torch.')}."
+        suggestion = "End dataset.transforms with {type: ToDtype, dtype: float32, scale: true}."
+        return [Fault(pointer=pointer, code="wrong_type", detail=detail, suggestion=suggestion)]
+    try:
+        _, shares = build_mixing(dataset)(torch.zeros((2, *sample.shape), dtype=sample.dtype), torch.arange(2) % classes)
+    except TORCH_ERRORS as error:
+        detail = f"{kinds} cannot be made, or cannot take batches of {list(sample.shape)} samples: {first_line(error)}"
+        suggestion = "`p` of RandomChoice has one number for each of its transforms."
+        return [Fault(pointer=pointer, code="transform", detail=detail, suggestion=suggestion)]
+    refusal = _refusal(loss, output, shares)
+    if refusal is None:
+        return []
+    detail = f"{loss.type} refuses targets that are shares of classes, as {kinds} makes them: {refusal}"
+    return [Fault(pointer="/loss", code="loss", detail=detail, suggestion="Change its arguments, or leave batch_transforms out.")]
 
 
 def _targets(dataset: Dataset, sample: torch.Size, *, rows: int) -> torch.Tensor:

@@ -31,7 +31,7 @@ def test_a_lost_redis_is_rebuilt_from_storage(own_house: House, quick: dict[str,
     """An ended job as it was, a running and a waiting one run to the weights of an undisturbed run, a paused one stays so, a deleted one stays gone."""
     house = own_house
     worker = house.worker("first").start()
-    spec = quick | {"epochs": 60, "checkpoint": {"every_n_epochs": 5}}
+    spec = quick | {"epochs": 600, "checkpoint": {"every_n_epochs": 30}}
     ended = house.run(spec)
     reference = house.weights(ended)
     gone = house.run(quick)["id"]
@@ -55,7 +55,7 @@ def test_a_lost_redis_is_rebuilt_from_storage(own_house: House, quick: dict[str,
     assert {**restored, "links": None} == {**house.client.get(ended["id"]), "links": None}
     same = ("state", "metrics", "transitions", "resolved_spec", "warnings", "created_at", "finished_at", "attempt", "exact")
     assert {name: restored.get(name) for name in same} == {name: ended.get(name) for name in same}
-    assert [row["epoch"] for row in house.client.metrics(ended["id"])] == list(range(1, 61))
+    assert [row["epoch"] for row in house.client.metrics(ended["id"])] == list(range(1, 601))
     assert house.client.logs(ended["id"])
     assert house.weights(restored) == reference
     assert house.client.get(paused)["state"] == "paused"
@@ -64,7 +64,7 @@ def test_a_lost_redis_is_rebuilt_from_storage(own_house: House, quick: dict[str,
     again = house.client.wait(running, timeout=120)
     assert (again["state"], again["attempt"]) == ("succeeded", 2)
     assert "resuming after step" in house.client.logs(running)
-    assert [row["epoch"] for row in house.client.metrics(running)] == list(range(1, 61))
+    assert [row["epoch"] for row in house.client.metrics(running)] == list(range(1, 601))
     assert house.weights(again) == reference
     assert house.client.wait(waiting, timeout=120)["state"] == "succeeded"
     assert {row["id"] for row in house.client.jobs()["data"]} == {ended["id"], running, waiting, paused}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.faults.house import BUCKET, House
+from tests.e2e.faults.proxy import Delay, Pass
 from tests.e2e.stack import until
 
 
@@ -39,6 +40,32 @@ def test_storage_that_is_away_is_waited_for(house: House, quick: dict[str, Any])
     worker.stop()
 
 
+def test_storage_that_is_slow_costs_training_nothing(house: House, quick: dict[str, Any]):
+    """Epochs go by while one checkpoint is put; a pause's is committed all the same, and with it the best weights, whenever they were found."""
+    worker = house.worker("waiting for puts").start()
+    spec = quick | {"epochs": 200, "checkpoint": {"monitor": "val_loss", "mode": "min"}}
+    spec |= {"dataset": quick["dataset"] | {"validation_split": 0.2}}
+    reference = house.weights(house.run(spec))
+
+    house.to_s3.set(Delay(0.3))
+    job = house.client.submit(spec)["id"]
+    until(lambda: epochs(house, job)[40:], seconds=30)
+    committed = len(_steps(house, job))
+    house.client.pause(job)
+    paused = house.client.get(job, wait=30, leaving="running")
+    newest = max(_steps(house, job))
+    house.to_s3.set(Pass())
+    house.client.resume(job)
+    ended = house.client.wait(job, timeout=60)
+
+    assert committed < 10
+    assert (paused["state"], paused["progress"]["step"]) == ("paused", newest)
+    assert f"resuming after step {newest}" in house.client.logs(job)
+    assert house.weights(ended) == reference
+    assert epochs(house, job) == list(range(1, 201))
+    worker.stop()
+
+
 def test_storage_that_stays_away_fails_the_job_and_keeps_its_files(house: House, quick: dict[str, Any]):
     """The error names the folder on the worker; a retry, once storage is back, goes on from the last committed checkpoint."""
     worker = house.worker("impatient", TRAINYARD_STORAGE_PATIENCE_SECONDS="1").start()
@@ -63,7 +90,7 @@ def test_storage_that_stays_away_fails_the_job_and_keeps_its_files(house: House,
 def test_a_spoilt_checkpoint_is_passed_over_for_the_one_before(house: House, quick: dict[str, Any]):
     """A flipped byte in the newest: the SHA-256 tells, the log says why, and the weights are those of an undisturbed run."""
     worker = house.worker("careful").start()
-    spec = slow(quick)
+    spec = slow(quick) | {"epochs": 400}  # still training when it is paused
     reference = house.weights(house.run(spec))
     job = house.client.submit(spec)["id"]
     until(lambda: _steps(house, job)[1:], seconds=30)
@@ -82,14 +109,14 @@ def test_a_spoilt_checkpoint_is_passed_over_for_the_one_before(house: House, qui
     assert f"the checkpoint at step {newest} cannot be used" in house.client.logs(job)
     assert f"resuming after step {newest}" not in house.client.logs(job)
     assert house.weights(ended) == reference
-    assert epochs(house, job) == list(range(1, 61))
+    assert epochs(house, job) == list(range(1, 401))
     worker.stop()
 
 
 def test_when_no_checkpoint_can_be_read_training_begins_anew(house: House, quick: dict[str, Any]):
     """Each is named in the log, and the weights are the same."""
     worker = house.worker("anew").start()
-    spec = slow(quick)
+    spec = slow(quick) | {"epochs": 400}  # still training when it is paused
     reference = house.weights(house.run(spec))
     job = house.client.submit(spec)["id"]
     until(lambda: _steps(house, job)[1:], seconds=30)

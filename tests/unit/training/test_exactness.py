@@ -10,11 +10,14 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from service.spec.job import JobSpec
 from tests.checking import resolved
-from worker.trainer import prepare
+from tests.programs import weights_here
 from worker.training.checkpoint import restore, snapshot, write
-from worker.training.data import Batches, EpochOrder, grouped, split_indices
+from worker.training.data import Batches, EpochOrder, grouped
+from worker.training.epochs import training_batches
 from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import NanLoss, Run, train
+from worker.training.preparing import prepare
+from worker.training.splits import split_indices
 
 LAYERS = [
     {"type": "Conv2d", "out_channels": 4, "kernel_size": 3},
@@ -137,3 +140,41 @@ def test_early_stopping_stops():
     epochs = [fact.epoch for fact in train(run_of(spec)) if isinstance(fact, EpochDone)]
 
     assert epochs == [1, 2, 3]
+
+
+BY_BATCH = {
+    "type": "Digits",
+    "limit": 160,
+    "transforms": ["ToImage", {"type": "ToDtype", "dtype": "float32", "scale": True}],
+    "train_transforms": [{"type": "RandomCrop", "size": 8, "padding": 1}, {"type": "RandomHorizontalFlip"}],
+    "augment": "batch",
+}
+
+
+@pytest.mark.parametrize("extra", [{}, {"batch_transforms": [{"type": "MixUp", "alpha": 0.3}]}], ids=["alone", "mixed"])
+def test_augmentation_by_batch_is_train_pys(extra: dict[str, object], tmp_path: Path):
+    """Drawn once for each batch, from its number: the program gives the same weights, with a batch left out as well."""
+    spec = spec_of(dataset=BY_BATCH | extra, checkpoint={}, epochs=2, training={"skip_batches": [[0, 1]]})
+    run = run_of(spec)
+    list(train(run))
+
+    theirs = weights_here(spec, tmp_path)
+
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in run.model.state_dict().items())
+
+
+def test_augmentation_by_batch_varies_from_batch_to_batch_and_not_by_who_loads():
+    """Two epochs differ; loading processes change nothing; another path of the same draws gives the same strides."""
+    spec = spec_of(dataset=BY_BATCH, checkpoint={})
+    split, device = run_of(spec).splits.train, torch.device("cpu")
+    loaded = spec.model_copy(update={"dataloader": spec.dataloader.model_copy(update={"num_workers": 1})})
+    groups = grouped(torch.arange(len(split)), size=16)
+
+    first, again, other = (
+        list(training_batches(split, each, groups, epoch=epoch, device=device)) for each, epoch in ((spec, 0), (loaded, 0), (spec, 1))
+    )
+
+    for (ours, _), (theirs, _) in zip(first, again, strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.stride() == theirs.stride()
+    assert any(not torch.equal(ours, later) for (ours, _), (later, _) in zip(first, other, strict=True))

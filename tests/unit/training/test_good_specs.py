@@ -11,9 +11,9 @@ from torch import nn
 
 from service.spec.catalog import load
 from tests.checking import checked, resolved
-from tests.corpus.good import HEAD, LAYERS, LOSSES, OPTIMIZERS, SCHEDULERS, SHAPES, TRAINING, TRANSFORMS, spec, with_layer
-from worker.trainer import prepare
+from tests.corpus.good import BATCH_TRANSFORMS, HEAD, LAYERS, LOSSES, OPTIMIZERS, SCHEDULERS, SHAPES, TRAINING, TRANSFORMS, spec, with_layer
 from worker.training.loop import train
+from worker.training.preparing import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -152,6 +152,12 @@ def test_every_schedule_is_among_them():
 def test_each_augmentation_trains(transform: Any):
     """On training samples only."""
     trains(spec(HEAD, dataset={"train_transforms": [transform]}))
+
+
+@pytest.mark.parametrize(("transforms", "loss", "target"), BATCH_TRANSFORMS, ids=str)
+def test_each_mixture_of_batches_trains(transforms: list[Any], loss: Any, target: str):
+    """With a loss that takes shares of classes."""
+    trains(spec(HEAD, loss=loss, dataset={"batch_transforms": transforms, "target": target}))
 
 
 @pytest.mark.parametrize("metric", [name for name, entry in load()["metrics"].items() if entry["task"] == "classification"])

@@ -10,10 +10,10 @@ import torch
 
 from tests.checking import resolved
 from tests.corpus.interrupted import INTERRUPTED
-from worker.trainer import prepare
 from worker.training.checkpoint import hardware_changes, restore, snapshot, write
 from worker.training.facts import StepDone
 from worker.training.loop import train
+from worker.training.preparing import prepare
 
 CPU = torch.device("cpu")
 

@@ -9,10 +9,11 @@ from torch import nn
 
 from tests.checking import checked, resolved
 from tests.programs import program_weights
-from worker.trainer import _evaluated, prepare
+from worker.trainer import _evaluated
 from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import train
+from worker.training.preparing import prepare
 from worker.training.textbook import moving_average
 
 LAYERS = ["Flatten", {"type": "Linear", "out_features": 12}, "BatchNorm1d", "ReLU", {"type": "Linear", "out_features": 10}]
@@ -53,7 +54,8 @@ def test_the_average_is_what_is_evaluated():
     told = [fact.metrics["val_loss"] for fact in train(run) if isinstance(fact, EpochDone)][-1]
 
     split = run.splits.validation
-    batch = [(split.images.float() / 255, split.labels)]
+    images, labels = split.batch(torch.arange(len(split)))
+    batch = [(images.float() / 255, labels)]
     evaluations = (evaluate(model, nn.CrossEntropyLoss(), batch, dataset=run.spec.dataset) for model in (run.model, run.judged))
     theirs, ours = (_evaluated(each, tell=print).loss for each in evaluations)
     assert abs(told - ours) < 1e-5 < abs(theirs - ours)

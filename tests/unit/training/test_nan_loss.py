@@ -14,10 +14,11 @@ from service.spec.job import JobSpec
 from tests.checking import resolved
 from tests.corpus.not_a_number import bad_batches, body, seed_with
 from tests.programs import program_weights
-from worker.trainer import _attempt, _failure, prepare
+from worker.trainer import _attempt, _failure
 from worker.training.epochs import leading_to
 from worker.training.facts import CheckpointWritten, Failed, Succeeded
 from worker.training.loop import NanLoss, train
+from worker.training.preparing import prepare
 
 LATE = seed_with(lambda bad: len(bad) == 1 and bad[0][0] == 1 and 4 < bad[0][1] < 40)
 """One bad batch, in the middle of the second epoch."""
@@ -30,6 +31,7 @@ def attempt(spec: JobSpec, folder: Path, *, resume: str | None = None, rollbacks
         "spec": spec.model_dump(mode="json"),
         "directory": str(folder),
         "datasets_dir": ".",
+        "cache": {"folder": str(folder / "cache"), "limit_bytes": 0},
         "resume": {"directory": resume} if resume else None,
         "rollbacks": rollbacks,
     }

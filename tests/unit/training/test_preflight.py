@@ -102,6 +102,9 @@ def test_what_cannot_train_is_refused(body: dict, pointer: str, word: str):
         (layers("Flatten", linear(), "ReLU"), "activation_last"),
         (GOOD | {"optimizer": {"type": "Adam", "lr": 3.0}}, "unusual_lr"),
         (GOOD | {"dataset": {"type": "Digits", "limit": 10}}, "batch_larger_than_dataset"),
+        (GOOD | {"dataset": {"type": "Digits", "batch_transforms": ["MixUp", "CutMix"]}}, "mixed_twice"),
+        (GOOD | {"checkpoint": {"monitor": "train_loss", "mode": "max"}}, "worst_is_best"),
+        (GOOD | {"lr_scheduler": {"type": "ReduceLROnPlateau", "monitor": "train_accuracy"}}, "worst_is_best"),
     ],
 )
 def test_what_trains_but_hardly_as_meant_is_warned_of(body: dict, code: str):

@@ -14,10 +14,10 @@ import pytest
 from service.spec.job import JobSpec
 from tests.checking import resolved
 from tests.corpus.interrupted import INTERRUPTED
-from worker.trainer import prepare
 from worker.training.checkpoint import restore, snapshot, write
 from worker.training.facts import EpochDone, Evaluating, StepDone
 from worker.training.loop import Run, train
+from worker.training.preparing import prepare
 
 SEED = int(os.environ.get("TRAINYARD_RESUME_SEED", random.randrange(10**6)))
 

@@ -14,11 +14,12 @@ from torch import nn
 from service.spec.job import JobSpec
 from tests.checking import resolved
 from worker.remedies import halved
-from worker.trainer import _failure, prepare
+from worker.trainer import _failure
 from worker.training.build import mixing_modules
 from worker.training.checkpoint import restore, snapshot, write
 from worker.training.facts import EpochDone, StepDone
 from worker.training.loop import Run, train
+from worker.training.preparing import prepare
 
 BODY = {
     "seed": 2,

@@ -1,0 +1,109 @@
+"""Decoded data sets on this machine's disk, by content. Jobs map the same files, so that the page cache holds them once for all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from worker.training.splits import Packed
+
+_PARTS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class DecodedCache:
+    """`content/<sha256>/` holds a data set's packed splits, `sources/<key>` names the content that a source decodes to.
+
+    Above `limit_bytes` the content that went unused for longest goes. Where the folder cannot be written to, only what is there is used.
+    """
+
+    folder: Path
+    limit_bytes: int
+
+    def find(self, key: str) -> tuple[Packed, Packed, str] | None:
+        """The training and test split that were put under this key, mapped into memory, and their SHA-256; None where they are not here."""
+        try:
+            digest = (self.folder / "sources" / key).read_text()
+            content = self.folder / "content" / digest
+            shapes = json.loads((content / "shapes.json").read_text())
+            train, test = (_mapped(content, part, shapes[part]) for part in _PARTS)
+        except (OSError, ValueError, KeyError, RuntimeError):
+            return None  # not here, or only half of it: it is decoded again
+        with suppress(OSError):  # a cache that is only readable keeps no track of its use
+            os.utime(content)
+        return train, test, digest
+
+    def put(self, key: str, train: Packed, test: Packed, digest: str) -> None:
+        """Keep two splits. Nothing happens where they alone are over the limit, or the disk is full or not to be written to."""
+        size = sum(split.images.nbytes + split.labels.nbytes for split in (train, test))
+        if size > self.limit_bytes:
+            return
+        try:
+            with self._locked():
+                self._make_room(size)
+                self._write(digest, {"train": train, "test": test})
+                _replace(self.folder / "sources" / key, digest)
+        except OSError:
+            return  # a cache is no reason for a job to fail
+
+    def _write(self, digest: str, splits: dict[str, Packed]) -> None:
+        content = self.folder / "content" / digest
+        if content.exists():
+            return
+        part = Path(tempfile.mkdtemp(prefix="part-", dir=self.folder))
+        part.chmod(0o755)  # contained code, which runs as nobody, reads it too
+        try:
+            for name, split in splits.items():
+                for kind, tensor in (("images", split.images), ("labels", split.labels)):
+                    with (part / f"{name}.{kind}").open("wb") as out:
+                        tensor.contiguous().numpy().tofile(out)
+                        os.fsync(out.fileno())
+            (part / "shapes.json").write_text(json.dumps({name: list(split.images.shape) for name, split in splits.items()}))
+            part.rename(content)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _make_room(self, size: int) -> None:
+        """Remove what went unused for longest until `size` more bytes fit."""
+        kept = sorted((self.folder / "content").iterdir(), key=lambda content: content.stat().st_mtime, reverse=True)
+        room = self.limit_bytes - size
+        for content in kept:
+            room -= sum(path.stat().st_size for path in content.iterdir())
+            if room < 0:
+                shutil.rmtree(content)  # who has it mapped keeps it until the end of the job
+        for source in (self.folder / "sources").iterdir():
+            if not (self.folder / "content" / source.read_text()).exists():
+                source.unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        for name in ("content", "sources"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _mapped(content: Path, part: str, shape: list[int]) -> Packed:
+    """A split whose bytes stay in their files: private pages, so that nothing written to a tensor reaches them."""
+    images, labels = content / f"{part}.images", content / f"{part}.labels"
+    sizes = {"images": shape[0] * shape[1] * shape[2] * shape[3], "labels": shape[0]}
+    if images.stat().st_size != sizes["images"] or labels.stat().st_size != 8 * sizes["labels"]:
+        raise ValueError(f"{content} is not whole")
+    packed = torch.from_file(str(images), shared=False, size=sizes["images"], dtype=torch.uint8).view(shape)
+    return Packed(packed, torch.from_file(str(labels), shared=False, size=sizes["labels"], dtype=torch.int64))
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text)
+    part.replace(path)

@@ -1,0 +1,66 @@
+"""A job's splits: out of the cache of decoded data where they are in it, else read from their files and put there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from service.spec.dataset import Dataset
+from service.spec.job import JobSpec
+from worker.training.cache import DecodedCache
+from worker.training.readers import is_packed, read
+from worker.training.sources import FILES, present
+from worker.training.splits import Packed, Split, Splits, split_indices
+
+_DECODERS = {name: version(name) for name in ("torchvision", "scikit-learn", "pillow")}
+"""Looked up once, before trainers are forked."""
+
+
+def load_splits(spec: JobSpec, *, datasets_dir: Path, cache: DecodedCache | None = None) -> Splits:
+    """The job's data, split as `random_split` with the job's seed would. Raises DataMissing."""
+    train, test, digest = _published(spec.dataset, datasets_dir, cache)
+    if spec.dataset.limit is not None:
+        train = train.take(torch.arange(min(spec.dataset.limit, len(train))))
+    validation = train.take(torch.arange(0))
+    if int(len(train) * spec.dataset.validation_split):
+        kept, held_out = split_indices(len(train), share=spec.dataset.validation_split, seed=spec.seed)
+        train, validation = train.take(kept), train.take(held_out)
+    return Splits(train=train, validation=validation, test=test, digest=f"sha256:{digest}")
+
+
+def _published(dataset: Dataset, datasets_dir: Path, cache: DecodedCache | None) -> tuple[Split, Split, str]:
+    """The data set's training and test split, and the SHA-256 of what is in them."""
+    if cache is None or not is_packed(dataset):
+        train, test = read(dataset, datasets_dir)
+        return train, test, digest_of(train, test)
+    key = source_key(dataset, datasets_dir)
+    found = cache.find(key)
+    if found is not None:
+        return found
+    train, test = read(dataset, datasets_dir)
+    digest = digest_of(train, test)
+    if isinstance(train, Packed) and isinstance(test, Packed):
+        cache.put(key, train, test, digest)
+    return train, test, digest
+
+
+def digest_of(*splits: Split) -> str:
+    """The SHA-256 of the splits' content, hex."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(split.fingerprint())
+    return digest.hexdigest()
+
+
+def source_key(dataset: Dataset, datasets_dir: Path) -> str:
+    """A name for what reading the data set would read, without reading it: its files' names, sizes and times, and who decodes them."""
+    files = []
+    if dataset.type in FILES:
+        stats = ((path, path.stat()) for path in present(datasets_dir, dataset.type))
+        files = [[path.relative_to(datasets_dir).as_posix(), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    parts = [dataset.type, dataset.model_dump(mode="json", include={"type", *dataset.arguments()}), files, _DECODERS]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,92 @@
+"""What the batches of an epoch add up to, read as seldom as can be: a number that is read makes the program wait for the device."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+KEPT_BATCHES = 1024
+KEPT_ELEMENTS = 2**20
+"""So many batches, and elements of outputs, may wait to be counted."""
+
+
+class Tally:
+    """Sums over the samples of the running epoch: of the loss, of right answers.
+
+    Batches wait as they are, and `fold` adds them up in their order: the sums have the same bits wherever a checkpoint cuts the epoch.
+    """
+
+    def __init__(self, *, counts_answers: bool, loss_is_sum: bool) -> None:
+        self._counts_answers, self._loss_is_sum = counts_answers, loss_is_sum
+        self._loss_sum, self._correct, self._samples = 0.0, 0, 0
+        self._losses: list[torch.Tensor] = []
+        self._sizes: list[int] = []
+        self._outputs: list[torch.Tensor] = []
+        self._labels: list[torch.Tensor] = []
+        self._elements = 0
+        self._first = self._folded = 0
+        self._wrong: tuple[int, float] | None = None
+
+    def start(self, batch: int) -> None:
+        """The next batch is the epoch's one with this number, from 0."""
+        self._first, self._folded, self._wrong = batch, 0, None
+
+    def add(self, loss: torch.Tensor, outputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """Take a batch in: its mean loss, its outputs [B, classes, ...] and labels [B], or shares of classes [B, classes]."""
+        self._losses.append(loss.detach())
+        self._sizes.append(len(labels))
+        if self._counts_answers:
+            self._outputs.append(outputs.detach())
+            self._labels.append(labels)
+            self._elements += outputs.numel()
+        if len(self._losses) >= KEPT_BATCHES or self._elements >= KEPT_ELEMENTS:
+            self.fold()
+
+    def fold(self) -> None:
+        """Add up what waits. Waits for the device."""
+        if not self._losses:
+            return
+        for loss, size in zip(torch.stack(self._losses).tolist(), self._sizes, strict=True):
+            if self._wrong is None and not math.isfinite(loss):
+                self._wrong = (self._first + self._folded, loss)
+            self._loss_sum += loss * (1 if self._loss_is_sum else size)
+            self._folded += 1
+        if self._counts_answers:
+            labels = torch.cat(self._labels)
+            answers = labels.argmax(1) if labels.is_floating_point() else labels  # of mixed labels the largest share counts
+            self._correct += int((torch.cat(self._outputs).argmax(1) == answers).sum())
+        self._samples += sum(self._sizes)
+        self._elements = 0
+        for waiting in (self._losses, self._sizes, self._outputs, self._labels):
+            waiting.clear()
+
+    def wrong(self) -> tuple[int, float] | None:
+        """The first batch since `start` whose loss is no number, by its number in the epoch, and that loss. Waits for the device."""
+        self.fold()
+        return self._wrong
+
+    def metrics(self) -> dict[str, float]:
+        """`train_loss` and, where there are classes, `train_accuracy`: means over the epoch's samples so far."""
+        self.fold()
+        means = {"train_loss": self._loss_sum / max(1, self._samples)}
+        return means | ({"train_accuracy": self._correct / max(1, self._samples)} if self._counts_answers else {})
+
+    @property
+    def samples(self) -> int:
+        """How many samples the epoch has had."""
+        return self._samples + sum(self._sizes)
+
+    def reset(self) -> None:
+        """Begin an epoch: nothing yet."""
+        self._loss_sum, self._correct, self._samples = 0.0, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, as a checkpoint keeps them."""
+        self.fold()
+        return {"loss_sum": self._loss_sum, "correct": self._correct, "samples": self._samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the sums of a checkpoint."""
+        self._loss_sum, self._correct, self._samples = state["loss_sum"], state["correct"], state["samples"]
