@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service import killpoints
-from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
+from service.adapters.celery_doorbell import CeleryDoorbell, LoopBell, celery_app
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
@@ -56,6 +57,15 @@ class Api:
         self.stores.close()
 
 
+def in_event_loop() -> bool:
+    """Whether this is the thread of a running event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def build(settings: ApiSettings) -> Api:
     """The API's parts, joined; nothing connects before its first use."""
     stores = connect(
@@ -68,7 +78,8 @@ def build(settings: ApiSettings) -> Api:
     preflight = PreflightChildren(
         children=settings.preflight_children, contained=partial(contained_child, trusts_code=settings.uncontained_code)
     )
-    doorbell = CeleryDoorbell(celery_app(settings.redis_url))
+    celery = celery_app(settings.redis_url)
+    doorbell = CeleryDoorbell(celery)
 
     sweeper = stores.sweeper(artifacts=artifacts, doorbell=doorbell)
 
@@ -80,9 +91,15 @@ def build(settings: ApiSettings) -> Api:
     ringer = Ringer(doorbell=doorbell, ring_all=sweeper.ring)
     ringing = Repeating("ringer", 30, ringer.ring)
 
-    def ring(device: Device | None = None) -> None:
+    bell = LoopBell(app=celery, seconds=STORE_SECONDS)
+
+    def ring_later(device: Device | None = None) -> None:
         ringer.came(device)
         ringing.wake()
+
+    def ring(device: Device | None = None) -> None:
+        if device is None or not in_event_loop() or not bell.ring(device, lost=ring_later):
+            ring_later(device)
 
     warmer = Repeating("preflight", 60, lambda: preflight.warm() if preflight.available() else None)
     services = Services(
@@ -102,6 +119,7 @@ def build(settings: ApiSettings) -> Api:
     async def closing() -> None:
         await stores.changes.aclose()
         await stores.intake.aclose()
+        await bell.aclose()
 
     app = create_app(
         services=services,

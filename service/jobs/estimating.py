@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
 from service.jobs.job import Job
 from service.jobs.state import JobState, Phase
-from service.spec.checking import needed
 from service.spec.job import JobSpec
 from service.spec.verdict import Estimate, Memory
 
@@ -17,7 +17,6 @@ LEARNT_FROM = 50
 """The latest finished jobs that are looked at."""
 LOOKED_AHEAD = 100
 """A job with more waiting jobs before it gets no estimated start."""
-_WORK = ("model", "dataloader", "optimizer", "training")
 
 
 def estimate(resolved: Mapping[str, Any], *, memory: Memory | None, device: str | None, finished: Iterable[Job]) -> Estimate:
@@ -79,14 +78,25 @@ def _lasting(job: Job) -> float | None:
 
 def _is_like(job: Job, resolved: Mapping[str, Any], device: str | None) -> bool:
     other = job.resolved_spec
-    return other is not None and device in (None, job.device) and _work(other) == _work(resolved)
+    return other is not None and device in (None, job.device) and all(part(other) == part(resolved) for part in _WORK)
 
 
-def _work(resolved: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What the time of a sample depends on, but for the machine."""
-    parts = needed(resolved)
-    data = {name: value for name, value in parts["dataset"].items() if name not in ("limit", "validation_split", "size")}
-    return (data, *(parts[name] for name in _WORK), resolved["resources"]["threads"])
+def _without(name: str, *left_out: str) -> Callable[[Mapping[str, Any]], Any]:
+    def part(resolved: Mapping[str, Any]) -> Any:
+        return {key: value for key, value in resolved[name].items() if key not in left_out}
+
+    return part
+
+
+_WORK: tuple[Callable[[Mapping[str, Any]], Any], ...] = (
+    itemgetter("model"),
+    itemgetter("dataloader"),
+    itemgetter("training"),
+    _without("optimizer", "lr"),
+    _without("dataset", "limit", "validation_split", "size"),
+    lambda resolved: resolved["resources"]["threads"],
+)
+"""What the time of a sample depends on, but for the machine; what differs most often stands first."""
 
 
 def _samples(resolved: Mapping[str, Any]) -> int:

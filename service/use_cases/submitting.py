@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -109,13 +109,13 @@ def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | 
     """Check the spec whole, store the job, wake a worker. Raises SpecRejected, IdempotencyConflict, Unavailable."""
     judged = _judged(body, project=project, services=services)
     outlook = services.outlooks.of(project, services.jobs)
-    job = _new(body, judged, outlook, project=project, now=services.now())
+    job = _new(body, judged, outlook, project=project, now=services.now)
     passing(KillPoint.BEFORE_SUBMIT)
     try:
         submitted = services.jobs.submit(job, idempotency=idempotency, outlook=outlook)
     except Outdated:
         outlook = services.outlooks.after(outlook, project, services.jobs)
-        job = _new(body, judged, outlook, project=project, now=services.now())
+        job = _new(body, judged, outlook, project=project, now=services.now)
         submitted = services.jobs.submit(job, idempotency=idempotency)
     passing(KillPoint.AFTER_SUBMIT)
     if submitted.rings:
@@ -132,13 +132,13 @@ async def submit_recalled(
     judged = services.judgements.recall(body, shape) if outlook and not _is_warm_start(body) else None
     if judged is None or outlook is None:
         return None
-    job = _new(body, judged, outlook, project=project, now=services.now())
+    job = _new(body, judged, outlook, project=project, now=services.now)
     passing(KillPoint.BEFORE_SUBMIT)
     try:
         submitted = await services.intake.submit(job, shape=shape, idempotency=idempotency, outlook=outlook)
     except Outdated:
         outlook = await asyncio.to_thread(services.outlooks.after, outlook, project, services.jobs)
-        job = _new(body, judged, outlook, project=project, now=services.now())
+        job = _new(body, judged, outlook, project=project, now=services.now)
         submitted = await services.intake.submit(job, shape=shape, idempotency=idempotency, outlook=None)
     passing(KillPoint.AFTER_SUBMIT)
     if submitted.rings:
@@ -162,10 +162,12 @@ def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Jud
     return judged
 
 
-def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: str, now: datetime) -> Job:
+def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: str, now: Callable[[], datetime]) -> Job:
     device, warnings = _placed(judged.resources.device, live=outlook.devices)
+    estimate = judged.learnt.by(outlook) if judged.learnt else None
+    created_at = now()
     return Job(
-        id=new_id(now),
+        id=new_id(created_at),
         project=project,
         name=judged.own.name,
         labels=judged.own.labels,
@@ -174,10 +176,10 @@ def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: 
         priority=judged.resources.priority,
         device=device,
         warnings=(*judged.warnings, *warnings),
-        created_at=now,
+        created_at=created_at,
         spec=dict(body),
         resolved_spec=judged.resolved_spec and dict(judged.resolved_spec),
-        estimate=judged.learnt.by(outlook) if judged.learnt else None,
+        estimate=estimate,
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from celery import Celery
 from kombu import Connection
 
-from service.adapters.celery_doorbell import ATTEMPT_TASK, CeleryDoorbell, OwnBell, celery_app
+from service.adapters.celery_doorbell import ATTEMPT_TASK, CeleryDoorbell, LoopBell, OwnBell, celery_app
 from service.jobs.errors import StoreUnavailable
 from tests.servers import running_valkey
 
@@ -49,6 +51,52 @@ def test_a_broker_that_is_gone_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="REDIS_URL"):
         CeleryDoorbell(app).ring("gpu", times=1)
     app.close()
+
+
+def test_a_ring_from_an_event_loop_is_celerys_own_message(redis_url: str) -> None:
+    """The same message, with ids that no other has; a class is rung for once in a while only, the rest is left to the Doorbell."""
+    app = celery_app(redis_url)
+    CeleryDoorbell(app).ring("cpu", times=1)
+    bell, always, lost = LoopBell(app, seconds=2, apart=60), LoopBell(app, seconds=2, apart=0), list[str]()
+
+    async def ring() -> list[bool]:
+        asked = [(bell, "cpu"), (bell, "cpu"), (bell, "gpu"), (always, "cpu")]
+        rung = [each.ring(device, lost=lambda: lost.append("lost")) for each, device in asked]
+        await bell.aclose()
+        await always.aclose()
+        return rung
+
+    assert asyncio.run(ring()) == [True, False, True, True]
+    with redis.Redis.from_url(redis_url) as client:
+        stock, *ours = [json.loads(text) for text in reversed(client.lrange("ty-bell:cpu", 0, -1))]
+    assert len({message["headers"]["id"] for message in (stock, *ours)}) == 3
+    assert len({message["properties"]["delivery_tag"] for message in (stock, *ours)}) == 3
+    assert [_without_ids(message) for message in ours] == [_without_ids(stock)] * 2
+    assert lost == []
+    assert len(rung(app, "gpu")) == 1
+    app.close()
+
+
+def test_a_ring_from_an_event_loop_that_nobody_took_is_told(tmp_path: Path) -> None:
+    """So that it can be rung another way."""
+    with running_valkey(tmp_path) as url:
+        app = celery_app(url)
+    bell, lost = LoopBell(app, seconds=2), list[str]()
+
+    async def ring() -> None:
+        assert bell.ring("cpu", lost=lambda: lost.append("lost"))
+        await bell.aclose()
+
+    asyncio.run(ring())
+    assert lost == ["lost"]
+
+
+def _without_ids(message: dict[str, Any]) -> dict[str, Any]:
+    headers = {name: value for name, value in message["headers"].items() if name not in ("id", "root_id")}
+    properties = {
+        name: value for name, value in message["properties"].items() if name not in ("correlation_id", "delivery_tag", "reply_to")
+    }
+    return {**message, "headers": headers, "properties": properties}
 
 
 def test_a_workers_own_bell_leaves_nothing_behind(redis_url: str) -> None:
