@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.stack import Stack, children
 
 SLOW_LAYERS = [
-    {"type": "Upsample", "scale_factor": 16},
+    {"type": "Upsample", "scale_factor": 24},
     {"type": "Conv2d", "out_channels": 48, "kernel_size": 3, "padding": 1},
     {"type": "Conv2d", "out_channels": 48, "kernel_size": 3, "padding": 1},
     {"type": "AdaptiveAvgPool2d", "output_size": 1},
