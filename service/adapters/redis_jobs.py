@@ -101,10 +101,13 @@ class RedisJobs:
     def submitted(self, answer: Any, job: Job, *, idempotency: Idempotency | None) -> Submitted:
         """What SUBMIT answered. Raises what it refused with."""
         match answer:
-            case [b"submitted", bytes(told), changed]:
+            case bytes(told):
                 version, now_ms, place, idle = map(int, told.split())
-                stored = job_of(changed) if changed else _queued(job, version=version, at=from_ms(now_ms))
-                return Submitted(job=stored, replayed=False, position=place + 1, rings=bool(idle))
+                queued = _queued(job, version=version, at=from_ms(now_ms))
+                return Submitted(job=queued, replayed=False, position=place + 1, rings=bool(idle))
+            case [b"changed", bytes(told), changed]:
+                _, _, place, idle = map(int, told.split())
+                return Submitted(job=job_of(changed), replayed=False, position=place + 1, rings=bool(idle))
             case [b"outdated"]:
                 raise Outdated
             case [b"full"]:

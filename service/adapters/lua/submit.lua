@@ -5,7 +5,8 @@
 --   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, metric rows (JSON list of JSON texts),
 --           the outlook that the submitter goes by ("": any), then digest and blob of each spec
 --   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"outdated"} | {"replayed" | "found", job}
---           | {"submitted", text of four numbers: version, now, place in the pending order from 0, 1 where an idle slot is to be woken; job where it differs}
+--           | of a new job four numbers as text: version, now, place in the pending order from 0, 1 where an idle slot is to be woken;
+--           {"changed", these, job} where it is not stored as it was sent
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
 local memory = redis.call('INFO', 'memory')
 local used, limit = tonumber(memory:match('used_memory:(%d+)')), tonumber(memory:match('maxmemory:(%d+)'))
@@ -46,4 +47,5 @@ move(id, now, 'queued', '', record.reason)
 local idle = redis.call('ZCOUNT', 'ty:idle:' .. record.device, whole(now - SILENCE_MS), '+inf')
 local place = redis.call('ZRANK', 'ty:pending:' .. record.device .. ':' .. project, id)
 local told = table.concat({ field(id, 'version'), whole(now), place, math.min(idle, 1) }, ' ')
-return { 'submitted', told, changed and read(id) }
+if changed then return { 'changed', told, read(id) } end
+return told -- one line: the answer that is read most often
