@@ -11,7 +11,7 @@ import redis
 
 from service.adapters.redis_records import job_of, put_away
 from service.adapters.redis_scripts import Scripts, our_errors
-from service.adapters.stores import TAIL_SECONDS, retries_used_up
+from service.adapters.stores import TAIL_SECONDS, retries_used_up, to_ms
 from service.jobs.job import Device, Job
 from service.jobs.ports import Demand, WorkerBeat
 from service.jobs.state import Reason
@@ -46,7 +46,8 @@ class RedisHousekeeping:
 
     def saved(self, job: Job) -> None:
         """The record was written; the live tail of a terminal job expires within the hour."""
-        self._scripts.call("saved", job.id, job.version, TAIL_SECONDS, job.project, put_away(job) if job.is_terminal else "")
+        blob, end = (put_away(job) if job.is_terminal else ""), ("" if job.finished_at is None else to_ms(job.finished_at))
+        self._scripts.call("saved", job.id, job.version, TAIL_SECONDS, job.project, blob, job.state, job.token, end)
 
 
 class RedisWorkers:

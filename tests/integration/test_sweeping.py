@@ -104,6 +104,20 @@ def test_an_old_record_written_late_is_written_again(stores: Stores, new_job: Ne
     assert [job.state for job in stores.housekeeping.unsaved(10)] == [JobState.CANCELLED]
 
 
+def test_a_record_that_redis_forgot_puts_nothing_away(stores: Stores, new_job: NewJob) -> None:
+    """Its number was given again when Redis came up without its newest writes: the job of that number stays whole, and is saved itself."""
+    claim = run_one(stores, new_job())
+    (ended,) = stores.housekeeping.unsaved(10)
+    forgotten = ended.model_copy(update={"state": JobState.RUNNING, "finished_at": None, "token": ended.token + 1})
+
+    stores.housekeeping.saved(forgotten)
+
+    assert stores.housekeeping.unsaved(10) == [ended]
+    assert stores.jobs.find("default", claim.job.id) == ended
+    stores.housekeeping.saved(ended)
+    assert stores.housekeeping.unsaved(10) == []
+
+
 def test_a_ring_wakes_no_more_than_work_or_slots(stores: Stores, new_job: NewJob) -> None:
     """min(pending, idle slots) per class; none where nobody is idle or nothing waits."""
 

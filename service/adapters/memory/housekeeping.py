@@ -59,12 +59,14 @@ class MemoryHousekeeping:
             if job.id not in self._shelf.jobs:  # deleted while it was written
                 self._shelf.litter("deleted", job.project, job.id)
                 return
-            if job.version < self._shelf.marked[job.id]:
+            now = self._shelf.jobs[job.id]
+            same = (job.state, job.token, job.finished_at) == (now.state, now.token, now.finished_at)
+            if job.version < self._shelf.marked[job.id] or not same:
                 self._shelf.unsaved[job.id] = None
                 return
             self._shelf.unsaved.pop(job.id, None)
             tail = self._shelf.tails[job.id]
-            if self._shelf.jobs[job.id].is_terminal and tail.gone_at is None:
+            if now.is_terminal and tail.gone_at is None:
                 tail.gone_at = self._shelf.now() + timedelta(seconds=TAIL_SECONDS)
 
 
