@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.datasets.record import folder_key
 from service.jobs.job import Job
 from service.jobs.layout import artifacts_prefix, attempts_prefix, job_prefix, record_key
 from service.jobs.ports import ArtifactStore
@@ -12,6 +13,14 @@ def erase(project: str, job_id: str, *, artifacts: ArtifactStore) -> None:
     artifacts.delete([record_key(project, job_id)])
     artifacts.abort_uploads(job_prefix(project, job_id))
     artifacts.delete([stored.key for stored in artifacts.list(job_prefix(project, job_id))])
+
+
+def erase_dataset(project: str, name: str, place: str, *, artifacts: ArtifactStore) -> None:
+    """Every object of a version of a data set that nobody finds any more; the record first."""
+    folder = folder_key(project, name, place)
+    artifacts.delete([folder + "dataset.json"])
+    artifacts.abort_uploads(folder)
+    artifacts.delete([stored.key for stored in artifacts.list(folder)])
 
 
 def collect(job: Job, *, artifacts: ArtifactStore) -> None:

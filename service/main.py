@@ -16,9 +16,12 @@ from fastapi import FastAPI
 
 from service import killpoints
 from service.adapters.celery_doorbell import CeleryDoorbell, LoopBell, celery_app
+from service.adapters.inspecting_child import InspectingChildren
+from service.adapters.predicting_child import PredictingChildren
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
+from service.adapters.spool import Spool
 from service.adapters.stores import Stores
 from service.api.app import create_app
 from service.background import Repeating
@@ -28,7 +31,7 @@ from service.killpoints import UnknownKillPoint
 from service.ringing import Ringer
 from service.settings import ApiSettings, SettingsFault
 from service.startup import NotReady, await_parts
-from service.use_cases import Services
+from service.use_cases import Services, look_at_one
 
 STORE_SECONDS = 1.0
 """How long a request waits for Redis before it is answered with 503."""
@@ -42,6 +45,8 @@ class Api:
     stores: Stores
     artifacts: S3Artifacts
     preflight: PreflightChildren
+    predictor: PredictingChildren
+    spool: Spool
     repeating: tuple[Repeating, ...]
 
     def start(self) -> None:
@@ -54,7 +59,9 @@ class Api:
         for each in self.repeating:
             each.stop()
         self.preflight.close()
+        self.predictor.close()
         self.stores.close()
+        self.spool.close()
 
 
 def in_event_loop() -> bool:
@@ -102,6 +109,14 @@ def build(settings: ApiSettings) -> Api:
             ring_later(device)
 
     warmer = Repeating("preflight", 60, lambda: preflight.warm() if preflight.available() else None)
+
+    def look() -> None:
+        while look_at_one(services):
+            pass
+
+    looking = Repeating("inspector", settings.sweep_seconds, look)
+    spool = _spool(settings)
+    predictor = PredictingChildren(spool.folder / "models", trusts_code=settings.uncontained_code)
     services = Services(
         jobs=stores.jobs,
         intake=stores.intake,
@@ -110,9 +125,15 @@ def build(settings: ApiSettings) -> Api:
         artifacts=artifacts,
         preflight=preflight,
         workers=stores.workers,
+        datasets=stores.datasets,
+        inspector=InspectingChildren(),
+        predictor=predictor,
+        spool=spool,
         threads=settings.threads,
         project_slots=settings.project_slots,
         ring=ring,
+        look=looking.wake,
+        upload_bytes=settings.upload_bytes,
         now=lambda: datetime.now(tz=UTC),
     )
 
@@ -128,7 +149,16 @@ def build(settings: ApiSettings) -> Api:
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         closing=closing,
     )
-    return Api(app, stores, artifacts, preflight, (ringing, Repeating("sweeper", settings.sweep_seconds, sweeper.sweep), warmer))
+    sweeping = Repeating("sweeper", settings.sweep_seconds, sweeper.sweep)
+    return Api(app, stores, artifacts, preflight, predictor, spool, (ringing, sweeping, warmer, looking))
+
+
+def _spool(settings: ApiSettings) -> Spool:
+    """Raises SettingsFault where the folder cannot be used."""
+    try:
+        return Spool(settings.spool_dir)
+    except OSError as error:
+        raise SettingsFault(f"TRAINYARD_SPOOL_DIR: {settings.spool_dir} cannot be written to ({error.strerror})") from error
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ def main() -> int:
     try:
         settings = StoreSettings.read()
         stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
-        found = rebuild(artifacts=S3Artifacts(settings), rebuilding=stores.rebuilding)
+        found = rebuild(artifacts=S3Artifacts(settings), rebuilding=stores.rebuilding, datasets=stores.datasets)
     except (SettingsFault, Unavailable) as error:
         print(f"trainyard rebuild: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from service.datasets.ports import DatasetStore
+from service.datasets.record import DatasetVersion
 from service.jobs.errors import ArtifactNotFound
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.layout import metrics_key
@@ -24,11 +26,26 @@ class Rebuilt:
     known: int = 0
     unreadable: list[str] = field(default_factory=list)
 
+    def count(self, *, restored: bool) -> None:
+        """One more."""
+        if restored:
+            self.restored += 1
+        else:
+            self.known += 1
 
-def rebuild(*, artifacts: ArtifactStore, rebuilding: Rebuilding) -> Rebuilt:
+
+def rebuild(*, artifacts: ArtifactStore, rebuilding: Rebuilding, datasets: DatasetStore) -> Rebuilt:
     """Restore every record that storage has. May be run twice, and beside a running service. Raises StorageUnavailable, StoreUnavailable."""
     found = Rebuilt()
-    records, manifests = _listed(artifacts)
+    records, manifests, versions = _listed(artifacts)
+    # before the jobs that need them
+    for key in versions:
+        try:
+            version = DatasetVersion.model_validate_json(b"".join(artifacts.open(key)))
+        except (ArtifactNotFound, ValidationError):
+            found.unreadable.append(key)
+            continue
+        found.count(restored=datasets.restore(version))
     # in the order of their ids, which is that of their creation: a retry comes after the job that it retries
     for job_id, key in sorted(records.items()):
         try:
@@ -39,24 +56,24 @@ def rebuild(*, artifacts: ArtifactStore, rebuilding: Rebuilding) -> Rebuilt:
         rows: Sequence[Mapping[str, Any]] = ()
         if not job.is_terminal:
             job, rows = _at_newest_checkpoint(job, manifests[job_id], artifacts)
-        if rebuilding.restore(job, rows=rows):
-            found.restored += 1
-        else:
-            found.known += 1
+        found.count(restored=rebuilding.restore(job, rows=rows))
     return found
 
 
-def _listed(artifacts: ArtifactStore) -> tuple[dict[str, str], defaultdict[str, list[str]]]:
-    """The key of each job's record, and of every checkpoint's manifest, by job."""
+def _listed(artifacts: ArtifactStore) -> tuple[dict[str, str], defaultdict[str, list[str]], list[str]]:
+    """The key of each job's record, of every checkpoint's manifest, by job, and of each data set's record."""
     records: dict[str, str] = {}
     manifests: defaultdict[str, list[str]] = defaultdict(list)
+    versions: list[str] = []
     for stored in artifacts.list("projects/"):
         match stored.key.split("/"):
             case ["projects", _, "jobs", job_id, "job.json"]:
                 records[job_id] = stored.key
             case ["projects", _, "jobs", job_id, "attempts", _, "checkpoints", _, "manifest.json"]:
                 manifests[job_id].append(stored.key)
-    return records, manifests
+            case ["projects", _, "datasets", _, _, "dataset.json"]:
+                versions.append(stored.key)
+    return records, manifests, versions
 
 
 def _at_newest_checkpoint(job: Job, manifests: Sequence[str], artifacts: ArtifactStore) -> tuple[Job, list[Mapping[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -61,6 +62,12 @@ class ApiSettings(StoreSettings):
     api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_API_KEY"))
     preflight_children: int = Field(default=2, ge=1, le=64, validation_alias=AliasChoices("TRAINYARD_PREFLIGHT_CHILDREN"))
     """Specs that are checked at the same time; each child holds torch, some 400 MB."""
+    spool_dir: Path = Field(
+        default=Path(tempfile.gettempdir()) / f"trainyard-{os.getuid()}", validation_alias=AliasChoices("TRAINYARD_SPOOL_DIR")
+    )
+    """Where uploads lie until they are in storage, and are unpacked to be looked at."""
+    upload_bytes: int = Field(default=10 * 2**30, ge=1, validation_alias=AliasChoices("TRAINYARD_UPLOAD_BYTES"))
+    """The most that one uploaded data set may have."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
 
     @model_validator(mode="after")

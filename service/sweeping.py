@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from service.collecting import collect, erase
+from service.collecting import collect, erase, erase_dataset
+from service.datasets.ports import DatasetStore
 from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
 from service.jobs.layout import events_key, logs_key, metrics_key, record_key
@@ -26,6 +27,7 @@ class Sweeper:
     jobs: JobStore
     housekeeping: Housekeeping
     disposal: Disposal
+    datasets: DatasetStore
     facts: FactLog
     artifacts: ArtifactStore
     doorbell: Doorbell
@@ -54,7 +56,7 @@ class Sweeper:
             self.housekeeping.saved(job)
 
     def dispose(self) -> None:
-        """Remove the objects of deleted jobs, and what attempts of ended ones left behind."""
+        """Remove the objects of deleted jobs and data sets, and what attempts of ended ones left behind."""
         for project, job_id in self.disposal.deleted(AT_ONCE):
             erase(project, job_id, artifacts=self.artifacts)
             self.disposal.erased(project, job_id)
@@ -62,6 +64,10 @@ class Sweeper:
             with suppress(JobNotFound):  # deleted just now: all of it goes
                 collect(self.jobs.find(project, job_id), artifacts=self.artifacts)
             self.disposal.collected(project, job_id)
+
+        for place in self.datasets.removed(AT_ONCE):
+            erase_dataset(*place, artifacts=self.artifacts)
+            self.datasets.erased(*place)
 
     def _save_tail(self, job: Job) -> None:
         place = (job.project, job.id)

@@ -29,10 +29,10 @@ def run_program(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "again.safetensors")
 
 
-def weights_here(spec: JobSpec, folder: Path) -> dict[str, torch.Tensor]:
+def weights_here(spec: JobSpec, folder: Path, *, data: Path | None = None) -> dict[str, torch.Tensor]:
     """The weights that the spec's train.py saves, run in this very process: torch is imported already, so it costs its training alone."""
     about = environment(threads=spec.resources.threads or 1, device=torch.device("cpu"))
     (folder / "train.py").write_text(render(spec, about))
-    with mock.patch.object(sys, "argv", ["train.py", "--out", str(folder / "again.safetensors")]):
+    with mock.patch.object(sys, "argv", ["train.py", "--out", str(folder / "again.safetensors"), *(["--data", str(data)] if data else [])]):
         runpy.run_path(str(folder / "train.py"), run_name="__main__")
     return load_file(folder / "again.safetensors")

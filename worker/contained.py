@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+from pathlib import Path
 
 from service.adapters.bubblewrap import Limits
 
@@ -18,7 +19,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def main() -> None:
-    """The command line is ENTRY, the limits as JSON, and for `train` the descriptors of the command and the fact pipe."""
+    """The command line is ENTRY, the limits as JSON, then what the entry needs."""
     entry, limits, *arguments = sys.argv[1:]
     confine(Limits(**json.loads(limits)))
     del sys.argv[1:]  # the entries read their own
@@ -27,10 +28,20 @@ def main() -> None:
             from worker.training import preflight
 
             preflight.main()
+        case "predict", []:
+            from worker import predicting
+
+            predicting.main()
+        case "inspect", [upload, folder]:
+            from worker.dying import die_with_parent
+            from worker.ingest import inspecting
+
+            die_with_parent()
+            sys.exit(inspecting.main(Path(upload), Path(folder)))
         case "train", [commands, facts]:
             _train(int(commands), int(facts))
         case _:
-            sys.exit(f"No such entry: {entry} {arguments}. Known: check, train COMMANDS_FD FACTS_FD.")
+            sys.exit(f"No such entry: {entry} {arguments}. Known: check, predict, inspect UPLOAD FOLDER, train COMMANDS_FD FACTS_FD.")
 
 
 def confine(limits: Limits) -> None:

@@ -28,6 +28,7 @@ from service.jobs.ports import WorkerBeat
 from service.killpoints import UnknownKillPoint
 from service.settings import SettingsFault
 from service.startup import NotReady, await_parts
+from worker.brought import BroughtShelf
 from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
 from worker.hearing import Deaf, Hearing
@@ -98,6 +99,7 @@ def _work(
             jobs=stores.jobs,
             artifacts=artifacts,
             shelf=DatasetShelf(operators=settings.datasets_dir, fetched=settings.work_dir / "datasets", artifacts=artifacts),
+            brought=BroughtShelf(settings.work_dir / "uploads", settings.cache_bytes, artifacts, stores.datasets),
             preflight=preflight,
             threads=settings.threads,
             cache=CacheFolder(folder=settings.work_dir / "cache", limit_bytes=settings.cache_bytes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from service.jobs.job import Job
 from service.jobs.ports import ArtifactStore, JobStore, Preflight, Report
 from service.jobs.state import Reason
 from service.spec.checking import needed, verdict
+from worker.brought import BroughtShelf
 from worker.datasets import DatasetShelf
 from worker.outcomes import Ending, failed
 from worker.reports import Reporter
@@ -32,6 +34,7 @@ class Sources:
     jobs: JobStore
     artifacts: ArtifactStore
     shelf: DatasetShelf
+    brought: BroughtShelf
     preflight: Preflight
     threads: int
     cache: CacheFolder
@@ -61,15 +64,21 @@ class Prepared:
         }
 
 
-def prepare(job: Job, folder: Path, *, sources: Sources, storage: Storage, reporter: Reporter) -> Prepared:
-    """Fetch everything into `folder`, as patiently as storage needs. Raises Ending, DatasetMissing, StorageGivenUp."""
+def prepare(job: Job, folder: Path, *, sources: Sources, storage: Storage, reporter: Reporter, kept: ExitStack) -> Prepared:
+    """Fetch everything into `folder`, as patiently as storage needs; what is shared with other jobs stays until `kept` is closed. Raises Ending, DatasetMissing, StorageGivenUp."""
     spec = _checked_spec(job, sources, reporter)
-    datasets_dir = storage.patiently(lambda: sources.shelf.find(spec["dataset"]["type"]))
+    datasets_dir = storage.patiently(lambda: _data(job, spec["dataset"], sources, kept))
     initial = storage.patiently(lambda: _initial_weights(job, spec["model"], folder, sources))
     resume, faults = storage.patiently(lambda: fetch_checkpoint(sources.artifacts, job, folder / "resume"))
     for fault in faults:
         reporter.say("warning", fault)
     return Prepared(spec=spec, datasets_dir=datasets_dir, cache=sources.cache, initial=initial, resume=resume)
+
+
+def _data(job: Job, dataset: dict[str, Any], sources: Sources, kept: ExitStack) -> Path:
+    if dataset["type"] == "Upload":
+        return kept.enter_context(sources.brought.held(job.project, dataset["name"], dataset["version"]))
+    return sources.shelf.find(dataset["type"])
 
 
 def _checked_spec(job: Job, sources: Sources, reporter: Reporter) -> dict[str, Any]:

@@ -78,15 +78,15 @@ class Surroundings:
 
 def supervise(claim: Claim, around: Surroundings) -> JobState | None:
     """Run one attempt to its end; the job's new state, or None where the attempt was fenced off (nothing was written then)."""
-    with around.folders.of(claim) as folder:
-        return _Attempt(claim, around, folder).run()
+    with around.folders.of(claim) as folder, contextlib.ExitStack() as kept:
+        return _Attempt(claim, around, folder, kept).run()
 
 
 class _Attempt:
     """The state of one attempt while it runs. Every thread of it talks to the main one through `inbox`."""
 
-    def __init__(self, claim: Claim, around: Surroundings, folder: Path) -> None:
-        self.claim, self.around, self.folder = claim, around, folder
+    def __init__(self, claim: Claim, around: Surroundings, folder: Path, kept: contextlib.ExitStack) -> None:
+        self.claim, self.around, self.folder, self.kept = claim, around, folder, kept
         self.inbox: queue.Queue[Fact | Flags | CheckpointPointer | Exception | None] = queue.Queue()
         self.over = threading.Event()
         self.pausing = self.out_of_time = False
@@ -116,7 +116,9 @@ class _Attempt:
 
     def _outcome(self) -> Outcome:
         try:
-            prepared = prepare(self.claim.job, self.folder, sources=self.around.sources, storage=self.storage, reporter=self.reporter)
+            prepared = prepare(
+                self.claim.job, self.folder, sources=self.around.sources, storage=self.storage, reporter=self.reporter, kept=self.kept
+            )
             self.spec = prepared.spec
             with self._sending() as backlog:
                 with self._trainer(prepared) as trainer:

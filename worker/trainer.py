@@ -47,7 +47,7 @@ from worker.training.facts import (
 )
 from worker.training.loop import NanLoss, Run, raise_for_nan, train
 from worker.training.preparing import prepare
-from worker.training.readers import DataMissing
+from worker.training.splits import DataMissing
 
 REPORT_SECONDS = 0.5
 """Steps are told at most this often."""
@@ -147,7 +147,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
         run.judged.load_state_dict(run.position.best_weights)
     groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
     batches = Batches(run.splits.test, spec, device=run.device).over(groups)
-    test = _evaluated(evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics), tell=tell)
+    test = _evaluated(evaluate(run.judged, run.loss_fn, batches, spec=spec, metrics=run.metrics), tell=tell)
     tell(Evaluated(metrics=test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
     export(run, test, directory / "artifacts", threads=torch.get_num_threads(), inexact=inexact)

@@ -14,6 +14,7 @@ import redis
 
 from service.adapters.redis_attempts import RedisAttempts
 from service.adapters.redis_changes import RedisChanges
+from service.adapters.redis_datasets import RedisDatasets
 from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
 from service.adapters.redis_facts import RedisFacts
 from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, RedisWorkers
@@ -22,7 +23,7 @@ from service.adapters.redis_records import Packed, fresh_fields, job_of, packed,
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Cursor, Stores, from_ms, to_ms
-from service.jobs.errors import IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
+from service.jobs.errors import DatasetNotFound, IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
 from service.jobs.job import Job, Transition
 from service.jobs.ports import Ahead, Idempotency, Outlook, Page, Submitted
 from service.jobs.state import JobState
@@ -61,6 +62,7 @@ def connect(
         housekeeping=RedisHousekeeping(scripts, lease_seconds=lease_seconds, sweep_seconds=sweep_seconds),
         disposal=RedisDisposal(scripts, again_seconds=AGAIN_LEASES * lease_seconds),
         rebuilding=RedisRebuilding(scripts),
+        datasets=RedisDatasets(scripts),
         workers=RedisWorkers(scripts),
         changes=RedisChanges(url),
         ping=ping,
@@ -112,6 +114,8 @@ class RedisJobs:
                 raise Outdated
             case [b"full"]:
                 raise StoreUnavailable("Redis is nearly full; no new jobs are taken until some have ended.")
+            case [b"no_dataset", bytes(upload)]:
+                raise DatasetNotFound(*upload.decode().split("/"))
             case [b"gone", bytes(source)]:
                 raise JobNotFound(source.decode())
             case [b"conflict", bytes(first)]:

@@ -138,6 +138,7 @@ def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str,
         "borrowed_from": job.borrowed_from or "",
         "row_epoch": str(last["epoch"] if last else -1),
         "row_step": str(last["step"] if last else -1),
+        **({"upload": "/".join(job.upload)} if job.upload else {}),
         **dict.fromkeys(("attempt", "retries", "retries_since_checkpoint", "cancel", "pause", "version"), "0"),
     }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from service.datasets.ports import DatasetStore
 from service.jobs.job import Exactness, JobError
 from service.jobs.ports import (
     ArtifactStore,
@@ -57,6 +58,7 @@ class Stores:
     housekeeping: Housekeeping
     disposal: Disposal
     rebuilding: Rebuilding
+    datasets: DatasetStore
     workers: WorkerRegistry
     changes: Changes
     ping: Callable[[], None]
@@ -68,6 +70,7 @@ class Stores:
             jobs=self.jobs,
             housekeeping=self.housekeeping,
             disposal=self.disposal,
+            datasets=self.datasets,
             facts=self.facts,
             artifacts=artifacts,
             doorbell=doorbell,

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import problems, routes
+from service.api import datasets, problems, routes
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes
 from service.use_cases import Services
@@ -41,6 +41,7 @@ def create_app(
     problems.install(app)
     app.include_router(routes.taking)
     app.include_router(routes.router)
+    app.include_router(datasets.router)
     _add_health(app, checks)
     _add_problem_schema(app)
     return app

@@ -24,14 +24,21 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     errors.ArtifactNotFound: (404, "artifact-not-found"),
     errors.IllegalTransition: (409, "illegal-transition"),
     errors.StillNeeded: (409, "still-needed"),
+    errors.DatasetNotFound: (404, "dataset-not-found"),
+    errors.DatasetInUse: (409, "dataset-in-use"),
+    errors.Unpredictable: (422, "unpredictable"),
+    errors.UploadRefused: (422, "upload-refused"),
     errors.NotFinished: (409, "not_finished"),
     errors.IdempotencyConflict: (422, "idempotency-conflict"),
     errors.SpecRejected: (422, "spec-rejected"),
     errors.StoreUnavailable: (503, "store-unavailable"),
     errors.StorageUnavailable: (503, "storage-unavailable"),
+    errors.PredictBusy: (503, "busy"),
     errors.PreflightBusy: (503, "busy"),
     errors.Unavailable: (503, "unavailable"),
 }
+
+UPLOAD_STATUS = {"too_large": 413, "disk_full": 507}
 
 
 class Problem(BaseModel):
@@ -74,6 +81,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(errors.TrainyardError)
     def ours(request: Request, error: errors.TrainyardError) -> JSONResponse:
         status, slug = next(found for kind, found in STATUS.items() if isinstance(error, kind))
+        if isinstance(error, errors.UploadRefused):
+            status = UPLOAD_STATUS.get(error.kind, status)
         faults = error.faults if isinstance(error, errors.SpecRejected) else ()
         detail = f"The spec has {len(faults)} fault{'s' if len(faults) != 1 else ''}." if faults else str(error)
         headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, errors.Unavailable) else None

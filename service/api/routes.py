@@ -17,41 +17,26 @@ from starlette.concurrency import run_in_threadpool
 from service import use_cases
 from service.api.auth import project_of
 from service.api.examples import examples
+from service.api.parts import Project, Used, Watched, services_of
+from service.api.predicting import PREDICT_BODY, Prediction, question_of
 from service.api.problems import Refused, responses
 from service.api.ranges import Unsatisfiable, parse_range
 from service.api.streams import event_stream, settled, zipped
 from service.api.views import ArtifactPage, ArtifactView, EventPage, EventView, JobPage, JobView, MetricRows, job_view
 from service.jobs.job import Job
-from service.jobs.ports import Changes, Idempotency, Submitted
+from service.jobs.ports import Idempotency, Submitted
 from service.jobs.state import JobState
 from service.spec import catalog
 from service.spec.job import JobSpec
 from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import Fault, Verdict
+from service.tidying import Usage
 from service.use_cases import Services
 
 # the busiest route asks for the key itself
 taking = APIRouter(prefix="/v1", responses=responses(401, 503))
 # every other one asks through this, also those that do not care whose it is
 router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
-
-Project = Annotated[str, Depends(project_of)]
-
-
-async def services_of(request: Request) -> Services:
-    """The use cases' collaborators."""
-    services: Services = request.app.state.services
-    return services
-
-
-async def changes_of(request: Request) -> Changes:
-    """What waits for changes."""
-    changes: Changes = request.app.state.changes
-    return changes
-
-
-Used = Annotated[Services, Depends(services_of)]
-Watched = Annotated[Changes, Depends(changes_of)]
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -290,6 +275,32 @@ def get_artifact(
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     chunks = use_cases.read_artifact(job, path, start=first, end=last if part else None, artifacts=services.artifacts)
     return StreamingResponse(chunks, status_code=206 if part else 200, media_type=file["content_type"], headers=headers)
+
+
+@router.post(
+    "/jobs/{job_id}/predict",
+    response_model=Prediction,
+    responses=responses(404, 409, 413, 415, 422),
+    openapi_extra=PREDICT_BODY,
+    tags=["artifacts"],
+)
+async def predict(
+    job_id: str,
+    request: Request,
+    project: Project,
+    services: Used,
+    resize: Annotated[bool, Query(description="make an image of another size fit")] = False,
+) -> Prediction:
+    """Ask the trained model: samples as JSON `{"inputs": [...]}`, one image as PNG or JPEG, rows of a table as CSV."""
+    question = await question_of(request, resize=resize)
+    job = await run_in_threadpool(services.jobs.find, project, job_id)
+    return Prediction(**await run_in_threadpool(partial(use_cases.predict, job, question, services=services)))
+
+
+@router.get("/storage", tags=["who works"])
+def get_storage(project: Project, services: Used) -> dict[str, Usage]:
+    """What the project's jobs and data sets take in storage. Slow where there are many: everything is listed."""
+    return use_cases.usage(project, artifacts=services.artifacts)
 
 
 @router.get("/catalog", tags=["what can be said"])

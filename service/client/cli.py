@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service import local
+from service.client import datasets
 from service.client.doctor import examine
 from service.client.errors import ClientError, Rejected
 from service.client.follow import follow as follow_job
@@ -32,6 +33,7 @@ from service.spec.verdict import SpecFaults
 app = typer.Typer(
     no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, help="Self-hosted training: submit, follow, download."
 )
+app.add_typer(datasets.app, name="datasets")
 err = Console(stderr=True, soft_wrap=True, markup=False)
 out = Console(soft_wrap=True, markup=False)
 
@@ -258,6 +260,26 @@ def rebuild() -> None:
 
 
 @app.command()
+def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False) -> None:
+    """Remove from storage what no record names (told by REDIS_URL and S3_ENDPOINT_URL, see README)."""
+    os.execv(sys.executable, [sys.executable, "-m", "service.gc", *(["--dry-run"] if dry_run else [])])
+
+
+@app.command()
+def storage(as_json: JsonFlag = False) -> None:
+    """What your jobs and data sets take in storage."""
+    with Client() as client:
+        usage = client.storage()
+    if as_json:
+        out.print_json(json.dumps(usage))
+        return
+    table = Table("what", "objects", "bytes")
+    for kind, each in usage.items():
+        table.add_row(kind, f"{each['objects']:,}", f"{each['bytes']:,}")
+    out.print(table)
+
+
+@app.command()
 def artifacts(job_id: JobId, as_json: JsonFlag = False) -> None:
     """The files of an ended job."""
     with Client() as client:
@@ -280,6 +302,73 @@ def download(
     with Client() as client:
         for path in client.download(job_id, folder):
             print(path)
+
+
+@app.command()
+def predict(
+    job_id: JobId,
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="PNG, JPEG, CSV or JSON files of samples.")],
+    resize: Annotated[bool, typer.Option("--resize", help="Make images of another size fit.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Ask a trained model: a line for each sample, with the answer and how sure it is."""
+    with Client() as client:
+        for file in files:
+            predicted = client.predict(job_id, file, resize=resize)
+            if as_json:
+                print(json.dumps({"file": str(file), **predicted}))
+                continue
+            for at in range(len(predicted["outputs"])):
+                print(
+                    f"{file}: {_answer(predicted, at)}"
+                    if len(predicted["outputs"]) == 1
+                    else f"{file}, sample {at}: {_answer(predicted, at)}"
+                )
+
+
+def _answer(predicted: Mapping[str, Any], at: int) -> str:
+    if predicted["classes"] is None:
+        return ", ".join(f"{value:.6g}" for value in predicted["outputs"][at]) if isinstance(predicted["outputs"][at], list) else "?"
+    said = predicted["classes"][at]
+    sure = predicted["probabilities"] and predicted["probabilities"][at]
+    if isinstance(said, list):
+        return ", ".join(said) or "none"
+    return f"{said} ({sure[predicted['names'].index(said)]:.4f})" if sure else str(said)
+
+
+@app.command()
+def evaluate(
+    job_id: JobId,
+    dataset: Annotated[str, typer.Argument(help="The uploaded data set's name.")],
+    version: Annotated[str | None, typer.Option(help="Its SHA-256, or at least eight digits of it.")] = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of data without a test split: how much of it is looked at.")] = 1.0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Watch until it has ended.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Queue a job that trains nothing: a trained model on another data set, with every prediction as a row of a table."""
+    with Client() as client:
+        job = client.submit(evaluation_of(client.get(job_id), dataset, version=version, share=share))
+        if follow:
+            job = _followed(client, job["id"])
+    _show(job, as_json=as_json, text=_summary(job) if follow else job["id"])
+    if follow:
+        raise typer.Exit(ENDS[job["state"]])
+
+
+def evaluation_of(job: Job, dataset: str, *, version: str | None = None, share: float = 1.0) -> dict[str, Any]:
+    """The spec of a job that evaluates the model of another one on an uploaded data set."""
+    old = job["resolved_spec"]
+    kept = {name: old["dataset"][name] for name in ("target", "transforms")}
+    return {
+        "name": f"{job['name'] or job['id']} on {dataset}"[:200],
+        "dataset": {"type": "Upload", "name": dataset, "version": version, "test_split": share, **kept},
+        "dataloader": {name: old["dataloader"][name] for name in ("batch_size", "eval_batch_size")},
+        "model": {"type": "Job", "job_id": job["id"]},
+        "loss": old["loss"],
+        "optimizer": old["optimizer"],
+        "epochs": 0,
+        "evaluation": {"metrics": old["evaluation"]["metrics"], "predictions": True},
+    }
 
 
 @app.command()

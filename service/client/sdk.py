@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
 from service.client.errors import BadRequest, Corrupt, NotTrainyard, Unreachable, error_of
+from service.client.packing import chunks, parcel
 from service.client.patience import Patience, patiently, seconds_asked
 
 Job = dict[str, Any]
+Dataset = dict[str, Any]
+UPLOAD_SECONDS = 3600.0
+"""How long the service may take to answer an upload: it puts it into storage first."""
 STREAM_TRIES = 10
 GRACE_SECONDS = 1.0
 """How much later than asked a long poll may answer."""
@@ -192,6 +198,75 @@ class Client:
         if (size, digest.hexdigest()) != (file["size"], file["sha256"]):
             raise Corrupt(f"{file['path']} arrived damaged; try again.")
 
+    def predict(self, job_id: str, samples: Sequence[Any] | Path, *, resize: bool = False) -> dict[str, Any]:
+        """What the trained model answers: {outputs, names, classes, probabilities}.
+
+        `samples` is a list as JSON has it, or a PNG, JPEG, CSV or JSON file. Raises BadRequest, Conflict, NotFound, OSError.
+        """
+        path, query = f"/v1/jobs/{job_id}/predict", {"resize": resize}
+        if not isinstance(samples, Path):
+            return self._object("POST", path, has="outputs", json={"inputs": list(samples)}, params=query)
+        kinds = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".csv": "text/csv", ".json": "application/json"}
+        kind = kinds.get(samples.suffix.lower())
+        if kind is None:
+            raise BadRequest(f"{samples.name} cannot be sent: models take {', '.join(kinds)}.")
+        headers = {"Content-Type": kind}
+        return self._object("POST", path, has="outputs", content=samples.read_bytes(), headers=headers, params=query)
+
+    def push(self, name: str, path: Path, *, moved: Callable[[int, int], None] = lambda _, __: None) -> Dataset:
+        """Upload a file, or a folder, as a data set; the same bytes again give the same version. `moved(bytes, of)` hears of the progress.
+
+        The answer may still be `validating`. Raises BadRequest, Refused, Unreachable, OSError.
+        """
+        with parcel(path) as packed:
+            headers = {"Content-Length": str(packed.size), "X-Content-SHA256": packed.sha256}
+
+            def body() -> Iterator[bytes]:
+                done = 0
+                for chunk in chunks(packed.path):
+                    yield chunk
+                    done += len(chunk)
+                    moved(done, packed.size)
+
+            def once() -> httpx2.Response:
+                timeout = httpx2.Timeout(UPLOAD_SECONDS, connect=5.0)
+                with self._answer("PUT", _dataset_path(name, None), content=body(), headers=headers, timeout=timeout) as answer:
+                    answer.read()
+                return answer
+
+            return self._read(patiently(once), has="version")
+
+    def wait_dataset(self, name: str, version: str, *, timeout: float | None = None) -> Dataset:
+        """The data set once it was looked at. Raises TimeoutError."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.1
+        while (dataset := self.dataset(name, version))["state"] == "validating":
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"Data set {name} is still being looked at.")
+            threading.Event().wait(pause)
+            pause = min(2.0, 1.5 * pause)
+        return dataset
+
+    def datasets(self) -> Sequence[Dataset]:
+        """Every version of every data set, by name, the newest first of each."""
+        return list(self._object("GET", "/v1/datasets", has="data")["data"])
+
+    def dataset(self, name: str, version: str | None = None) -> Dataset:
+        """One version; the newest that is ready where none is named. Raises NotFound."""
+        return self._object("GET", _dataset_path(name, version), has="version")
+
+    def dataset_sheet(self, name: str, version: str) -> bytes:
+        """Some samples of each class as a picture (PNG). Raises NotFound where samples are no images."""
+        return self._ask("GET", f"{_dataset_path(name, version)}/sheet.png").content
+
+    def delete_dataset(self, name: str, version: str | None = None) -> None:
+        """Remove a data set, or one version. Raises Conflict while a job needs it."""
+        self._ask("DELETE", _dataset_path(name, version))
+
+    def storage(self) -> dict[str, Any]:
+        """What the project's jobs and data sets take in storage: {jobs: {objects, bytes}, datasets: {objects, bytes}}."""
+        return self._object("GET", "/v1/storage", has="jobs")
+
     def ready(self) -> dict[str, Any]:
         """What readiness says, also when it says no."""
         with self._in_our_words():
@@ -253,6 +328,10 @@ class Client:
 
     def _stranger(self) -> NotTrainyard:
         return NotTrainyard(f"{self.url} answers, but not as Trainyard does. Is TRAINYARD_URL another server's address?")
+
+
+def _dataset_path(name: str, version: str | None) -> str:
+    return f"/v1/datasets/{quote(name, safe='')}" + (f"/{quote(version, safe='')}" if version else "")
 
 
 def _timeout(deadline: float | None) -> httpx2.Timeout:

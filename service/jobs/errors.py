@@ -7,13 +7,18 @@ TrainyardError
 ├── IdempotencyConflict  the key was used before with another body
 ├── Outdated             a submission went by an outlook that has changed; never seen by users
 ├── ArtifactNotFound     no such object
+├── DatasetNotFound      no such data set, or version of it, in this project
+├── DatasetInUse         a job that has not ended needs the data set
+├── Unpredictable       a model cannot take these samples, or gave no answer
+├── UploadRefused        an upload that cannot be taken, before anybody looked at it
 ├── NotFinished          artifacts were asked for before the end
 ├── Fenced               this attempt no longer owns the job: stop, write nothing
 ├── SpecRejected         the spec cannot train; carries every fault
 └── Unavailable          a part that we need does not answer
     ├── StoreUnavailable     Redis or Valkey
     ├── StorageUnavailable   S3
-    └── PreflightBusy        every checking child is taken
+    ├── PreflightBusy        every checking child is taken
+    └── PredictBusy          models are asked already
 """
 
 from __future__ import annotations
@@ -74,6 +79,34 @@ class ArtifactNotFound(TrainyardError):
         self.path = path
 
 
+class DatasetNotFound(TrainyardError):
+    """No such data set, or version of it, in this project."""
+
+    def __init__(self, name: str, version: str | None = None) -> None:
+        super().__init__(f"There is no data set {name!r}{f' of version {version}' if version else ''}.")
+        self.name, self.version = name, version
+
+
+class DatasetInUse(TrainyardError):
+    """The data set cannot be removed yet: a job that has not ended needs it."""
+
+    def __init__(self, name: str, *, by: str) -> None:
+        super().__init__(f"Data set {name} cannot be removed yet: job {by} needs it. Cancel the job, or wait for its end.")
+        self.name, self.by = name, by
+
+
+class UploadRefused(TrainyardError):
+    """An upload that cannot be taken. `kind` is a word for programs: name, empty, too_large, digest, cut_off, disk_full."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class Unpredictable(TrainyardError):
+    """A model cannot take these samples, or gave no answer; the text says why."""
+
+
 class NotFinished(TrainyardError):
     """Artifacts were asked for before the job ended."""
 
@@ -114,5 +147,11 @@ class StorageUnavailable(Unavailable):
 
 class PreflightBusy(Unavailable):
     """Every checking child is taken."""
+
+    retry_after_seconds = 1
+
+
+class PredictBusy(Unavailable):
+    """Models are asked already, by others."""
 
     retry_after_seconds = 1

@@ -124,6 +124,12 @@ class Job(Record):
         home = home_of(self.checkpoint.prefix) if self.checkpoint else self.id
         return None if home == self.id else home
 
+    @property
+    def upload(self) -> tuple[str, str] | None:
+        """(name, version) of the uploaded data set that it needs."""
+        dataset = (self.resolved_spec or {}).get("dataset", {})
+        return (dataset["name"], dataset["version"]) if dataset.get("type") == "Upload" else None
+
     def claimed(self, *, owner: str, token: int, at: datetime) -> Self:
         """`queued -> running`: a worker took it; `token` is the new attempt's fencing token."""
         return self._moved(

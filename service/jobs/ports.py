@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -354,3 +354,24 @@ class Preflight(Protocol):
 
     def check(self, parts: Mapping[str, Any]) -> Checked:
         """Every fault that building `service.spec.checking.needed(spec)` shows. Raises PreflightBusy, and Unavailable without torch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Samples for a trained model: `inputs` as JSON has them, an `image` file in base64, or `csv` text."""
+
+    kind: Literal["inputs", "image", "csv"]
+    data: Any
+    resize: bool = False
+    """Whether an image of another size than the model was trained on is made to fit."""
+
+
+Fetch = Callable[[], Iterator[tuple[str, Iterator[bytes]]]]
+"""A model's files, by name, each in chunks."""
+
+
+class Predictor(Protocol):
+    """Trained models that answer, in processes apart."""
+
+    def predict(self, model: str, files: Fetch, question: Question, *, is_custom: bool) -> dict[str, Any]:
+        """{outputs, names, classes, probabilities}. `model` names it; `files` are fetched where it is not here. Raises Unpredictable, Unavailable."""

@@ -66,7 +66,7 @@ class Parts:
         epochs = body.get("epochs")
         return cls(
             body=body,
-            dataset=_read("dataset", body.get("dataset")),
+            dataset=_known(_read("dataset", body.get("dataset"))),
             dataloader=_read("dataloader", body.get("dataloader", {})) or DataLoader(),
             model=_read("model", body.get("model")),
             loss=_read("loss", body.get("loss")),
@@ -143,6 +143,10 @@ def _read(name: str, value: Any) -> Any:
         return None
 
 
+def _known(dataset: Dataset | None) -> Dataset | None:
+    return dataset if dataset is not None and dataset.is_known else None
+
+
 def verdict(body: Mapping[str, Any], checked: Checked | None, *, threads: int) -> Verdict:
     """Both halves as one: every fault in the order of the body; without one the spec with every default and size filled in.
 
@@ -151,7 +155,7 @@ def verdict(body: Mapping[str, Any], checked: Checked | None, *, threads: int) -
     spec, faults = read_parts(body)
     built = checked or Checked()
     errors = _merged([*faults, *built.errors])
-    warnings = (*built.warnings, *(lint(spec) if spec is not None else ()))
+    warnings = (*built.warnings, *(lint(spec) if spec is not None and spec.dataset.is_known else ()))
     shared = {name: getattr(built, name) for name in ("layers", "num_parameters", "flops_per_sample", "memory_bytes")}
     if errors or spec is None:
         return Verdict(valid=False, errors=errors, warnings=warnings, **shared)
@@ -163,12 +167,15 @@ def _merged(faults: list[Fault]) -> tuple[Fault, ...]:
     return tuple({(fault.pointer, fault.code): fault for fault in reversed(faults)}.values())[::-1]
 
 
+_MEASURED = {"classification": ("Accuracy", "ConfusionMatrix"), "binary": ("Accuracy", "ConfusionMatrix"), "multilabel": ("Accuracy",)}
+
+
 def _resolved(spec: JobSpec, checked: Checked, *, threads: int) -> dict[str, Any]:
     resolved = spec.model_dump(mode="json") | checked.resolved
     if spec.resources.threads is None:
         resolved["resources"]["threads"] = threads
     if spec.evaluation.metrics is None:
-        names = ("Accuracy", "ConfusionMatrix") if spec.dataset.is_classification else ()
+        names = _MEASURED.get(spec.dataset.task, ())
         evaluation = Evaluation.model_validate({"metrics": names})
         resolved["evaluation"] = evaluation.model_dump(mode="json")
     return resolved

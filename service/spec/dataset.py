@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
+from service.spec import tables
 from service.spec.catalog import Declared, load, union
+from service.spec.content import Content
+from service.spec.verdict import Fault
 
 if TYPE_CHECKING:
     Transform = Declared
@@ -16,14 +21,17 @@ else:
     Transform = union("transforms")
     BatchTransform = union("batch_transforms")
 
-Target = Literal["label", "one_hot", "signed", "value", "input"]
+Target = Literal["label", "one_hot", "signed", "value", "binary", "input"]
+Task = Literal["classification", "binary", "multilabel", "regression"]
+BROUGHT = ("Upload",)
+"""Data sets that somebody brought: what is in them is looked up when a spec is submitted, and stands in it from then on."""
 
 
 class Dataset(Declared):
     """Which data, how it is split, and what is done to each sample."""
 
     own_keys: ClassVar[frozenset[str]] = frozenset(
-        {"validation_split", "limit", "target", "transforms", "train_transforms", "augment", "batch_transforms"}
+        {"validation_split", "limit", "target", "transforms", "train_transforms", "augment", "batch_transforms", "content"}
     )
 
     validation_split: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
@@ -37,7 +45,8 @@ class Dataset(Declared):
         default="label",
         description=(
             "What the loss compares with: the class number; a 1 among 0s (one_hot) or among -1s (signed), for losses that want numbers; "
-            "the class number as one float (value); or the sample itself (input), as an autoencoder does."
+            "the class number as one float (value), or as the 0 or 1 that one output is judged by (binary: above 0 means 1); "
+            "or the sample itself (input), as an autoencoder does. Labels that are several numbers are taken as they are (label)."
         ),
     )
     transforms: Annotated[tuple[Transform, ...], Field(max_length=100)] = Field(
@@ -62,9 +71,34 @@ class Dataset(Declared):
         "train_accuracy counts the class with the largest share as right.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _untransformed(cls, values: Any) -> Any:
+        """What is no image needs no transform, unless the spec says so."""
+        content = values.get("content") if isinstance(values, dict) else None
+        if content and "transforms" not in values and (content["samples"] if isinstance(content, dict) else content.samples) != "images":
+            return {**values, "transforms": ()}
+        return values
+
+    content: SkipJsonSchema[Content | None] = Field(default=None, description="What is in a data set of your own; the service fills it in.")
+
+    @property
+    def is_known(self) -> bool:
+        """Whether `facts` can be told."""
+        return self.type not in BROUGHT if self.content is None else not self.column_faults
+
+    @property
+    def column_faults(self) -> list[Fault]:
+        """What is wrong with the columns that are named of a table."""
+        if self.content is None or self.content.layout != "table":
+            return []
+        return tables.faults(self.content, self.arguments())
+
     @property
     def facts(self) -> DatasetFacts:
         """Sizes, without looking at the data."""
+        if self.content is not None:
+            return _facts_of(self.content, self.arguments())
         if self.type == "FakeData":
             size, image, classes = (self.arguments()[name] for name in ("size", "image_size", "num_classes"))
             return DatasetFacts(shape=tuple(image), num_classes=classes, train=size, test=max(1, size // 5))
@@ -80,6 +114,8 @@ class Dataset(Declared):
     def split_sizes(self) -> tuple[int, int]:
         """(training, validation) samples after `limit` and `validation_split`."""
         size = self.facts.train if self.limit is None else min(self.limit, self.facts.train)
+        if self.facts.validation:
+            return size, self.facts.validation
         validation = int(size * self.validation_split)
         return size - validation, validation
 
@@ -105,9 +141,27 @@ class Dataset(Declared):
         return self.augment == "batch" and bool(self.train_transforms)
 
     @property
+    def task(self) -> Task:
+        """What is learnt: one class of several, yes or no, yes or no of several things, or numbers."""
+        if self.target == "input":
+            return "regression"
+        match self.facts.labels:
+            case "class":
+                return "binary" if self.target == "binary" else "regression" if self.target == "value" else "classification"
+            case "several":
+                return "multilabel"
+            case "numbers":
+                return "regression"
+
+    @property
     def is_classification(self) -> bool:
         """Whether the model's largest output is its answer."""
-        return self.target in ("label", "one_hot", "signed")
+        return self.task == "classification"
+
+    @property
+    def counts_answers(self) -> bool:
+        """Whether an answer is right or wrong, and not just near or far."""
+        return self.task != "regression"
 
     @property
     def mixing(self) -> tuple[str, ...]:
@@ -126,12 +180,39 @@ _TO_NUMBERS = ("ToDtype", "ToTensor", "ConvertImageDtype", "Normalize")
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts:
-    """One sample's shape [channels, height, width] (None where images differ), the number of classes, and the published splits' sizes."""
+    """One sample's shape ([channels, height, width] of an image, None where images differ), and the splits' sizes.
+
+    `num_classes` counts classes, labels or numbers, by what the labels are.
+    """
 
     shape: tuple[int | None, ...]
     num_classes: int
     train: int
     test: int
+    validation: int = 0
+    """Of a data set that brings its own."""
+    samples: Literal["images", "numbers", "rows"] = "images"
+    labels: Literal["class", "several", "numbers"] = "class"
+
+
+def _facts_of(content: Content, arguments: Mapping[str, Any]) -> DatasetFacts:
+    train, test = content.sizes["train"], content.sizes.get("test")
+    if test is None:
+        test = int(train * arguments["test_split"])
+        train -= test
+    shape, classes, labels = content.shape, content.classes, content.labels or "class"
+    if content.layout == "table":
+        columns = tables.taken(content, arguments)
+        shape, classes, labels = (columns.width,), columns.classes, columns.kind
+    return DatasetFacts(
+        shape=shape,
+        num_classes=len(classes),
+        train=train,
+        test=test,
+        validation=content.sizes.get("validation", 0),
+        samples=content.samples,
+        labels=labels,
+    )
 
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ class JobSpec(Closed):
     loss: Loss
     optimizer: AnyOptimizer
     lr_scheduler: Scheduler | None = None
-    epochs: Annotated[int, Field(strict=True, ge=1, le=100_000)]
+    epochs: Annotated[int, Field(strict=True, ge=0, le=100_000, description="0 evaluates the model of an earlier job on other data.")]
     training: Training = Training()
     checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from service.spec import monitors
+from service.spec import monitors, tables
 from service.spec.catalog import Declared
 from service.spec.model import AnyLayer, Composite, Graph, Repeat, Sequential, built, leaves
 from service.spec.verdict import SpecWarning
@@ -43,6 +43,7 @@ _LOG_PROBABILITIES = ("NLLLoss", "KLDivLoss")
 def lint(spec: JobSpec) -> list[SpecWarning]:
     """Every warning, in the order of the spec."""
     return [
+        *_unused_columns(spec),
         *_mixed_twice(spec),
         *_batch_size(spec),
         *_last_layer(spec),
@@ -52,6 +53,11 @@ def lint(spec: JobSpec) -> list[SpecWarning]:
         *_learning_rate(spec),
         *_modes(spec),
     ]
+
+
+def _unused_columns(spec: JobSpec) -> list[SpecWarning]:
+    content = spec.dataset.content
+    return tables.unused(content, spec.dataset.arguments()) if content is not None and content.layout == "table" else []
 
 
 def last_leaf(layer: AnyLayer, pointer: str) -> tuple[str, Declared] | None:
@@ -81,7 +87,7 @@ def _last_layer(spec: JobSpec) -> list[SpecWarning]:
         detail = f"{spec.loss.type} wants log-probabilities; without LogSoftmax its values mean nothing."
         suggestion = "Add LogSoftmax, or use CrossEntropyLoss."
         return [SpecWarning(pointer=at, code="nll_without_log_softmax", detail=detail, suggestion=suggestion)]
-    bends = last in _ACTIVATIONS and spec.dataset.target in ("label", "one_hot", "signed") and spec.loss.type != "BCELoss"
+    bends = last in _ACTIVATIONS and spec.dataset.task != "regression" and spec.loss.type != "BCELoss"
     if bends or last.startswith("Dropout"):
         detail = f"{last} as the last layer bends or drops the outputs."
         return [SpecWarning(pointer=at, code="activation_last", detail=detail, suggestion=f"Remove {last}.")]
@@ -113,7 +119,7 @@ def _unused_nodes(spec: JobSpec) -> Iterator[SpecWarning]:
 def _targets(spec: JobSpec) -> list[SpecWarning]:
     wanted = {"SoftMarginLoss": "signed", "HingeEmbeddingLoss": "signed", "BCELoss": "one_hot", "BCEWithLogitsLoss": "one_hot"}
     right = wanted.get(spec.loss.type)
-    if right is None or spec.dataset.target in (right, "input", "value"):
+    if right is None or spec.dataset.target in (right, "input", "value", "binary") or spec.dataset.facts.labels != "class":
         return []
     detail = f"{spec.loss.type} is meant for targets of {'-1 and 1' if right == 'signed' else '0 and 1'}; target: {spec.dataset.target} gives others."
     return [SpecWarning(pointer="/dataset/target", code="unusual_target", detail=detail, suggestion=f"Set dataset.target: {right}.")]

@@ -28,7 +28,8 @@ def gives_one_number(metric: Declared) -> bool:
 
 def beside_built_in(spec: JobSpec) -> tuple[Declared, ...]:
     """The metrics that torchmetrics measures; plain Accuracy and ConfusionMatrix are counted by the evaluation itself."""
-    return tuple(each for each in spec.evaluation.metrics or () if each.type not in ("Accuracy", "ConfusionMatrix") or each.chosen())
+    counted = ("Accuracy",) if spec.dataset.task == "multilabel" else ("Accuracy", "ConfusionMatrix")
+    return tuple(each for each in spec.evaluation.metrics or () if each.type not in counted or each.chosen())
 
 
 def watched(spec: JobSpec) -> dict[str, tuple[str, str]]:
@@ -73,7 +74,7 @@ def _fault(spec: JobSpec, name: str, pointer: str) -> Fault | None:
         return Fault(
             pointer=pointer, code="no_validation_split", detail=detail, suggestion="Set dataset.validation_split, for example to 0.1."
         )
-    if value == "accuracy" and not spec.dataset.is_classification:
+    if value == "accuracy" and not spec.dataset.counts_answers:
         detail = f"{name} is watched, but with target: {spec.dataset.target} there are no right answers to count."
         return Fault(pointer=pointer, code="no_accuracy", detail=detail, suggestion=f"Watch {split}_loss with mode: min.")
     known = _known(spec)
@@ -100,7 +101,7 @@ def _fault(spec: JobSpec, name: str, pointer: str) -> Fault | None:
 def _known(spec: JobSpec) -> list[str]:
     """The names that are there after every epoch."""
     splits = ["train", "val"] if spec.dataset.split_sizes[1] else ["train"]
-    known = [f"{split}_{value}" for split in splits for value in ("loss", *(["accuracy"] if spec.dataset.is_classification else []))]
+    known = [f"{split}_{value}" for split in splits for value in ("loss", *(["accuracy"] if spec.dataset.counts_answers else []))]
     for metric in beside_built_in(spec) if "val" in splits else ():
         name = f"val_{snake_case(metric.type)}"
         # an Accuracy with arguments stands in place of the plain one

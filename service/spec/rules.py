@@ -14,12 +14,22 @@ from service.spec.verdict import Fault
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
 
+NOT_LOOKED_UP = "not_looked_up"
+
 
 def across_parts(spec: JobSpec) -> list[Fault]:
     """Every fault, in the order of the spec."""
+    if spec.dataset.column_faults:
+        return spec.dataset.column_faults
+    if not spec.dataset.is_known:
+        detail = "What is in this data set was not looked up."
+        return [Fault(pointer="/dataset", code=NOT_LOOKED_UP, detail=detail, suggestion="Submit the spec to a service that has the data.")]
     return [
+        *_evaluates(spec),
+        *_splits(spec),
         *_batches(spec),
         *_left_out(spec),
+        *_sampled(spec),
         *_augmented(spec),
         *_fused(spec),
         *models.faults(spec.model),
@@ -28,9 +38,50 @@ def across_parts(spec: JobSpec) -> list[Fault]:
     ]
 
 
+def _evaluates(spec: JobSpec) -> list[Fault]:
+    """Without epochs there has to be a trained model, and data that it takes as they are."""
+    if spec.epochs:
+        return []
+    if not isinstance(spec.model, models.FromJob):
+        detail = "With epochs: 0 nothing is trained: that is for the model of an earlier job."
+        return [
+            Fault(
+                pointer="/epochs", code="nothing_to_train", detail=detail, suggestion="Set model: {type: Job, job_id: ...}, or 1 and more."
+            )
+        ]
+    if spec.dataset.facts.samples == "rows":
+        detail = "Rows of a table are scaled as the training rows say, and here there are none."
+        return [Fault(pointer="/epochs", code="no_scale", detail=detail, suggestion="Ask the model by POST /v1/jobs/{id}/predict.")]
+    return []
+
+
+def _splits(spec: JobSpec) -> list[Fault]:
+    """What a spec asks of data that somebody brought."""
+    found, facts = [], spec.dataset.facts
+    if facts.validation and spec.dataset.validation_split:
+        detail = f"The data bring a validation split of their own, of {facts.validation} samples."
+        found.append(Fault(pointer="/dataset/validation_split", code="own_validation_split", detail=detail, suggestion="Leave it out."))
+    if not facts.test:
+        detail = "There are no test samples: the data bring none, and test_split sets none aside."
+        found.append(Fault(pointer="/dataset/test_split", code="no_test_split", detail=detail, suggestion="Set it, for example to 0.2."))
+    if facts.samples == "rows":
+        found += [
+            Fault(pointer=f"/dataset/{part}", code="no_images", detail="Rows of a table are no images.", suggestion="Leave it out.")
+            for part in ("transforms", "train_transforms", "batch_transforms")
+            if getattr(spec.dataset, part)
+        ]
+    if facts.labels != "class" and spec.dataset.target not in ("label", "input"):
+        detail = f"target: {spec.dataset.target} makes something of class numbers; the labels here are {facts.num_classes} numbers each."
+        found.append(Fault(pointer="/dataset/target", code="no_classes", detail=detail, suggestion="Leave it out."))
+    if spec.dataset.target == "binary" and facts.num_classes != 2:
+        detail = f"target: binary is for two classes; {spec.dataset.type} has {facts.num_classes}."
+        found.append(Fault(pointer="/dataset/target", code="not_two_classes", detail=detail, suggestion="Leave it out."))
+    return found
+
+
 def _batches(spec: JobSpec) -> list[Fault]:
     training, _ = spec.dataset.split_sizes
-    if training and not (spec.dataloader.drop_last and training < spec.dataloader.batch_size):
+    if not spec.epochs or (training and not (spec.dataloader.drop_last and training < spec.dataloader.batch_size)):
         return []
     detail = f"{training} training samples in batches of {spec.dataloader.batch_size} leave nothing to train on."
     suggestion = "Use a smaller batch_size, drop_last: false, or more samples."
@@ -48,6 +99,26 @@ def _left_out(spec: JobSpec) -> list[Fault]:
         return []
     detail = f"Epoch {empty[0]}, counted from 0, has {batches} batches, and all of them are left out."
     return [Fault(pointer="/training/skip_batches", code="no_batches", detail=detail, suggestion="Leave some in.")]
+
+
+def _sampled(spec: JobSpec) -> list[Fault]:
+    """Weights are those of classes."""
+    sampler, facts = spec.dataloader.sampler, spec.dataset.facts
+    if sampler is None:
+        return []
+    if facts.labels != "class":
+        detail = "Samples are weighed by their class; here they have none."
+        return [Fault(pointer="/dataloader/sampler", code="no_classes", detail=detail, suggestion="Leave it out.")]
+    if sampler.weights == "balanced":
+        return []
+    if len(sampler.weights) != facts.num_classes:
+        detail = f"There are {len(sampler.weights)} weights for {facts.num_classes} classes."
+        cure = f"Give {facts.num_classes}, or balanced."
+        return [Fault(pointer="/dataloader/sampler/weights", code="wrong_size", detail=detail, suggestion=cure)]
+    if not any(sampler.weights):
+        detail = "With all weights 0 nothing can be drawn."
+        return [Fault(pointer="/dataloader/sampler/weights", code="no_weight", detail=detail, suggestion="Give one that is larger.")]
+    return []
 
 
 def _augmented(spec: JobSpec) -> list[Fault]:
@@ -68,7 +139,7 @@ def _fused(spec: JobSpec) -> list[Fault]:
 
 
 def _metrics(spec: JobSpec) -> list[Fault]:
-    task = "classification" if spec.dataset.is_classification else "regression"
+    task = "classification" if spec.dataset.counts_answers else "regression"
     found = []
     for at, metric in enumerate(spec.evaluation.metrics or ()):
         if load()["metrics"][metric.type]["task"] == task:

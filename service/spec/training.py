@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, create_model
 
-from service.spec.catalog import Closed, Declared, annotation, load, union
+from service.spec.catalog import Closed, Declared, Shorthand, annotation, load, union
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
@@ -82,6 +82,19 @@ FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
 """Optimizers of which torch has a fused form, on the CPU and on CUDA."""
 
 
+class WeightedRandomSampler(Closed):
+    """Draws as many samples as there are, with replacement, each as often as its class weighs: `torch.utils.data.WeightedRandomSampler`."""
+
+    type: Literal["WeightedRandomSampler"]
+    weights: (
+        Literal["balanced"]
+        | Annotated[tuple[Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)], ...], Field(min_length=2, max_length=100_000)]
+    ) = Field(
+        default="balanced",
+        description="One for each class; balanced weighs a class by one over its number of training samples, so that all are drawn equally often.",
+    )
+
+
 class DataLoader(Closed):
     """How samples become batches: `torch.utils.data.DataLoader`."""
 
@@ -90,6 +103,9 @@ class DataLoader(Closed):
     shuffle: Flag = True
     num_workers: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
     drop_last: Flag = False
+    sampler: Annotated[WeightedRandomSampler, Shorthand(["WeightedRandomSampler"])] | None = Field(
+        default=None, description="For classes of unequal size; takes the place of shuffle."
+    )
 
 
 class EarlyStopping(Closed):

@@ -1,27 +1,49 @@
 """What users can do, as plain functions of the ports. Each reads as a page of named steps; none knows HTTP, Redis or S3."""
 
+from service.tidying import usage
 from service.use_cases.asking import cancel, delete, pause, resume
+from service.use_cases.datasets import (
+    Received,
+    all_datasets,
+    check_name,
+    find_dataset,
+    look_at_one,
+    read_dataset,
+    remove_dataset,
+    take_in,
+)
+from service.use_cases.predicting import predict
 from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact
 from service.use_cases.services import Services
 from service.use_cases.submitting import new_id, retry, submit, submit_recalled, validate
 
 __all__ = [
+    "Received",
     "Services",
+    "all_datasets",
     "artifact",
     "cancel",
+    "check_name",
     "delete",
     "estimated_start",
     "events",
+    "find_dataset",
     "is_expected",
     "logs",
+    "look_at_one",
     "manifest",
     "metrics",
     "new_id",
     "pause",
+    "predict",
     "read_artifact",
+    "read_dataset",
+    "remove_dataset",
     "resume",
     "retry",
     "submit",
     "submit_recalled",
+    "take_in",
+    "usage",
     "validate",
 ]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from service.datasets.ports import DatasetStore, Inspector, Spool
 from service.jobs.job import Device
-from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Preflight, Requests, WorkerRegistry
+from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Predictor, Preflight, Requests, WorkerRegistry
 from service.use_cases.judging import Judgements
 from service.use_cases.outlooks import Outlooks
 
@@ -31,12 +32,20 @@ class Services:
     artifacts: ArtifactStore
     preflight: Preflight
     workers: WorkerRegistry
+    datasets: DatasetStore
+    inspector: Inspector
+    predictor: Predictor
+    spool: Spool
     threads: int
     """Of a job that names none."""
     project_slots: int
     """Jobs of one project that may run at a time; 0 sets no limit."""
     ring: Ring
     """Wakes whoever rings the doorbell; never blocks."""
+    look: Callable[[], None]
+    """Wakes whoever looks at uploads; never blocks."""
+    upload_bytes: int
+    """The most that one upload may have."""
     now: Callable[[], datetime]
     judgements: Judgements = field(default_factory=Judgements)
     outlooks: Outlooks = field(default_factory=Outlooks)

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from service.jobs.errors import IllegalTransition, JobNotFound, Outdated, PreflightBusy, SpecRejected, Unavailable
+from service.jobs.errors import DatasetNotFound, IllegalTransition, JobNotFound, Outdated, PreflightBusy, SpecRejected, Unavailable
 from service.jobs.estimating import LEARNT_FROM
 from service.jobs.job import Device, Job
 from service.jobs.ports import Idempotency, JobStore, Outlook, Submitted
@@ -18,7 +18,9 @@ from service.jobs.state import JobState, Reason
 from service.killpoints import KillPoint, passing
 from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
+from service.spec.rules import NOT_LOOKED_UP
 from service.spec.verdict import Fault, SpecWarning, Verdict
+from service.use_cases.datasets import is_upload, no_dataset, with_content
 from service.use_cases.judging import Judged, Learnt, shape_of
 from service.use_cases.reading import metrics
 from service.use_cases.services import Services
@@ -52,7 +54,7 @@ _chance = _Chance()
 
 def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Verdict:
     """Every fault at once. Without torch beside the API only what needs no torch is checked, and a warning says so."""
-    whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
+    whole, faults = _looked_up(body, project=project, services=services)
     found = _verdict(whole, faults, services=services)
     if found.resolved_spec is None:
         return found
@@ -72,7 +74,15 @@ def _verdict(whole: Mapping[str, Any], faults: Sequence[Fault], *, services: Ser
         found = verdict(whole, checked, threads=services.threads)
     if not faults:
         return found
-    return found.model_copy(update={"valid": False, "resolved_spec": None, "errors": (*faults, *found.errors)})
+    others = (each for each in found.errors if each.code != NOT_LOOKED_UP)
+    return found.model_copy(update={"valid": False, "resolved_spec": None, "errors": (*faults, *others)})
+
+
+def _looked_up(body: Mapping[str, Any], *, project: str, services: Services) -> tuple[Mapping[str, Any], list[Fault]]:
+    """The body with what other jobs and uploads add to it, and what is wrong with these."""
+    whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
+    whole, more = with_content(whole, project=project, datasets=services.datasets)
+    return whole, [*faults, *more]
 
 
 def _with_earlier_model(body: Mapping[str, Any], *, project: str, jobs: JobStore) -> tuple[Mapping[str, Any], list[Fault]]:
@@ -117,6 +127,8 @@ def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | 
         outlook = services.outlooks.after(outlook, project, services.jobs)
         job = _new(body, judged, outlook, project=project, now=services.now)
         submitted = services.jobs.submit(job, idempotency=idempotency)
+    except DatasetNotFound as error:  # it was removed while the spec was checked
+        raise SpecRejected([no_dataset(error)]) from error
     passing(KillPoint.AFTER_SUBMIT)
     if submitted.rings:
         services.ring(submitted.job.device)
@@ -129,7 +141,7 @@ async def submit_recalled(
     """As `submit`, for an event loop: nothing blocks. None where the spec has to be judged first, or what it goes by looked at."""
     outlook = services.outlooks.last(project)
     shape = shape_of(body)
-    judged = services.judgements.recall(body, shape) if outlook and not _is_warm_start(body) else None
+    judged = services.judgements.recall(body, shape) if outlook and not (_is_warm_start(body) or is_upload(body)) else None
     if judged is None or outlook is None:
         return None
     job = _new(body, judged, outlook, project=project, now=services.now)
@@ -148,7 +160,7 @@ async def submit_recalled(
 
 def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Judged:
     """What is known of this spec, or found now. Raises SpecRejected."""
-    whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
+    whole, faults = _looked_up(body, project=project, services=services)
     shape = shape_of(whole)
     known = services.judgements.recall(whole, shape) if not faults else None
     if known is not None:
@@ -156,7 +168,7 @@ def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Jud
     found = _verdict(whole, faults, services=services)
     if not found.valid:
         raise SpecRejected(found.errors)
-    judged = Judged.by(read_spec(body), found)
+    judged = Judged.by(read_spec(whole), found)
     if judged.resolved_spec is not None:
         services.judgements.keep(shape, judged)
     return judged

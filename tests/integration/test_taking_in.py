@@ -11,7 +11,6 @@ import pytest
 import redis
 
 from service import use_cases
-from service.adapters.memory import MemoryArtifacts
 from service.adapters.stores import Stores
 from service.jobs.errors import IdempotencyConflict, Outdated, SpecRejected
 from service.jobs.job import Job
@@ -22,6 +21,7 @@ from service.spec.verdict import Checked
 from service.use_cases import Services
 from tests.corpus.good import spec
 from tests.integration.conftest import Clock
+from tests.services import services_of
 
 NewJob = Callable[..., Job]
 BODY = spec(["Flatten", {"type": "Linear", "in_features": 64, "out_features": 10}])
@@ -45,19 +45,7 @@ class OnePreflight:
 @pytest.fixture
 def services(stores: Stores, clock: Clock) -> Services:
     """The use cases' collaborators."""
-    return Services(
-        jobs=stores.jobs,
-        intake=stores.intake,
-        requests=stores.requests,
-        facts=stores.facts,
-        artifacts=MemoryArtifacts(),
-        preflight=OnePreflight(),
-        workers=stores.workers,
-        threads=3,
-        project_slots=0,
-        ring=lambda *_: None,
-        now=clock.now,
-    )
+    return services_of(stores, preflight=OnePreflight(), threads=3, now=clock.now)
 
 
 def submit(body: dict[str, Any], services: Services) -> Job:

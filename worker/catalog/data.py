@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.catalog.kinds import Kind, choice, declared, flag, integer, number, numbers, share
+from worker.catalog.kinds import Kind, choice, declared, flag, integer, name, number, numbers, share
 
 _SIZE = integer("Height and width, or one number.", 1, many=[1, 2])
 _FILL = number("Value of new pixels, or one for each channel.", many="any", nullable=True)
@@ -332,6 +332,36 @@ DATASETS: dict[str, dict[str, Any]] = {
         "args": {},
         "facts": _facts(_ANY, 1000, 1281167, 50000),
         "splits": _by_split("train", "val"),
+    },
+    "Upload": {
+        "help": "A data set of your own, uploaded: PUT /v1/datasets/{name}, or `trainyard datasets push`.",
+        "args": {
+            "name": name("What it was uploaded as."),
+            "version": name(
+                "The SHA-256 of its bytes, or the first digits of it; the newest one that is ready if left out.",
+                nullable=True,
+                default=None,
+            ),
+            "label_columns": name("Of a table: the column that is to be predicted, or several.", many="any", nullable=True, default=None),
+            "feature_columns": name(
+                "Of a table: the columns to predict from; all others that hold numbers, or words of which there are few, if left out.",
+                many="any",
+                nullable=True,
+                default=None,
+            ),
+            "labels": choice(
+                "Of a table, how label columns are read: a class, several labels of 0 or 1, or numbers; told from what is in them if left out.",
+                "class",
+                "several",
+                "numbers",
+                nullable=True,
+                default=None,
+            ),
+            "test_split": share(
+                "Share of the samples that is set aside as the test split, where the data bring none; always the same ones.",
+                default=0.2,
+            ),
+        },
     },
     "Digits": {"help": "scikit-learn's 8x8 digits; needs no download.", "args": {}, "facts": _facts((1, 8, 8), 10, 1437, 360)},
     "FakeData": {

@@ -10,7 +10,7 @@ from torch import nn
 
 import worker.training.vision  # noqa: F401  # before torchvision
 from service.spec.catalog import Declared, load
-from service.spec.dataset import Dataset
+from service.spec.dataset import Dataset, Task
 from service.spec.job import JobSpec
 from service.spec.model import AnyLayer, Concat, Graph, Model, Module, Parallel, Repeat, Residual, Sequential, Torchvision, built
 from service.spec.monitors import snake_case
@@ -160,7 +160,7 @@ def _transform(declared: Declared) -> Transform:
     return cast("Transform", getattr(v2, declared.type)(**arguments))
 
 
-def build_metrics(declared: Sequence[Declared], *, num_classes: int) -> dict[str, Any]:
+def build_metrics(declared: Sequence[Declared], *, task: Task, num_classes: int) -> dict[str, Any]:
     """Torchmetrics' metrics by their name in snake_case."""
     # slow to import, and few jobs ask for more than the built-in ones
     import torchmetrics.classification
@@ -170,10 +170,17 @@ def build_metrics(declared: Sequence[Declared], *, num_classes: int) -> dict[str
     for each in declared:
         if load()["metrics"][each.type]["task"] == "classification":
             maker = getattr(torchmetrics.classification, each.type)
-            made[snake_case(each.type)] = maker(task="multiclass", num_classes=num_classes, **each.chosen())
+            made[snake_case(each.type)] = maker(**_KINDS_OF_METRICS[task](num_classes), **each.chosen())
         else:
             made[snake_case(each.type)] = getattr(torchmetrics.regression, each.type)(**each.chosen())
     return made
+
+
+_KINDS_OF_METRICS: dict[Task, Callable[[int], dict[str, Any]]] = {
+    "classification": lambda classes: {"task": "multiclass", "num_classes": classes},
+    "binary": lambda _: {"task": "binary"},
+    "multilabel": lambda labels: {"task": "multilabel", "num_labels": labels},
+}
 
 
 def mixing_modules(model: nn.Module) -> list[str]:

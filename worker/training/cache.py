@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 
 from worker.training.splits import Packed
 
-_PARTS = ("train", "test")
+_KINDS = {str(kind).removeprefix("torch."): kind for kind in (torch.uint8, torch.int64, torch.float32, torch.float64)}
 
 
 @dataclass(frozen=True)
@@ -30,33 +30,36 @@ class DecodedCache:
     folder: Path
     limit_bytes: int
 
-    def find(self, key: str) -> tuple[Packed, Packed, str] | None:
-        """The training and test split that were put under this key, mapped into memory, and their SHA-256; None where they are not here."""
+    def find(self, key: str) -> tuple[dict[str, Packed], str] | None:
+        """The splits that were put under this key, by name, mapped into memory, and their SHA-256; None where they are not here."""
         try:
             digest = (self.folder / "sources" / key).read_text()
             content = self.folder / "content" / digest
             shapes = json.loads((content / "shapes.json").read_text())
-            train, test = (_mapped(content, part, shapes[part]) for part in _PARTS)
-        except (OSError, ValueError, KeyError, RuntimeError):
+            splits = {
+                part: Packed(*(_mapped(content / f"{part}.{what}", *shapes[part][what]) for what in ("images", "labels")))
+                for part in shapes
+            }
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError):
             return None  # not here, or only half of it: it is decoded again
         with suppress(OSError):  # a cache that is only readable keeps no track of its use
             os.utime(content)
-        return train, test, digest
+        return splits, digest
 
-    def put(self, key: str, train: Packed, test: Packed, digest: str) -> None:
-        """Keep two splits. Nothing happens where they alone are over the limit, or the disk is full or not to be written to."""
-        size = sum(split.images.nbytes + split.labels.nbytes for split in (train, test))
+    def put(self, key: str, splits: Mapping[str, Packed], digest: str) -> None:
+        """Keep splits by name. Nothing happens where they alone are over the limit, or the disk is full or not to be written to."""
+        size = sum(split.images.nbytes + split.labels.nbytes for split in splits.values())
         if size > self.limit_bytes:
             return
         try:
             with self._locked():
                 self._make_room(size)
-                self._write(digest, {"train": train, "test": test})
+                self._write(digest, splits)
                 _replace(self.folder / "sources" / key, digest)
         except OSError:
             return  # a cache is no reason for a job to fail
 
-    def _write(self, digest: str, splits: dict[str, Packed]) -> None:
+    def _write(self, digest: str, splits: Mapping[str, Packed]) -> None:
         content = self.folder / "content" / digest
         if content.exists():
             return
@@ -68,7 +71,8 @@ class DecodedCache:
                     with (part / f"{name}.{kind}").open("wb") as out:
                         tensor.contiguous().numpy().tofile(out)
                         os.fsync(out.fileno())
-            (part / "shapes.json").write_text(json.dumps({name: list(split.images.shape) for name, split in splits.items()}))
+            shapes = {name: {"images": _described(split.images), "labels": _described(split.labels)} for name, split in splits.items()}
+            (part / "shapes.json").write_text(json.dumps(shapes))
             part.rename(content)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -94,14 +98,16 @@ class DecodedCache:
             yield
 
 
-def _mapped(content: Path, part: str, shape: list[int]) -> Packed:
-    """A split whose bytes stay in their files: private pages, so that nothing written to a tensor reaches them.
+def _described(tensor: torch.Tensor) -> tuple[str, list[int]]:
+    return str(tensor.dtype).removeprefix("torch."), list(tensor.shape)
 
-    Raises RuntimeError where a file is shorter than it should be.
+
+def _mapped(path: Path, kind: str, shape: list[int]) -> torch.Tensor:
+    """A tensor whose bytes stay in their file: private pages, so that nothing written to it reaches them.
+
+    Raises RuntimeError where the file is shorter than it should be.
     """
-    images, labels = content / f"{part}.images", content / f"{part}.labels"
-    packed = torch.from_file(str(images), shared=False, size=math.prod(shape), dtype=torch.uint8).view(shape)
-    return Packed(packed, torch.from_file(str(labels), shared=False, size=shape[0], dtype=torch.int64))
+    return torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=_KINDS[kind]).view(shape)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -19,20 +19,25 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class EpochOrder:
-    """Draws what `DataLoader(shuffle=True, generator=g)` draws from g, epoch by epoch: a base seed, `randperm`, and one more at the end."""
+    """Draws what `DataLoader(shuffle=True, generator=g)` draws from g, epoch by epoch: a base seed, `randperm`, and one more at the end.
 
-    def __init__(self, size: int, *, seed: int, shuffle: bool) -> None:
-        self._size, self._shuffle = size, shuffle
+    With `weights` float64 [size], one for each sample, what it draws with a `WeightedRandomSampler(weights, size, generator=g)`.
+    """
+
+    def __init__(self, size: int, *, seed: int, shuffle: bool, weights: torch.Tensor | None = None) -> None:
+        self._size, self._shuffle, self._weights = size, shuffle, weights
         self.generator = torch.Generator().manual_seed(seed)
 
     def start(self) -> torch.Tensor:
         """The indices of the next epoch, in order."""
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # the base seed of the loader's workers
+        if self._weights is not None:
+            return torch.multinomial(self._weights, self._size, replacement=True, generator=self.generator)
         return torch.randperm(self._size, generator=self.generator) if self._shuffle else torch.arange(self._size)
 
     def end(self) -> None:
         """What RandomSampler draws when it runs dry: an order of which it uses nothing."""
-        if self._shuffle:
+        if self._shuffle and self._weights is None:
             torch.randperm(self._size, generator=self.generator)
 
 
@@ -65,7 +70,7 @@ class Batches:
 
     def over(self, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
         """One (inputs, labels) pair for each group of indices: inputs [B, ...], labels int64 [B]."""
-        whole = isinstance(self._split, Packed) and self._epoch is None and not self._workers and _batchable(self._declared)
+        whole = self._epoch is None and not self._workers and _batchable(self._split, self._declared)
         batches = self._indexed(self._split, groups) if whole and isinstance(self._split, Packed) else self._loaded(groups)
         for inputs, labels in batches:
             yield inputs.to(self._device), labels.to(self._device)
@@ -104,7 +109,12 @@ def _aligned(batch: torch.Tensor) -> torch.Tensor:
     return batch if batch.data_ptr() % ALIGNMENT == 0 else batch.clone()
 
 
-def _batchable(declared: Sequence[Declared]) -> bool:
+def _batchable(split: Split, declared: Sequence[Declared]) -> bool:
+    """Whether indexing whole batches gives the bits that sample by sample would."""
+    if not isinstance(split, Packed):
+        return False
+    if not split.holds_images:
+        return not declared
     return bool(declared) and declared[0].type in _TO_TENSOR and all(each.type in _WHOLE_BATCHES for each in declared)
 
 

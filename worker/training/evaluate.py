@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from service.spec.dataset import Dataset
+from service.spec.job import JobSpec
 from worker.training.data import Batch
+from worker.training.deciding import Decision
 from worker.training.facts import Evaluating
 from worker.training.textbook import targets_for
 
@@ -23,7 +24,7 @@ BY_SAMPLE = ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence")
 class Evaluation:
     """`loss` is the mean over samples, `accuracy` a share of 0-1, `confusion` int64 [classes, classes], rows true, columns predicted.
 
-    The latter two are None where there are no classes. `metrics` are the others asked for: numbers, or lists of them.
+    The latter two are None where nothing is right or wrong, or, of the second, where a sample has several labels. `metrics` are the others asked for: numbers, or lists of them.
     """
 
     loss: float
@@ -38,7 +39,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, loss_fn: nn.Module, batches: Iterable[Batch], *, dataset: Dataset, metrics: Mapping[str, Any] | None = None
+    model: nn.Module, loss_fn: nn.Module, batches: Iterable[Batch], *, spec: JobSpec, metrics: Mapping[str, Any] | None = None
 ) -> Generator[Evaluating, None, Evaluation]:
     """Predictions against labels over all batches. Leaves the model in eval mode and draws nothing from any generator.
 
@@ -46,8 +47,9 @@ def evaluate(
     """
     model.eval()
     device = next(model.parameters(), torch.empty(0)).device
-    classes = dataset.facts.num_classes
+    dataset, classes, decision = spec.dataset, spec.dataset.facts.num_classes, Decision.of(spec)
     total = torch.zeros((), dtype=torch.float64, device=device)
+    right = torch.zeros((), dtype=torch.int64, device=device)
     confusion = None
     samples = 0
     for done, (inputs, labels) in enumerate(batches, 1):
@@ -55,27 +57,30 @@ def evaluate(
             outputs = model(inputs)
             targets = targets_for(dataset.target, inputs, labels, classes)
             total += summed(loss_fn(outputs, targets), len(labels), loss_fn)
-            if dataset.is_classification:
-                counts = _counted(outputs, labels, max(classes, outputs.shape[1]))
+            if decision is not None:
+                right += decision.right(outputs, labels)
+                counts = _counted(decision, outputs, labels, classes)
                 confusion = counts if confusion is None else confusion + counts
             for metric in (metrics or {}).values():
-                metric.to(device).update(*observed(type(metric).__name__, outputs, labels, targets, by_class=dataset.is_classification))
+                metric.to(device).update(*observed(type(metric).__name__, outputs, labels, targets, decision=decision))
         samples += len(labels)
         yield Evaluating(batches=done)
     return Evaluation(
         loss=total.item() / samples,
-        accuracy=None if confusion is None else confusion.diagonal().sum().item() / samples,
-        confusion=None if confusion is None else confusion.cpu(),
+        accuracy=None if decision is None else right.item() / (samples * decision.answers),
+        confusion=None if confusion is None or dataset.task == "multilabel" else confusion.cpu(),
         metrics={name: _taken(metric) for name, metric in (metrics or {}).items()},
     )
 
 
 def observed(
-    name: str, outputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, *, by_class: bool
+    name: str, outputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, *, decision: Decision | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a metric is shown: outputs and class numbers; or, in a regression, sample by sample or number by number."""
-    if by_class:
+    """What a metric is shown: outputs and class numbers; probabilities of a yes; or, in a regression, sample by sample or number by number."""
+    if decision is not None and decision.task == "classification":
         return outputs, labels
+    if decision is not None:
+        return decision.probabilities(outputs), labels.long()
     if name in BY_SAMPLE:
         return outputs.flatten(1), targets.flatten(1)
     return outputs.flatten(), targets.flatten()
@@ -86,8 +91,11 @@ def summed(loss: torch.Tensor, samples: int, loss_fn: nn.Module) -> torch.Tensor
     return loss.detach().double() * (1 if getattr(loss_fn, "reduction", "mean") == "sum" else samples)
 
 
-def _counted(outputs: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
-    pairs = torch.bincount(labels * classes + outputs.argmax(1), minlength=classes * classes)
+def _counted(decision: Decision, outputs: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """How often each answer was given for each label, [classes, classes]."""
+    classes = max(classes, outputs.shape[1]) if decision.task == "classification" else 2
+    answers = decision.chosen(outputs).flatten().long()
+    pairs = torch.bincount(labels.long().flatten() * classes + answers, minlength=classes * classes)
     return pairs.view(classes, classes)
 
 

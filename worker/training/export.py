@@ -26,6 +26,8 @@ def export(run: Run, evaluation: Evaluation, folder: Path, *, threads: int, inex
     (folder / "train.py").write_text(render(run.spec, about))
     _write_json(folder / "resolved_spec.json", run.spec.model_dump(mode="json"))
     _write_json(folder / "environment.json", about)
+    if run.splits.preprocessing is not None:
+        _write_json(folder / "preprocessing.json", run.splits.preprocessing)
     others = {f"test_{name}": value for name, value in evaluation.metrics.items()}
     _write_json(folder / "evaluation" / "metrics.json", {**evaluation.scalars("test"), **others})
     if evaluation.confusion is not None:

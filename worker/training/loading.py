@@ -11,10 +11,11 @@ import torch
 
 from service.spec.dataset import Dataset
 from service.spec.job import JobSpec
+from worker.training import tables
 from worker.training.cache import DecodedCache
 from worker.training.readers import is_packed, read
 from worker.training.sources import FILES, present
-from worker.training.splits import Packed, Split, Splits, split_indices
+from worker.training.splits import Packed, Published, Split, Splits, split_indices
 
 _DECODERS = {name: version(name) for name in ("torchvision", "scikit-learn", "pillow")}
 """Looked up once, before trainers are forked."""
@@ -22,30 +23,37 @@ _DECODERS = {name: version(name) for name in ("torchvision", "scikit-learn", "pi
 
 def load_splits(spec: JobSpec, *, datasets_dir: Path, cache: DecodedCache | None = None) -> Splits:
     """The job's data, split as `random_split` with the job's seed would. Raises DataMissing."""
-    train, test, digest = _published(spec.dataset, datasets_dir, cache)
+    published, digest = _published(spec.dataset, datasets_dir, cache)
+    train, test = published.train, published.test
     if spec.dataset.limit is not None:
         train = train.take(torch.arange(min(spec.dataset.limit, len(train))))
-    validation = train.take(torch.arange(0))
+    validation = train.take(torch.arange(0)) if published.validation is None else published.validation
     if int(len(train) * spec.dataset.validation_split):
         kept, held_out = split_indices(len(train), share=spec.dataset.validation_split, seed=spec.seed)
         train, validation = train.take(kept), train.take(held_out)
-    return Splits(train=train, validation=validation, test=test, digest=f"sha256:{digest}")
+    splits = Splits(train=train, validation=validation, test=test, digest=f"sha256:{digest}")
+    content = spec.dataset.content
+    return tables.prepared(splits, spec.dataset, content) if content is not None and content.layout == "table" else splits
 
 
-def _published(dataset: Dataset, datasets_dir: Path, cache: DecodedCache | None) -> tuple[Split, Split, str]:
-    """The data set's training and test split, and the SHA-256 of what is in them."""
+def _published(dataset: Dataset, datasets_dir: Path, cache: DecodedCache | None) -> tuple[Published, str]:
+    """The data set's splits, and its SHA-256: of what is in them, or, of an upload, of its bytes."""
     if cache is None or not is_packed(dataset):
-        train, test = read(dataset, datasets_dir)
-        return train, test, digest_of(train, test)
+        published = read(dataset, datasets_dir)
+        return published, _version(dataset) or digest_of(*published.parts().values())
     key = source_key(dataset, datasets_dir)
     found = cache.find(key)
     if found is not None:
-        return found
-    train, test = read(dataset, datasets_dir)
-    digest = digest_of(train, test)
-    if isinstance(train, Packed) and isinstance(test, Packed):
-        cache.put(key, train, test, digest)
-    return train, test, digest
+        splits, digest = found
+        return Published(**splits), _version(dataset) or digest
+    published = read(dataset, datasets_dir)
+    digest = digest_of(*published.parts().values())
+    cache.put(key, {name: split for name, split in published.parts().items() if isinstance(split, Packed)}, digest)
+    return published, _version(dataset) or digest
+
+
+def _version(dataset: Dataset) -> str | None:
+    return str(dataset.arguments()["version"]) if dataset.type == "Upload" else None
 
 
 def digest_of(*splits: Split) -> str:

@@ -178,7 +178,7 @@ def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
     if len(run.splits.validation):
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
-        validated = yield from evaluate(run.judged, run.loss_fn, batches, dataset=spec.dataset, metrics=run.metrics)
+        validated = yield from evaluate(run.judged, run.loss_fn, batches, spec=spec, metrics=run.metrics)
         metrics |= validated.scalars("val")
     metrics["lr"] = float(run.optimizer.param_groups[0]["lr"])
     _step_schedule(run, metrics)

@@ -18,15 +18,16 @@ from worker.training.build import build_loss, build_metrics, build_optimizer, bu
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import load_initial, plan_of, restore
 from worker.training.data import Batches, EpochOrder, grouped
+from worker.training.deciding import Decision
 from worker.training.device import device_of
 from worker.training.facts import Fact, PlanChosen, Warned
 from worker.training.loading import load_splits
 from worker.training.loop import Position, Run
 from worker.training.plan import Plan, why_not_compiled
 from worker.training.probing import Probe
-from worker.training.splits import Splits
+from worker.training.splits import Splits, labels_of
 from worker.training.tally import Tally
-from worker.training.textbook import freeze, moving_average, targets_for
+from worker.training.textbook import freeze, moving_average, sample_weights, targets_for
 
 PROBED_BATCHES = 3
 """`precision: auto` is decided on so many, the first of the data."""
@@ -63,8 +64,8 @@ def prepare(
         splits=splits,
         device=device,
         position=Position(),
-        tally=Tally(counts_answers=spec.dataset.is_classification, loss_is_sum=getattr(loss_fn, "reduction", "mean") == "sum"),
-        order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle),
+        tally=Tally(decision=Decision.of(spec), loss_is_sum=getattr(loss_fn, "reduction", "mean") == "sum"),
+        order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle, weights=_weights(spec, splits)),
         plan=plan,
         forward=plan.forward(model, device),
         scaler=plan.scaler(device),
@@ -73,6 +74,13 @@ def prepare(
     if resume is not None:
         restore(run, Path(resume["directory"]))
     return run
+
+
+def _weights(spec: JobSpec, splits: Splits) -> torch.Tensor | None:
+    """How often each training sample is drawn, beside the others, float64 [samples]; None where each is drawn once."""
+    if spec.dataloader.sampler is None:
+        return None
+    return sample_weights(labels_of(splits.train), spec.dataloader.sampler.weights)
 
 
 def _planned(
@@ -109,4 +117,4 @@ def _probe(spec: JobSpec, model: nn.Module, loss_fn: nn.Module, splits: Splits, 
 def asked_metrics(spec: JobSpec) -> dict[str, Any]:
     """Torchmetrics' metrics that the spec asks for, by their name."""
     asked = beside_built_in(spec)
-    return build_metrics(asked, num_classes=spec.dataset.facts.num_classes) if asked else {}
+    return build_metrics(asked, task=spec.dataset.task, num_classes=spec.dataset.facts.num_classes) if asked else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,45 +12,30 @@ import torch
 import worker.training.vision  # noqa: F401  # before torchvision
 from service.spec.catalog import load
 from service.spec.dataset import Dataset
-from worker.training.splits import Decoded, Packed, Split
+from worker.ingest import idx
+from worker.training import brought
+from worker.training.splits import DataMissing, Decoded, Packed, Published, Split, packed
 
 from torchvision import datasets  # isort: skip
 
 
-class DataMissing(Exception):
-    """The data is not where it should be; the text names the place and the cure."""
-
-
-def _packed(images: np.ndarray[Any, Any], labels: Any) -> Packed:
-    """From HWC or HW bytes to NCHW-contiguous."""
-    if images.ndim == 3:
-        images = images[:, :, :, None]
-    return Packed(torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C")), torch.as_tensor(np.array(labels), dtype=torch.int64))
-
-
 def read_idx(folder: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """An IDX file (LeCun's format: magic, sizes as big-endian int32, bytes), gzipped or not. Raises DataMissing."""
-    plain, zipped = folder / name, folder / f"{name}.gz"
+    """An IDX file, gzipped or not. Raises DataMissing."""
     try:
-        data = plain.read_bytes() if plain.exists() else gzip.decompress(zipped.read_bytes())
+        return idx.read(folder / name)
     except FileNotFoundError as error:
         raise DataMissing(
             f"Neither {name} nor {name}.gz is in {folder}. Put the files there, or set TRAINYARD_DATASETS_DIR to a folder in torchvision's layout."
         ) from error
-    except (OSError, EOFError) as error:
-        raise DataMissing(f"{zipped} cannot be read: {error}. Fetch it again.") from error
-    dimensions = data[3] if len(data) > 3 and data[:3] == b"\0\0\x08" else 0
-    shape = np.frombuffer(data, ">i4", count=dimensions, offset=4) if dimensions else np.zeros(1)
-    if not dimensions or len(data) != 4 + 4 * dimensions + int(np.prod(shape, dtype=np.int64)):
-        raise DataMissing(f"{name} in {folder} is no whole IDX file of bytes. Fetch it again.")
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (idx.NotIdx, OSError) as error:
+        raise DataMissing(f"{folder / name} cannot be read: {error}. Fetch it again.") from error
 
 
 def _mnist_like(dataset: Dataset, datasets_dir: Path) -> tuple[Packed, Packed]:
     folder = datasets_dir / dataset.type / "raw"
     prefix = f"emnist-{dataset.arguments()['split']}-" if dataset.type == "EMNIST" else ""
     names = [(f"{prefix}{part}-images-idx3-ubyte", f"{prefix}{part}-labels-idx1-ubyte") for part in ("train", "test" if prefix else "t10k")]
-    train, test = (_packed(read_idx(folder, images), read_idx(folder, labels).copy()) for images, labels in names)
+    train, test = (packed(read_idx(folder, images), read_idx(folder, labels).copy()) for images, labels in names)
     return train, test
 
 
@@ -77,7 +61,7 @@ def _from_array(part: Any, *, channels: int | None) -> Packed:
     images, labels = np.asarray(part.data), np.asarray(part.targets if hasattr(part, "targets") else part.labels)
     if images.ndim == 4 and images.shape[1] == channels and images.shape[3] != channels:
         images = images.transpose(0, 2, 3, 1)
-    return _packed(images, labels[:, 0] if labels.ndim == 2 else labels)
+    return packed(images, labels[:, 0] if labels.ndim == 2 else labels)
 
 
 def _decoded(dataset: Dataset, datasets_dir: Path) -> tuple[Decoded, Decoded]:
@@ -90,7 +74,7 @@ def _digits(_: Dataset, __: Path) -> tuple[Packed, Packed]:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    whole = _packed(np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target)
+    whole = packed(np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target)
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
     return Packed(*whole.batch(order[:1437])), Packed(*whole.batch(order[1437:]))
 
@@ -106,7 +90,7 @@ def _fake(dataset: Dataset, _: Path) -> tuple[Packed, Packed]:
 
 def _drawn(samples: Any) -> Packed:
     pairs = [samples[index] for index in range(len(samples))]
-    return _packed(np.stack([np.asarray(image) for image, _ in pairs]), [int(label) for _, label in pairs])
+    return packed(np.stack([np.asarray(image) for image, _ in pairs]), [int(label) for _, label in pairs])
 
 
 _BY_TYPE: dict[str, Callable[[Dataset, Path], tuple[Split, Split]]] = {
@@ -118,11 +102,13 @@ _BY_TYPE: dict[str, Callable[[Dataset, Path], tuple[Split, Split]]] = {
 """How each data set is read; one that is not here is decoded file by file."""
 
 
-def read(dataset: Dataset, datasets_dir: Path) -> tuple[Split, Split]:
-    """The published training and test split. Raises DataMissing."""
-    return _BY_TYPE.get(dataset.type, _decoded)(dataset, datasets_dir)
+def read(dataset: Dataset, datasets_dir: Path) -> Published:
+    """The published splits. Raises DataMissing."""
+    if dataset.content is not None:
+        return brought.read(dataset, dataset.content, datasets_dir)
+    return Published(*_BY_TYPE.get(dataset.type, _decoded)(dataset, datasets_dir))
 
 
 def is_packed(dataset: Dataset) -> bool:
-    """Whether the data set is held in memory as packed bytes."""
-    return dataset.type in _BY_TYPE
+    """Whether the data set is held in memory."""
+    return dataset.type in _BY_TYPE if dataset.content is None else brought.is_packed(dataset.content)

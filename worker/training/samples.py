@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,7 +35,7 @@ class Sampled:
 def sample(dataset: Dataset) -> Sampled:
     """Run the transforms, random ones both always and never, on images of every size that may come."""
     found = Sampled()
-    images = _images(dataset)
+    images = _samples(dataset)
     found.evaluation = _checked(dataset, dataset.transforms, images, found.faults)
     found.train = found.evaluation
     if dataset.train_transforms and found.evaluation is not None:
@@ -44,7 +45,7 @@ def sample(dataset: Dataset) -> Sampled:
     return found
 
 
-def _check_batches(dataset: Dataset, images: list[Image.Image], faults: list[Fault]) -> None:
+def _check_batches(dataset: Dataset, images: list[Any], faults: list[Fault]) -> None:
     """What is augmented by batch has to be of one size before that."""
     shape = partial(applied, build_transforms(dataset.before_numbers))
     kinds = sorted({_what(shape(each)) for each in images})
@@ -54,7 +55,11 @@ def _check_batches(dataset: Dataset, images: list[Image.Image], faults: list[Fau
         faults.append(Fault(pointer="/dataset/augment", code="sizes_differ", detail=detail, suggestion=suggestion))
 
 
-def _images(dataset: Dataset) -> list[Image.Image]:
+def _samples(dataset: Dataset) -> list[Any]:
+    """Made-up samples of every size that may come: images, or numbers."""
+    if dataset.facts.samples != "images":
+        shape = tuple(each or 1 for each in dataset.facts.shape)
+        return [torch.linspace(0, 1, math.prod(shape)).reshape(shape)]
     channels, *size = dataset.facts.shape
     sizes = _OWN_SIZES if None in size else [(size[0] or 1, size[1] or 1)]
     # not one shade: a transform that equalizes divides by what differs

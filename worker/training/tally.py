@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from worker.training.deciding import Decision
+
 KEPT_BATCHES = 1024
 KEPT_ELEMENTS = 2**20
 """So many batches, and elements of outputs, may wait to be counted."""
@@ -18,8 +20,8 @@ class Tally:
     Batches wait as they are, and `fold` adds them up in their order: the sums have the same bits wherever a checkpoint cuts the epoch.
     """
 
-    def __init__(self, *, counts_answers: bool, loss_is_sum: bool) -> None:
-        self._counts_answers, self._loss_is_sum = counts_answers, loss_is_sum
+    def __init__(self, *, decision: Decision | None, loss_is_sum: bool) -> None:
+        self._decision, self._loss_is_sum = decision, loss_is_sum
         self._loss_sum, self._correct, self._samples = 0.0, 0, 0
         self._losses: list[torch.Tensor] = []
         self._sizes: list[int] = []
@@ -37,7 +39,7 @@ class Tally:
         """Take a batch in: its mean loss, its outputs [B, classes, ...] and labels [B], or shares of classes [B, classes]."""
         self._losses.append(loss.detach())
         self._sizes.append(len(labels))
-        if self._counts_answers:
+        if self._decision is not None:
             self._outputs.append(outputs.detach())
             self._labels.append(labels)
             self._elements += outputs.numel()
@@ -53,10 +55,8 @@ class Tally:
                 self._wrong = (self._first + self._folded, loss)
             self._loss_sum += loss * (1 if self._loss_is_sum else size)
             self._folded += 1
-        if self._counts_answers:
-            labels = torch.cat(self._labels)
-            answers = labels.argmax(1) if labels.is_floating_point() else labels  # of mixed labels the largest share counts
-            self._correct += int((torch.cat(self._outputs).argmax(1) == answers).sum())
+        if self._decision is not None:
+            self._correct += int(self._decision.right(torch.cat(self._outputs), torch.cat(self._labels)))
         self._samples += sum(self._sizes)
         self._elements = 0
         for waiting in (self._losses, self._sizes, self._outputs, self._labels):
@@ -68,10 +68,12 @@ class Tally:
         return self._wrong
 
     def metrics(self) -> dict[str, float]:
-        """`train_loss` and, where there are classes, `train_accuracy`: means over the epoch's samples so far."""
+        """`train_loss` and, where answers are right or wrong, `train_accuracy`: means over the epoch's samples so far."""
         self.fold()
         means = {"train_loss": self._loss_sum / max(1, self._samples)}
-        return means | ({"train_accuracy": self._correct / max(1, self._samples)} if self._counts_answers else {})
+        if self._decision is None:
+            return means
+        return means | {"train_accuracy": self._correct / max(1, self._samples * self._decision.answers)}
 
     @property
     def samples(self) -> int:

@@ -241,9 +241,15 @@ def targets_for(kind: str, inputs: torch.Tensor, labels: torch.Tensor, num_class
         return labels if labels.is_floating_point() else functional.one_hot(labels, num_classes).float()
     if kind == "signed":
         return functional.one_hot(labels, num_classes).float() * 2 - 1
-    if kind == "value":
+    if kind in ("value", "binary"):
         return labels.float().unsqueeze(1)
     return inputs if kind == "input" else labels
+
+
+def sample_weights(labels: torch.Tensor, weights: Any) -> torch.Tensor:
+    """The weight of each sample's class, float64: as given, or one over the number of its samples, which draws all classes equally often."""
+    of_classes = 1 / torch.bincount(labels).double() if weights == "balanced" else torch.tensor(weights, dtype=torch.float64)
+    return of_classes[labels]
 
 
 class Transformed(Dataset[tuple[Any, Any]]):

@@ -15,6 +15,7 @@ from service.spec.dataset import Dataset
 from service.spec.training import Optimizer
 from service.spec.verdict import Fault
 from worker.training.build import build_loss, build_metrics, build_mixing, build_scheduler, make_optimizer
+from worker.training.deciding import Decision
 from worker.training.evaluate import observed
 from worker.training.shapes import TORCH_ERRORS, first_line
 from worker.training.textbook import parameter_groups, targets_for
@@ -29,7 +30,8 @@ _LARGE = 100_000
 def loss_faults(loss: Declared, dataset: Dataset, *, output: torch.Size, sample: torch.Size, last: str, at: str) -> list[Fault]:
     """What is wrong between a model's output (one sample's shape) and the targets. `last` is its last layer, `at` where that stands."""
     classes = dataset.facts.num_classes
-    if dataset.target == "label" and loss.type in _CLASS_NUMBERS:
+    is_class = dataset.target == "label" and dataset.facts.labels == "class"
+    if is_class and loss.type in _CLASS_NUMBERS:
         found = _class_numbers(loss, dataset, output, at)
     else:
         found = _like_output(loss, dataset, output, sample, at)
@@ -61,7 +63,7 @@ def _like_output(loss: Declared, dataset: Dataset, output: torch.Size, sample: t
     target = _targets(dataset, sample, rows=2)
     if list(target.shape[1:]) == list(output) and not (target.dim() == 1 and output):
         return []
-    is_label = dataset.target == "label"
+    is_label = dataset.target == "label" and dataset.facts.labels == "class"
     kind = "class labels, one whole number per sample" if is_label else f"targets of {list(target.shape[1:])} per sample"
     detail = (
         f"{loss.type} compares number by number: the model's output per sample is {list(output)}, target: {dataset.target} gives {kind}."
@@ -132,8 +134,15 @@ def mixing_faults(loss: Declared, dataset: Dataset, *, output: torch.Size, sampl
 
 
 def _targets(dataset: Dataset, sample: torch.Size, *, rows: int) -> torch.Tensor:
-    labels = torch.arange(rows) % dataset.facts.num_classes
-    return targets_for(dataset.target, torch.full((rows, *sample), 0.5), labels, dataset.facts.num_classes)
+    return targets_for(dataset.target, torch.full((rows, *sample), 0.5), _labels(dataset, rows), dataset.facts.num_classes)
+
+
+def _labels(dataset: Dataset, rows: int) -> torch.Tensor:
+    """Made-up labels: class numbers [rows], or numbers [rows, targets], each 0 and 1 among them."""
+    classes = dataset.facts.num_classes
+    if dataset.facts.labels == "class":
+        return torch.arange(rows) % classes
+    return ((torch.arange(rows)[:, None] + torch.arange(classes)) % 2).float()
 
 
 def _small(shape: torch.Size) -> torch.Size:
@@ -157,7 +166,7 @@ def metric_faults(metrics: Sequence[Declared], dataset: Dataset, *, output: torc
 
 def _tried_metric(declared: Declared, dataset: Dataset, output: torch.Size, sample: torch.Size) -> None:
     rows = 8
-    labels = torch.arange(rows) % dataset.facts.num_classes
+    labels = _labels(dataset, rows)
     size = _small(output)
     values = torch.linspace(0.1, 0.9, rows * math.prod(size)).reshape(rows, *size)
     targets = targets_for(
@@ -166,8 +175,9 @@ def _tried_metric(declared: Declared, dataset: Dataset, output: torch.Size, samp
         labels,
         dataset.facts.num_classes,
     )
-    for metric in build_metrics([declared], num_classes=max(dataset.facts.num_classes, output[0])).values():
-        metric.update(*observed(type(metric).__name__, values, labels, targets, by_class=dataset.is_classification))
+    decision = Decision(dataset.task, 0.0, 1) if dataset.counts_answers else None
+    for metric in build_metrics([declared], task=dataset.task, num_classes=max(dataset.facts.num_classes, output[0])).values():
+        metric.update(*observed(type(metric).__name__, values, labels, targets, decision=decision))
         metric.compute()
 
 

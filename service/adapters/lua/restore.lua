@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- RESTORE: put a record back that storage kept and this Redis does not know. One that ran waits again; what is here already is left alone.
 --   reads   ty:job:{id}, ty:deleted
---   writes  ty:job:{id} and its parts, ty:spec:{sha256}, ty:jobs:{project}:{state}, ty:successes, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
+--   writes  ty:job:{id} and its parts, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:successes, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
 --   args    now, id, project, record (JSON of flat strings), created ms, state, reason, transitions (JSON list), metrics (JSON object of JSON texts),
 --           metric rows (JSON list of JSON texts), then digest and blob of each spec
 --   answers 1, or 0 where there was nothing to do

@@ -23,6 +23,11 @@
 --   ty:last_sweep, ty:grace_until  string  ms
 --   ty:worker:{name}, ty:workers   string, zset  the last beat; names by its ms
 --   ty:live:{device}, ty:idle:{device}  zset  names of that class's workers, of those with an idle slot, by the ms of the last beat
+--   ty:datasets:{project}          set     names of uploaded data sets
+--   ty:dataset:{project}:{name}    hash    the record of each version, as JSON, by its digest
+--   ty:dataset_jobs:{project}/{name}/{version}  set  jobs that were submitted with it; those that ended go when somebody asks
+--   ty:inspections                 zset    {project}/{name}/{version} that are to be looked at, by the ms when
+--   ty:removed_datasets            zset    {project}/{name}/{place in storage} of those whose objects go, by the ms when
 --   ty:history                     stream  every transition, checkpoint, flag and deletion of every job, capped
 --   ty:changed                     channel the id of a job that changed
 
@@ -43,6 +48,8 @@ local function whole(number) return string.format('%.0f', number) end
 
 local function job_key(id) return 'ty:job:' .. id end
 local function part_key(id, part) return 'ty:job:' .. id .. ':' .. part end
+
+local function dataset_key(project, name) return 'ty:dataset:' .. project .. ':' .. name end
 
 local function field(id, name) return redis.call('HGET', job_key(id), name) or '' end
 
@@ -182,7 +189,7 @@ local function give_back(id, now, reason, counts, failure)
   return 'queued'
 end
 
--- A new record: its fields, its metric rows so far, and from `specs` on in ARGV the digest and blob of each spec that it names.
+-- A new record: its fields, the uploaded data set that it needs, its metric rows so far, and from `specs` on in ARGV the digest and blob of each spec that it names.
 local function store(id, record, rows, specs)
   for at = specs, #ARGV, 2 do keep_spec(ARGV[at], ARGV[at + 1]) end
   local flat = {}
@@ -194,6 +201,7 @@ local function store(id, record, rows, specs)
   if rows ~= '[]' then
     for _, row in ipairs(cjson.decode(rows)) do redis.call('RPUSH', part_key(id, 'rows'), row) end
   end
+  if record.upload then redis.call('SADD', 'ty:dataset_jobs:' .. record.project .. '/' .. record.upload, id) end
 end
 
 -- Does this token hold the job? Every write of an attempt asks first.

@@ -1,10 +1,10 @@
 #!lua
 -- SUBMIT: store a job and put it in the pending order. Refused when Redis is nearly full: no allow-oom here.
---   reads   ty:idempotency:{project}:{key}, ty:live:*, ty:idle:*, ty:successes
---   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:job:{home}:borrowers, ty:spec:{sha256}, ty:jobs:{project}:{state}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
+--   reads   ty:idempotency:{project}:{key}, ty:dataset:*, ty:live:*, ty:idle:*, ty:successes
+--   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:job:{home}:borrowers, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
 --   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, metric rows (JSON list of JSON texts),
 --           the outlook that the submitter goes by ("": any), then digest and blob of each spec
---   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"outdated"} | {"replayed" | "found", job}
+--   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"outdated"} | {"no_dataset", name/version} | {"replayed" | "found", job}
 --           | of a new job four numbers as text: version, now, place in the pending order from 0, 1 where an idle slot is to be woken;
 --           {"changed", these, job} where it is not stored as it was sent
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
@@ -21,9 +21,13 @@ if ARGV[6] ~= '' then
   if job then return { 'conflict', first } end
 end
 if ARGV[9] ~= '' and ARGV[9] ~= outlook(project, now) then return { 'outdated' } end
+local record, rows, changed = cjson.decode(ARGV[4]), ARGV[8], false
+if record.upload then
+  local name, version = record.upload:match('^([^/]+)/(.+)$')
+  if redis.call('HEXISTS', dataset_key(project, name), version) == 0 then return { 'no_dataset', record.upload } end
+end
 if ARGV[6] ~= '' then redis.call('SET', idempotency, id .. '|' .. ARGV[7], 'EX', 86400) end
 
-local record, rows, changed = cjson.decode(ARGV[4]), ARGV[8], false
 local source = record.retry_of
 if source ~= '' then
   if redis.call('EXISTS', job_key(source)) == 0 then return { 'gone', source } end

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
+from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
 from service.adapters.memory.jobs import MemoryIntake, MemoryJobs, MemoryRequests
 from service.adapters.memory.others import MemoryArtifacts, MemoryChanges, MemoryDoorbell, MemoryWorkers
@@ -28,6 +29,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         housekeeping=MemoryHousekeeping(shelf, workers),
         disposal=MemoryDisposal(shelf, again=timedelta(seconds=AGAIN_LEASES * lease_seconds)),
         rebuilding=MemoryRebuilding(shelf),
+        datasets=MemoryDatasets(shelf),
         workers=workers,
         changes=MemoryChanges(shelf.waiters),
         ping=lambda: None,

@@ -9,7 +9,7 @@ from typing import Any
 from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
 from service.adapters.stores import IDEMPOTENCY_SECONDS, Cursor, finite, to_ms
-from service.jobs.errors import IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
+from service.jobs.errors import DatasetNotFound, IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
 from service.jobs.job import Device, Job, Transition
 from service.jobs.ports import Ahead, Idempotency, Outlook, Page, Submitted
 from service.jobs.state import JobState
@@ -40,6 +40,7 @@ class MemoryJobs:
                     return Submitted(job=shelf.jobs[known[0]], replayed=True)
             if outlook and outlook.stamp != self._stamp(job.project):
                 raise Outdated
+            self._check_data(job)
             if idempotency:
                 until = shelf.now() + timedelta(seconds=IDEMPOTENCY_SECONDS)
                 shelf.keys[job.project, idempotency.key] = (job.id, idempotency.body_sha256, until)
@@ -71,6 +72,10 @@ class MemoryJobs:
 
     def _stamp(self, project: str) -> str:
         return " ".join((*sorted(self._devices()), str(self._shelf.successes[project])))
+
+    def _check_data(self, job: Job) -> None:
+        if job.upload and (job.project, *job.upload) not in self._shelf.datasets:
+            raise DatasetNotFound(*job.upload)
 
     def find(self, project: str, job_id: str) -> Job:
         """The job as it is now. Raises JobNotFound."""

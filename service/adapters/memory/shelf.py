@@ -11,6 +11,7 @@ from typing import Any
 
 from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, rfc3339
 from service.adapters.waiting import Waiters
+from service.datasets.record import DatasetVersion
 from service.jobs.errors import Fenced, JobNotFound
 from service.jobs.job import Device, Job, JobError
 from service.jobs.ports import Claim
@@ -55,6 +56,8 @@ class Shelf:
     ended: dict[str, tuple[int, JobState]] = field(default_factory=dict)
     successes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """How often a project's succeeded jobs changed."""
+    datasets: dict[tuple[str, str, str], DatasetVersion] = field(default_factory=dict)
+    """Uploaded data sets by project, name and version."""
     waiters: Waiters = field(default_factory=Waiters)
 
     def job(self, project: str, job_id: str) -> Job:

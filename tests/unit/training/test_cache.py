@@ -24,10 +24,10 @@ def digits(**dataset: object) -> JobSpec:
     return resolved(body | {"dataset": {"type": "Digits", "validation_split": 0.2, **dataset}})
 
 
-def splits_of(size: int, *, fill: int) -> tuple[Packed, Packed]:
+def splits_of(size: int, *, fill: int) -> dict[str, Packed]:
     """Two equal splits of `size` bytes each."""
     split = Packed(torch.full((size, 1, 1, 1), fill, dtype=torch.uint8), torch.zeros(size, dtype=torch.int64))
-    return split, split
+    return {"train": split, "test": split}
 
 
 def test_cached_samples_are_those_of_the_files_in_values_order_and_strides(tmp_path: Path):
@@ -51,15 +51,15 @@ def test_cached_samples_are_those_of_the_files_in_values_order_and_strides(tmp_p
 def test_writing_to_what_was_mapped_changes_no_other_jobs_data(tmp_path: Path):
     """Pages are private."""
     cache = DecodedCache(folder=tmp_path, limit_bytes=MIB)
-    cache.put("key", *splits_of(10, fill=7), "digest")
+    cache.put("key", splits_of(10, fill=7), "digest")
 
     found = cache.find("key")
     assert found is not None
-    found[0].images.zero_()
+    found[0]["train"].images.zero_()
 
     again = cache.find("key")
     assert again is not None
-    assert int(again[0].images.sum()) == 70
+    assert int(again[0]["train"].images.sum()) == 70
 
 
 def test_what_went_unused_for_longest_goes_first(tmp_path: Path):
@@ -67,7 +67,7 @@ def test_what_went_unused_for_longest_goes_first(tmp_path: Path):
     size = 1000  # bytes of images, and eight times that of labels, in each of two splits
     cache = DecodedCache(folder=tmp_path, limit_bytes=2 * 18 * size + 500)
     for at, name in enumerate(("old", "older", "new")):
-        cache.put(name, *splits_of(size, fill=at), name)
+        cache.put(name, splits_of(size, fill=at), name)
         if name != "new":
             os.utime(tmp_path / "content" / name, (1000 - at, 1000 - at))
 
@@ -80,7 +80,7 @@ def test_what_went_unused_for_longest_goes_first(tmp_path: Path):
 def test_more_than_the_limit_is_not_kept(tmp_path: Path):
     """Nothing is written at all."""
     cache = DecodedCache(folder=tmp_path, limit_bytes=17)
-    cache.put("key", *splits_of(1, fill=0), "digest")
+    cache.put("key", splits_of(1, fill=0), "digest")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -89,7 +89,7 @@ def test_more_than_the_limit_is_not_kept(tmp_path: Path):
 def test_what_is_not_whole_counts_as_not_there(tmp_path: Path, harm: str):
     """A file cut short would be read past its end."""
     cache = DecodedCache(folder=tmp_path, limit_bytes=MIB)
-    cache.put("key", *splits_of(10, fill=1), "digest")
+    cache.put("key", splits_of(10, fill=1), "digest")
     images = tmp_path / "content" / "digest" / "train.images"
     if harm == "cut":
         os.truncate(images, 4)

@@ -15,6 +15,7 @@ from service.spec.training import Evaluation
 from tests.checking import checked, resolved
 from tests.programs import weights_here
 from worker.training.build import build_metrics
+from worker.training.deciding import Decision
 from worker.training.evaluate import _taken, observed
 from worker.training.facts import EpochDone
 from worker.training.loop import train
@@ -59,15 +60,16 @@ def variants() -> list[dict[str, Any]]:
 def test_a_metric_is_one_number_exactly_where_the_catalog_says_so(metric: dict[str, Any]):
     """Measured for real; and torchmetrics says which way it gets better."""
     (declared,) = Evaluation.model_validate({"metrics": [metric]}).metrics
-    (made,) = build_metrics([declared], num_classes=3).values()
     by_class = load()["metrics"][declared.type]["task"] == "classification"
+    decision = Decision("classification", 0.0, 1) if by_class else None
+    (made,) = build_metrics([declared], task="classification" if by_class else "regression", num_classes=3).values()
     outputs, labels, targets = (
         torch.linspace(0.1, 0.9, 36).reshape(12, 3),
         torch.arange(12) % 3,
         torch.linspace(0.9, 0.2, 36).reshape(12, 3),
     )
 
-    made.update(*observed(type(made).__name__, outputs, labels, targets, by_class=by_class))
+    made.update(*observed(type(made).__name__, outputs, labels, targets, decision=decision))
 
     assert gives_one_number(declared) == isinstance(_taken(made), float)
     assert {True: "max", False: "min", None: None}[made.higher_is_better] == load()["metrics"][declared.type]["better"]

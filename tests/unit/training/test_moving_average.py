@@ -56,7 +56,7 @@ def test_the_average_is_what_is_evaluated():
     split = run.splits.validation
     images, labels = split.batch(torch.arange(len(split)))
     batch = [(images.float() / 255, labels)]
-    evaluations = (evaluate(model, nn.CrossEntropyLoss(), batch, dataset=run.spec.dataset) for model in (run.model, run.judged))
+    evaluations = (evaluate(model, nn.CrossEntropyLoss(), batch, spec=run.spec) for model in (run.model, run.judged))
     theirs, ours = (_evaluated(each, tell=print).loss for each in evaluations)
     assert abs(told - ours) < 1e-5 < abs(theirs - ours)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from worker.training.deciding import Decision
 from worker.training.tally import Tally
 
 LOSSES = [0.1, 0.7, 1.3]
 SIZES = [4, 4, 1]
+
+ONE_OF_SEVERAL = Decision("classification", 0.0, 1)
 
 
 def batch(size: int, *, right: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,7 +33,7 @@ def added(tally: Tally, *, read: bool) -> Tally:
 @pytest.mark.parametrize(("loss_is_sum", "mean"), [(False, (4 * 0.1 + 4 * 0.7 + 1.3) / 9), (True, (0.1 + 0.7 + 1.3) / 9)])
 def test_means_are_over_samples(loss_is_sum: bool, mean: float):
     """A smaller batch weighs less; a loss that is a sum already weighs as it is."""
-    tally = added(Tally(counts_answers=True, loss_is_sum=loss_is_sum), read=False)
+    tally = added(Tally(decision=ONE_OF_SEVERAL, loss_is_sum=loss_is_sum), read=False)
 
     assert tally.samples == 9
     assert tally.metrics() == {"train_loss": pytest.approx(mean), "train_accuracy": pytest.approx(3 / 9)}
@@ -38,8 +41,8 @@ def test_means_are_over_samples(loss_is_sum: bool, mean: float):
 
 def test_reading_in_between_changes_no_bit():
     """A checkpoint may cut the epoch anywhere."""
-    whole, cut = (added(Tally(counts_answers=True, loss_is_sum=False), read=read) for read in (False, True))
-    resumed = Tally(counts_answers=True, loss_is_sum=False)
+    whole, cut = (added(Tally(decision=ONE_OF_SEVERAL, loss_is_sum=False), read=read) for read in (False, True))
+    resumed = Tally(decision=ONE_OF_SEVERAL, loss_is_sum=False)
     resumed.load_state_dict(cut.state_dict())
 
     assert whole.metrics() == cut.metrics() == resumed.metrics()
@@ -47,7 +50,7 @@ def test_reading_in_between_changes_no_bit():
 
 def test_the_first_loss_that_is_no_number_is_named_by_its_batch():
     """By its number in the epoch, also where the attempt began in the middle of it."""
-    tally = Tally(counts_answers=False, loss_is_sum=False)
+    tally = Tally(decision=None, loss_is_sum=False)
     tally.start(7)
     for loss in (1.0, float("inf"), float("nan")):
         tally.add(torch.tensor(loss), *batch(2, right=0))

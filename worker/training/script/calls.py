@@ -19,6 +19,8 @@ def call(declared: Declared, *first: str, leave_out: Sequence[str] = (), value: 
 
 def composed(transforms: Sequence[Declared]) -> str:
     """Transforms, one after the other."""
+    if not transforms:
+        return "v2.Identity()"
     lines = "".join(f"        {_transform(each)},\n" for each in transforms)
     return f"v2.Compose(\n    [\n{lines}    ]\n)"
 
@@ -81,9 +83,12 @@ def scheduler(declared: Declared) -> str:
 
 def metric(declared: Declared, spec: JobSpec) -> str:
     """A torchmetrics object."""
-    if not spec.dataset.is_classification:
+    if not spec.dataset.counts_answers:
         return f"torchmetrics.regression.{call(declared, value=_metric_value)}"
-    of_classes = f'task="multiclass", num_classes={spec.dataset.facts.num_classes}'
+    number = spec.dataset.facts.num_classes
+    of_classes = {"binary": 'task="binary"', "multilabel": f'task="multilabel", num_labels={number}'}.get(
+        spec.dataset.task, f'task="multiclass", num_classes={number}'
+    )
     return f"torchmetrics.classification.{call(declared, of_classes, value=_metric_value)}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.spec.catalog import load as catalog
 from service.spec.job import JobSpec
+from worker.training.script import brought
 from worker.training.script.calls import composed, mixing
 
 
@@ -87,6 +88,8 @@ def load(root):
 def reading(spec: JobSpec) -> str:
     """`load`, which gives the training and the test set, and what it needs."""
     facts, dataset = spec.dataset.facts, spec.dataset
+    if dataset.content is not None:
+        return brought.reading(spec, dataset.content)
     transform = "None" if dataset.train_transforms else "transform"
     match dataset.type:
         case "Digits":
@@ -120,6 +123,8 @@ def split(spec: JobSpec) -> str:
 
 def augmented(spec: JobSpec, *, held_out: bool) -> str:
     """The lines that give each split its transforms, where training samples have others."""
+    if spec.dataset.facts.samples == "rows":
+        return brought.prepared(held_out=held_out)
     if not spec.dataset.train_transforms:
         return ""
     validation = "    val_data = Transformed(val_data, transform)\n" if held_out else ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from service.spec.job import JobSpec
 from service.spec.monitors import watched_metrics
+from worker.training.deciding import Decision
 from worker.training.evaluate import BY_SAMPLE
 from worker.training.script import calls
+from worker.training.script.loop import share
 from worker.training.script.models import judged
 
 
@@ -33,8 +35,12 @@ def update_metrics(spec: JobSpec, labels: str) -> str:
     if not by_sample:
         return ""
     samples, numbers = "outputs.flatten(1), targets.flatten(1)", "outputs.flatten(), targets.flatten()"
-    if spec.dataset.is_classification:
+    decision = Decision.of(spec)
+    if decision is not None and decision.task == "classification":
         shown = f"outputs, {labels}"
+    elif decision is not None:
+        certain = "outputs" if decision.threshold else "outputs.sigmoid()"
+        shown = f"{certain}{'.flatten()' if decision.task == 'binary' else ''}, {labels}.long()"
     elif len(by_sample) == 1:
         shown = samples if by_sample == {True} else numbers
     else:
@@ -52,26 +58,26 @@ def after_training(spec: JobSpec) -> str:
 def after_epoch(spec: JobSpec, *, held_out: bool) -> str:
     """Validation, schedule, the best so far, early stopping."""
     lines = []
-    classes = spec.dataset.is_classification
+    counts = spec.dataset.counts_answers
     if held_out:
         names = [name.removeprefix("val_") for name in watched_metrics(spec)]
         more = f", [{', '.join(names)}]" if names else ""
-        lines.append(f"        val_loss{', val_accuracy' if classes else ''} = evaluate({judged(spec)}, loss_fn, val_loader{more})\n")
+        lines.append(f"        val_loss{', val_accuracy' if counts else ''} = evaluate({judged(spec)}, loss_fn, val_loader{more})\n")
         # one by one: a metric that is read starts afresh
         lines.extend(f"        val_{name} = {name}.compute().item()\n        {name}.reset()\n" for name in names)
-        told = ["val_loss", *(["val_accuracy"] if classes else []), *(f"val_{name}" for name in names if name != "accuracy")]
+        told = ["val_loss", *(["val_accuracy"] if counts else []), *(f"val_{name}" for name in names if name != "accuracy")]
         shown = ", ".join(f"{name} {{{name}:.4f}}" for name in told)
         lines.append(f'        print(f"epoch {{epoch}}: {shown}")\n')
     plateau = spec.lr_scheduler is not None and spec.lr_scheduler.type == "ReduceLROnPlateau"
     if spec.checkpoint.monitor or spec.training.early_stopping or plateau:
         measured = {
             "train_loss": "total / samples",
-            "train_accuracy": "right / samples",
+            "train_accuracy": share(spec),
             "val_loss": "val_loss",
             "val_accuracy": "val_accuracy",
         }
         measured |= {name: name for name in watched_metrics(spec)}
-        known = [f'"{n}": {v}' for n, v in measured.items() if (classes or not n.endswith("_accuracy")) and (held_out or "val" not in n)]
+        known = [f'"{n}": {v}' for n, v in measured.items() if (counts or not n.endswith("_accuracy")) and (held_out or "val" not in n)]
         lines.append(f"        measured = {{{', '.join(known)}}}\n")
     if spec.lr_scheduler is not None and spec.lr_scheduler.arguments().get("interval") != "step":
         watched = f'measured["{spec.lr_scheduler.arguments()["monitor"]}"]' if plateau else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.spec.job import JobSpec
+from worker.training.deciding import Decision
 from worker.training.rounding import forward_lines
 
 
@@ -19,6 +20,7 @@ def targets(spec: JobSpec, *, indent: int) -> str:
         "one_hot": f"nn.functional.one_hot(labels, {classes}).float()",
         "signed": f"nn.functional.one_hot(labels, {classes}).float() * 2 - 1",
         "value": "labels.float().unsqueeze(1)",
+        "binary": "labels.float().unsqueeze(1)",
         "input": "inputs",
     }[spec.dataset.target]
     return "" if made is None else f"{' ' * indent}targets = {made}\n"
@@ -53,8 +55,7 @@ def steps(spec: JobSpec, labels: str) -> str:
             "if index - first + 1 == members:",
         ]
     counted = [f"total += loss.item(){times(spec, labels)}"]
-    right = "targets.argmax(1)" if mixing else labels  # of mixed targets the largest share counts
-    counted += [f"right += (outputs.argmax(1) == {right}).sum().item()"] if spec.dataset.is_classification else []
+    counted += [f"right += {right(spec, 'targets.argmax(1)' if mixing else labels)}.sum().item()"] if spec.dataset.counts_answers else []
     body = [*forward_lines(spec.training), "loss = loss_fn(outputs, targets)  # 3 loss", *backward]
     return "\n".join(
         [
@@ -66,6 +67,21 @@ def steps(spec: JobSpec, labels: str) -> str:
             *(f"            {line}" for line in [*counted, f"samples += len({labels})"]),
         ]
     )
+
+
+def right(spec: JobSpec, labels: str) -> str:
+    """Which answers of a batch are right; of mixed targets the largest share counts."""
+    decision = Decision.of(spec)
+    if decision is None or decision.task == "classification":
+        return f"(outputs.argmax(1) == {labels})"
+    outputs = "outputs.flatten()" if decision.task == "binary" else "outputs"
+    return f"(({outputs} > {decision.threshold:g}) == {labels}.bool())"
+
+
+def share(spec: JobSpec) -> str:
+    """The share of right answers among all that were given."""
+    decision = Decision.of(spec)
+    return "right / samples" if decision is None or decision.answers == 1 else f"right / (samples * {decision.answers})"
 
 
 def skip(spec: JobSpec) -> str:

@@ -40,6 +40,8 @@ def carried(spec: JobSpec) -> list[str]:
     needed = dict.fromkeys(_additions(built(spec.model)))
     if frozen(spec.model):
         needed["freeze"] = None
+    if spec.dataloader.sampler is not None:
+        needed["sample_weights"] = None
     if spec.training.channels_last:
         needed["to_channels_last"] = None
     if spec.optimizer.groups:

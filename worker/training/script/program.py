@@ -77,22 +77,22 @@ $count_right$update_metrics            samples += len($labels)
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of data sets in torchvision's layout")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="$data_help")
     parser.add_argument("--out", type=Path, default=Path("model.safetensors"))
     parser.add_argument("--epochs", type=int, default=EPOCHS)
 $init_argument    args = parser.parse_args()
     warn_of_differences()
     torch.set_num_threads(THREADS)
 
-    train_data, test_data = load(args.data)
-$limit$split$augmented
+    $loaded = load(args.data)
+$limit$split$augmented$sampler
     torch.manual_seed(SEED)
     model = $make_model
 $init    loss_fn = nn.$loss
     optimizer = torch.optim.$optimizer
 $scheduler    train_loader = DataLoader(
-        train_data, batch_size=$batch_size, shuffle=$shuffle, num_workers=$num_workers, drop_last=$drop_last,
-        generator=torch.Generator().manual_seed(SEED),
+        train_data, batch_size=$batch_size, $ordered, num_workers=$num_workers, drop_last=$drop_last,
+        generator=$generator,
     )
     # a generator of its own: evaluating must not draw from the global one, which Dropout uses
     test_loader = DataLoader(test_data, batch_size=$eval_batch_size, generator=torch.Generator())
@@ -118,11 +118,12 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
     held_out = bool(spec.dataset.split_sizes[1])
     model, make_model = models.model(spec)
     carried = models.carried(spec)
-    classes = spec.dataset.is_classification
+    counts = spec.dataset.counts_answers
     labels = "targets" if spec.dataset.target == "label" else "labels"
     parts = {
         "title": f"Trains {spec.name or spec.dataset.type}: {built(spec.model).type} on {spec.dataset.type}, {spec.epochs} epochs.",
-        "extra": (", scikit-learn" if spec.dataset.type == "Digits" else "") + (", torchmetrics" if watched_metrics(spec) else ""),
+        "extra": "".join(f", {name}" for name in _packages(spec)),
+        "data_help": "folder of data sets in torchvision's layout" if spec.dataset.content is None else "folder of the upload",
         "vision": _vision_imports(spec),
         "promise": _promise(spec, environment.get("inexact_because", ())),
         "seed": spec.seed,
@@ -135,21 +136,22 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "train_transform": data.train_transform(spec),
         "data": data.reading(spec),
         "labels": labels,
+        "loaded": "train_data, val_data, test_data" if spec.dataset.facts.validation else "train_data, test_data",
         "targets": loop.targets(spec, indent=12),
         "times": loop.times(spec, labels),
         "metrics_argument": ", metrics=()" if watched_metrics(spec) else "",
         "update_metrics": epochs.update_metrics(spec, labels),
-        "evaluates": "Mean loss per sample and the share of right answers." if classes else "Mean loss per sample.",
-        "sums": "loss, right, samples" if classes else "loss, samples",
-        "zeros": "0.0, 0, 0" if classes else "0.0, 0",
-        "train_sums": "total, right, samples" if classes else "total, samples",
-        "count_right": f"            right += (outputs.argmax(1) == {labels}).sum().item()\n" if classes else "",
-        "results": "loss / samples, right / samples" if classes else "loss / samples",
+        "evaluates": "Mean loss per sample and the share of right answers." if counts else "Mean loss per sample.",
+        "sums": "loss, right, samples" if counts else "loss, samples",
+        "zeros": "0.0, 0, 0" if counts else "0.0, 0",
+        "train_sums": "total, right, samples" if counts else "total, samples",
+        "count_right": f"            right += {loop.right(spec, labels)}.sum().item()\n" if counts else "",
+        "results": f"loss / samples, {loop.share(spec)}" if counts else "loss / samples",
         "init_argument": models.INIT_ARGUMENT if models.has_initial(spec) else "",
         "limit": ""
         if spec.dataset.limit is None
         else f"    train_data = Subset(train_data, range(min({spec.dataset.limit}, len(train_data))))\n",
-        "split": data.split(spec) if held_out else "",
+        "split": data.split(spec) if held_out and not spec.dataset.facts.validation else "",
         "augmented": data.augmented(spec, held_out=held_out),
         "make_model": make_model,
         "init": models.init(spec),
@@ -158,7 +160,9 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "scheduler": f"    scheduler = {calls.scheduler(spec.lr_scheduler)}\n" if spec.lr_scheduler else "",
         "batch_size": spec.dataloader.batch_size,
         "eval_batch_size": spec.dataloader.eval_batch_size,
-        "shuffle": spec.dataloader.shuffle,
+        "sampler": _sampler(spec),
+        "ordered": f"shuffle={spec.dataloader.shuffle}" if spec.dataloader.sampler is None else "sampler=sampler",
+        "generator": "torch.Generator().manual_seed(SEED)" if spec.dataloader.sampler is None else "order",
         "num_workers": spec.dataloader.num_workers,
         "drop_last": spec.dataloader.drop_last,
         "val_loader": f"    val_loader = DataLoader(val_data, batch_size={spec.dataloader.eval_batch_size}, generator=torch.Generator())\n"
@@ -170,12 +174,12 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         if spec.dataset.train_transforms and not spec.dataset.augments_batches
         else "",
         "steps": loop.steps(spec, "targets" if spec.dataset.batch_transforms else labels).rstrip("\n"),
-        "train_told": "train_loss {total / samples:.4f}" + (", train_accuracy {right / samples:.4f}" if classes else ""),
+        "train_told": "train_loss {total / samples:.4f}" + (f", train_accuracy {{{loop.share(spec)}:.4f}}" if counts else ""),
         "after_epoch": epochs.after_epoch(spec, held_out=held_out),
         "after_training": epochs.after_training(spec),
         "judged": models.judged(spec),
-        "test_results": "test_loss, test_accuracy" if classes else "test_loss",
-        "test_told": "test_loss {test_loss:.4f}" + (", test_accuracy {test_accuracy:.4f}" if classes else ""),
+        "test_results": "test_loss, test_accuracy" if counts else "test_loss",
+        "test_told": "test_loss {test_loss:.4f}" + (", test_accuracy {test_accuracy:.4f}" if counts else ""),
     }
     body = _PROGRAM.substitute(parts, imports="$imports")
     program = body.replace("$imports", _imports(body.partition("$imports")[2]), 1)
@@ -215,7 +219,7 @@ _IMPORTS = (
 )
 
 
-_TORCH_DATA = ("DataLoader", "Dataset", "Subset", "random_split")
+_TORCH_DATA = ("DataLoader", "Dataset", "Subset", "WeightedRandomSampler", "random_split")
 
 
 def _imports(program: str) -> str:
@@ -228,12 +232,37 @@ def _imports(program: str) -> str:
         "from torch import nn",
     ]
     functional = ["from torch.nn import functional"] if "functional." in program else []
+    numpy = ["import numpy as np"] if "np." in program else []
     pillow = ["from PIL import Image"] if "Image." in program else []
-    return "\n".join([*standard, "", *pillow, *third, *functional, f"from torch.utils.data import {data}"])
+    arrow = ["from pyarrow import csv, parquet"] if "parquet." in program else []
+    return "\n".join([*standard, "", *numpy, *pillow, *arrow, *third, *functional, f"from torch.utils.data import {data}"])
+
+
+def _sampler(spec: JobSpec) -> str:
+    """The lines that weigh samples by their class; sampler and loader draw from one generator."""
+    sampler = spec.dataloader.sampler
+    if sampler is None:
+        return ""
+    weights = sampler.weights if isinstance(sampler.weights, str) else list(sampler.weights)
+    return (
+        "    order = torch.Generator().manual_seed(SEED)\n"
+        f"    weights = sample_weights(torch.tensor([label for _, label in train_data]), {weights!r})\n"
+        "    sampler = WeightedRandomSampler(weights, len(train_data), generator=order)\n"
+    )
+
+
+def _packages(spec: JobSpec) -> list[str]:
+    """What the program needs besides torch, torchvision and safetensors."""
+    content = spec.dataset.content
+    tables = content is not None and content.layout in ("labelled_images", "table")
+    needs = {"scikit-learn": spec.dataset.type == "Digits", "pyarrow": tables, "torchmetrics": bool(watched_metrics(spec))}
+    return [name for name, needed in needs.items() if needed]
 
 
 def _vision_imports(spec: JobSpec) -> str:
-    names = [] if spec.dataset.type == "Digits" else ["datasets"]
+    content = spec.dataset.content
+    reads = spec.dataset.type != "Digits" if content is None else content.layout == "class_folders"
+    names = ["datasets"] if reads else []
     names += ["models"] if isinstance(built(spec.model), Torchvision) else []
     first = [f"from torchvision import {', '.join(names)}  # noqa: E402"] if names else []
     metrics = ["import torchmetrics  # noqa: E402"] if watched_metrics(spec) else []

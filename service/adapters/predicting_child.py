@@ -1,0 +1,144 @@
+"""The Predictor port: trained models in warm child processes, custom ones contained and apart. Torch itself never comes in here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.adapters import bubblewrap
+from service.jobs.errors import PredictBusy, Unavailable, Unpredictable
+from service.jobs.ports import Fetch, Question
+
+CHILDREN = 3
+"""One for all models that are made of the catalog, and one for each late custom model."""
+FOLDERS = 8
+"""Models whose files stay on this machine."""
+START_SECONDS, ANSWER_SECONDS, WAIT_SECONDS = 90.0, 30.0, 20.0
+LARGEST_ANSWER = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class _Started:
+    process: subprocess.Popen[bytes]
+    lines: queue.Queue[bytes]
+
+
+class PredictingChildren:
+    """`folder` is where models lie while they are asked. `trusts_code`: custom code runs as our own does."""
+
+    def __init__(self, folder: Path, *, trusts_code: bool) -> None:
+        self._folder, self._trusts_code = folder, trusts_code
+        self._lock = threading.Lock()
+        self._children: OrderedDict[str, _Started] = OrderedDict()
+        self._folders: OrderedDict[str, Path] = OrderedDict()
+        # the kernel ends a contained child with the thread that started it: this one stays
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="predicting")
+
+    @staticmethod
+    def available() -> bool:
+        """Whether torch and the worker's code are installed beside this process."""
+        return all(importlib.util.find_spec(name) is not None for name in ("torch", "torchvision", "worker"))
+
+    def predict(self, model: str, files: Fetch, question: Question, *, is_custom: bool) -> dict[str, Any]:
+        """What a model answers. Raises Unpredictable, PredictBusy, and Unavailable where nobody here can ask it."""
+        if not self.available():
+            raise Unavailable("torch is not installed beside the API: models are not asked here.")
+        if not self._lock.acquire(timeout=WAIT_SECONDS):
+            raise PredictBusy("Models are busy with other questions.")
+        try:
+            folder = self._fetched(model, files)
+            child = self._child(model if is_custom else "", folder, is_custom=is_custom)
+            asked = {"folder": str(folder), "kind": question.kind, "data": question.data, "resize": question.resize}
+            return self._asked(child, asked)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """End the children."""
+        for child in self._children.values():
+            bubblewrap.kill(child.process)
+        self._children.clear()
+        self._starter.shutdown()
+
+    def _fetched(self, model: str, files: Fetch) -> Path:
+        if model in self._folders:
+            self._folders.move_to_end(model)
+            return self._folders[model]
+        part, folder = self._folder / f"{model}.part", self._folder / model
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        part.chmod(0o755)  # contained code, which runs as nobody, reads it too
+        for name, chunks in files():
+            with (part / name).open("wb") as out:
+                out.writelines(chunks)
+        part.rename(folder)
+        self._folders[model] = folder
+        while len(self._folders) > FOLDERS:
+            shutil.rmtree(self._folders.popitem(last=False)[1], ignore_errors=True)
+        return folder
+
+    def _child(self, key: str, folder: Path, *, is_custom: bool) -> _Started:
+        child = self._children.get(key)
+        if child is not None and child.process.poll() is None:
+            self._children.move_to_end(key)
+            return child
+        self._children[key] = child = self._starter.submit(self._start, folder, is_custom=is_custom).result()
+        while len(self._children) > CHILDREN:
+            bubblewrap.kill(self._children.popitem(last=False)[1].process)
+        if self._next(child, START_SECONDS) is None:
+            raise Unavailable("The process that asks models did not start.")
+        return child
+
+    def _start(self, folder: Path, *, is_custom: bool) -> _Started:
+        limits, pipe = bubblewrap.Limits(), subprocess.PIPE
+        if is_custom and not self._trusts_code:
+            if (reason := bubblewrap.unavailable()) is not None:
+                raise Unpredictable(f"The model's code cannot be contained here, so it is not run. {reason}")
+            process = bubblewrap.start("predict", limits=limits, readable=[folder], stdin=pipe, stdout=pipe)
+        else:
+            command = [sys.executable, "-P", "-c", "import worker.predicting as predicting; predicting.main()"]
+            process = subprocess.Popen(command, start_new_session=True, stdin=pipe, stdout=pipe)
+        lines: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=_listen, args=(process, lines), name="predictions", daemon=True).start()
+        return _Started(process, lines)
+
+    def _asked(self, child: _Started, asked: dict[str, Any]) -> dict[str, Any]:
+        try:
+            assert child.process.stdin is not None  # noqa: S101  # Popen was given PIPE
+            child.process.stdin.write(json.dumps(asked).encode() + b"\n")
+            child.process.stdin.flush()
+            answer = self._next(child, ANSWER_SECONDS)
+        except BrokenPipeError:
+            answer = None
+        if answer is None:
+            bubblewrap.kill(child.process)
+            raise Unpredictable("The model gave no answer: it took too long, or too much memory. Send fewer samples at a time.")
+        if "predicted" in answer:
+            return dict(answer["predicted"])
+        raise Unpredictable(str(answer.get("fault", "The model gave no answer that can be read.")))
+
+    @staticmethod
+    def _next(child: _Started, seconds: float) -> dict[str, Any] | None:
+        try:
+            answer = json.loads(child.lines.get(timeout=seconds))
+        except (queue.Empty, ValueError):
+            return None
+        return answer if isinstance(answer, dict) else None
+
+
+def _listen(process: subprocess.Popen[bytes], lines: queue.Queue[bytes]) -> None:
+    assert process.stdout is not None  # noqa: S101  # Popen was given PIPE
+    with process.stdout as stream:
+        for line in iter(lambda: stream.readline(LARGEST_ANSWER), b""):
+            lines.put(line)
+    lines.put(b"")

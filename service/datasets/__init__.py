@@ -1,0 +1,1 @@
+"""What an uploaded data set is: its record, its states, where it lies. Pure."""

@@ -1,0 +1,74 @@
+"""What was found in a data set that somebody brought: its splits, samples and labels. Written once, when it is looked at."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from service.spec.verdict import Record
+
+Layout = Literal["class_folders", "labelled_images", "arrays", "table", "idx"]
+Split = Literal["train", "validation", "test"]
+
+
+class Flaw(Record):
+    """One thing that is wrong with data: the entry (a path inside, a column, a row), what is wrong, what would be right."""
+
+    entry: str = ""
+    code: str
+    detail: str
+    suggestion: str | None = None
+
+
+class Column(Record):
+    """A column of a table. `values` are a categorical one's, sorted; `least` and `most` are a numeric one's."""
+
+    name: str
+    kind: Literal["numeric", "categorical", "text", "other"]
+    missing: int = 0
+    whole: bool = False
+    """Whether every number is a whole one."""
+    values: tuple[str, ...] | None = None
+    least: float | None = None
+    most: float | None = None
+
+
+class Content(Record):
+    """A data set, as far as a spec depends on it.
+
+    `shape` is one sample's, [channels, height, width] for images (None where they differ), and empty for a table, whose samples depend on
+    the columns that a spec takes. `labels`: one class number each, a 0 or 1 for each of several, or numbers. `classes` names classes, labels
+    or numbers, in their order.
+    """
+
+    layout: Layout
+    top: str = "."
+    """The folder where the data begin, below that of the unpacked upload."""
+    places: dict[Split, tuple[str, ...]] = Field(default_factory=dict)
+    """Where each split lies, from there: a folder, a table, the files or arrays of samples and labels. A single file is there whatever its name."""
+    samples: Literal["images", "numbers", "rows"]
+    shape: tuple[int | None, ...] = ()
+    labels: Literal["class", "several", "numbers"] | None = None
+    classes: tuple[str, ...] = ()
+    file_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    """Of a table: what names the images, their class, each row's split."""
+    sizes: dict[Split, int]
+    """Samples of each split that the data bring; a single `train` is split by the job."""
+    counts: dict[str, dict[Split, int]] = Field(default_factory=dict)
+    """Samples of each class, by split."""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    """Of the training samples, for each channel, on the scale that ToDtype with scale: true gives."""
+    columns: tuple[Column, ...] = ()
+
+
+class Inspected(Record):
+    """What looking at an upload says: its content, or everything that is wrong with it."""
+
+    content: Content | None = None
+    flaws: tuple[Flaw, ...] = ()
+    more_flaws: int = 0
+    """Found, and not listed."""

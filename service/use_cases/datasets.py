@@ -1,0 +1,153 @@
+"""Data sets that users bring: taken in, looked at, found, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.datasets.ports import DatasetStore
+from service.datasets.record import NAME, VERSION, DatasetState, DatasetVersion, key_of
+from service.jobs.errors import DatasetNotFound, UploadRefused
+from service.jobs.ports import ArtifactStore
+from service.spec.catalog import suggest
+from service.spec.verdict import Fault
+from service.use_cases.services import Services
+
+LOOK_SECONDS = 60.0
+"""Whoever looks at an upload says so as often as a third of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """An upload that has come in whole: a file of this machine's, its bytes, and their SHA-256, hex."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+def check_name(name: str) -> None:
+    """Raises UploadRefused."""
+    if not NAME.fullmatch(name):
+        detail = f"{name!r} is no name for a data set: lower-case letters, digits, `-`, `_` and `.`, 64 at most, a letter or digit first."
+        raise UploadRefused("name", detail)
+
+
+def take_in(received: Received, *, project: str, name: str, expected: str | None, services: Services) -> DatasetVersion:
+    """Keep an upload, to be looked at. The same bytes are the same version. Raises UploadRefused, Unavailable.
+
+    `expected` is the SHA-256 that the sender says it has.
+    """
+    if not received.size:
+        raise UploadRefused("empty", "The upload has no bytes.")
+    if expected is not None and expected.lower() != received.sha256:
+        detail = f"What came has the SHA-256 {received.sha256}, and not {expected}: it was damaged on its way. Send it again."
+        raise UploadRefused("digest", detail)
+    known = _known(project, name, received.sha256, services)
+    if known is not None and known.state is not DatasetState.INVALID:
+        return known
+    version = DatasetVersion(project=project, name=name, version=received.sha256, size=received.size, created_at=services.now())
+    services.artifacts.put_file(key_of(version, "upload"), received.path)
+    stored = services.datasets.put(version)
+    services.look()
+    return stored
+
+
+def _known(project: str, name: str, version: str, services: Services) -> DatasetVersion | None:
+    try:
+        return services.datasets.find(project, name, version)
+    except DatasetNotFound:
+        return None
+
+
+def look_at_one(services: Services) -> bool:
+    """Look at the upload that waits longest; False where none waits. Raises Unavailable: it is looked at again later."""
+    version = services.datasets.take(seconds=LOOK_SECONDS)
+    if version is None:
+        return False
+    with services.spool.file() as upload, services.spool.scratch() as scratch:
+        with upload.open("wb") as out:
+            out.writelines(services.artifacts.open(key_of(version, "upload")))
+        look = services.inspector.look(upload, scratch, alive=lambda: services.datasets.hold(version, seconds=LOOK_SECONDS))
+    settled = version.settled(look.found, at=services.now())
+    if settled.state is DatasetState.READY:
+        if look.sheet is not None:
+            services.artifacts.put_bytes(key_of(version, "sheet.png"), look.sheet, content_type="image/png")
+        services.artifacts.put_bytes(key_of(version, "dataset.json"), settled.model_dump_json().encode())
+    services.datasets.settle(settled)
+    return True
+
+
+def find_dataset(project: str, name: str, version: str | None, *, services: Services) -> DatasetVersion:
+    """One version; the newest that is ready where none is named. Raises DatasetNotFound."""
+    if version is not None and not VERSION.fullmatch(version):
+        raise DatasetNotFound(name, version)
+    return services.datasets.find(project, name, version)
+
+
+def remove_dataset(project: str, name: str, version: str | None, *, services: Services) -> None:
+    """Remove a version, or all of them. Raises DatasetNotFound, and DatasetInUse while a job needs one."""
+    if version is not None:
+        services.datasets.remove(find_dataset(project, name, version, services=services))
+        return
+    versions = [each for each in services.datasets.list(project) if each.name == name]
+    if not versions:
+        raise DatasetNotFound(name)
+    for each in versions:
+        services.datasets.remove(each)
+
+
+def read_dataset(version: DatasetVersion, file: str, *, artifacts: ArtifactStore) -> Iterator[bytes]:
+    """One of its objects, in chunks. Raises ArtifactNotFound."""
+    return artifacts.open(key_of(version, file))
+
+
+def all_datasets(project: str, *, services: Services) -> Sequence[DatasetVersion]:
+    """Every version of every data set, by name, the newest first of each."""
+    return services.datasets.list(project)
+
+
+def is_upload(body: Mapping[str, Any]) -> bool:
+    """Whether a spec trains on a data set that was uploaded."""
+    dataset = body.get("dataset")
+    return isinstance(dataset, Mapping) and dataset.get("type") == "Upload" and isinstance(dataset.get("name"), str)
+
+
+def with_content(body: Mapping[str, Any], *, project: str, datasets: DatasetStore) -> tuple[Mapping[str, Any], list[Fault]]:
+    """The body of a spec with the version and the content of the upload that it names, and what is wrong with that one."""
+    if not is_upload(body):
+        return body, []
+    dataset = {name: value for name, value in body["dataset"].items() if name != "content"}
+    wanted = dataset.get("version")
+    if wanted is not None and not (isinstance(wanted, str) and VERSION.fullmatch(wanted)):
+        detail, suggestion = (
+            f"`{wanted}` is no version.",
+            "It is a SHA-256, or eight or more of its first digits; leave it out for the newest.",
+        )
+        return {**body, "dataset": dataset}, [Fault(pointer="/dataset/version", code="no_version", detail=detail, suggestion=suggestion)]
+    try:
+        found = datasets.find(project, dataset["name"], wanted)
+    except DatasetNotFound as error:
+        known = sorted({each.name for each in datasets.list(project)})
+        return {**body, "dataset": dataset}, [no_dataset(error, close=suggest(dataset["name"], known))]
+    if found.content is None:
+        looking = found.state is DatasetState.VALIDATING
+        detail = f"Data set {found.name} {'is still being looked at' if looking else 'cannot be used'} (version {found.version[:12]})."
+        cure = (
+            "Wait until GET /v1/datasets says ready."
+            if looking
+            else "GET /v1/datasets says what is wrong with it; upload it again, mended."
+        )
+        return {**body, "dataset": dataset}, [Fault(pointer="/dataset/name", code="not_ready", detail=detail, suggestion=cure)]
+    return {**body, "dataset": {**dataset, "version": found.version, "content": found.content.model_dump(mode="json")}}, []
+
+
+def no_dataset(error: DatasetNotFound, *, close: str | None = None) -> Fault:
+    """The fault of a spec that names a data set that is not there."""
+    cure = f"Did you mean `{close}`? " if close else ""
+    pointer = "/dataset/version" if error.version else "/dataset/name"
+    return Fault(
+        pointer=pointer, code="no_dataset", detail=str(error), suggestion=f"{cure}Upload it: trainyard datasets push {error.name} PATH."
+    )

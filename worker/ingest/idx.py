@@ -1,0 +1,97 @@
+"""IDX files, as MNIST has them: a magic number, sizes as big-endian int32, bytes (LeCun, "THE IDX FILE FORMAT")."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.spec.content import Content, Split
+from worker.ingest.arrays import spread
+from worker.ingest.flaws import Flaws, bad
+
+PARTS: dict[Split, str] = {"train": "train", "test": "t10k"}
+MAX_BYTES = 8 * 2**30
+
+
+class NotIdx(ValueError):
+    """A file that is no whole IDX file of bytes."""
+
+
+def names_of(part: str) -> tuple[str, str]:
+    """The files of a part: images, labels."""
+    return f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
+
+
+def idx_folder(top: Path) -> Path:
+    """Where the IDX files lie."""
+    name = names_of("train")[0]
+    return next(path.parent for path in sorted(top.rglob("*")) if path.name.removesuffix(".gz") == name)
+
+
+def read(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The bytes of an IDX file, which may lie gzipped beside. Raises NotIdx, FileNotFoundError, OSError."""
+    zipped = path.with_name(f"{path.name}.gz")
+    if path.exists():
+        data = path.read_bytes()
+    else:
+        try:
+            with gzip.open(zipped) as file:
+                data = file.read(MAX_BYTES)
+        except (EOFError, gzip.BadGzipFile) as error:
+            raise NotIdx(f"{zipped} cannot be unpacked: {error}") from error
+    dimensions = data[3] if len(data) > 3 and data[:3] == b"\0\0\x08" else 0
+    if not dimensions or len(data) < 4 + 4 * dimensions:
+        raise NotIdx(f"{path.name} is no IDX file of bytes")
+    shape = np.frombuffer(data, ">i4", count=dimensions, offset=4)
+    if (shape < 0).any() or len(data) != 4 + 4 * dimensions + int(np.prod(shape, dtype=np.int64)):
+        raise NotIdx(f"{path.name} is no whole IDX file: its sizes are {shape.tolist()}, and it has {len(data):,} bytes")
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def inspect_idx(top: Path, flaws: Flaws) -> Content:
+    """Images and labels under MNIST's names. Raises BadData."""
+    folder = idx_folder(top)
+    splits = {}
+    for split, part in PARTS.items():
+        try:
+            images, labels = (read(folder / name) for name in names_of(part))
+        except FileNotFoundError:
+            if split == "train":
+                missing = " and ".join(names_of(part))
+                raise bad("no_samples", f"{missing} have to be there, as they are or gzipped.") from None
+            continue
+        except NotIdx as error:
+            raise bad("broken_idx", f"{error}.", entry=part, suggestion="Fetch it again.") from error
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or not len(images):
+            raise bad("lengths_differ", f"Images are {list(images.shape)}, labels {list(labels.shape)}.", entry=part)
+        splits[split] = images, labels
+    train, labels = splits["train"]
+    known = int(max(each.max() for _, each in splits.values())) + 1
+    classes = tuple(str(at) for at in range(known))
+    counts: dict[str, dict[Split, int]] = {name: {} for name in classes}
+    for split, (_, found) in splits.items():
+        for at, count in enumerate(np.bincount(found, minlength=known)):
+            counts[classes[at]][split] = int(count)
+    for name, each in counts.items():
+        if not each["train"]:
+            flaws.add("empty_class", f"Class {name} has no training sample.")
+    mean, std = spread(train.reshape(-1, 1))
+    return Content(
+        layout="idx",
+        places={split: _places(folder, top, PARTS[split]) for split in splits},
+        samples="images",
+        shape=(1, *train.shape[1:]),
+        labels="class",
+        classes=classes,
+        sizes={split: len(found) for split, (_, found) in splits.items()},
+        counts=counts,
+        mean=mean,
+        std=std,
+    )
+
+
+def _places(folder: Path, top: Path, part: str) -> tuple[str, ...]:
+    return tuple((folder / name).relative_to(top).as_posix() for name in names_of(part))
