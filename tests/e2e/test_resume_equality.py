@@ -41,7 +41,7 @@ def ended(stack: Stack, job_id: str, folder: Path) -> tuple[dict, str, list[dict
     found = hashlib.sha256()
     for name, tensor in sorted(load_file(folder / job_id / "model.safetensors").items()):
         found.update(name.encode() + tensor.numpy().tobytes())
-    timings = ("train_seconds", "samples_per_second", "peak_memory_bytes")
+    timings = ("at", "train_seconds", "samples_per_second", "peak_memory_bytes")
     rows = [{name: value for name, value in row.items() if name not in timings} for row in stack.client.metrics(job_id)]
     return job, found.hexdigest(), rows
 

@@ -53,15 +53,24 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
-    """`epoch` epochs are complete. `metrics` holds train_loss, train_accuracy, val_loss, val_accuracy, lr; seconds exclude evaluation."""
+    """`epoch` epochs are complete, `at` this time (seconds since 1970).
+
+    `metrics` holds train_loss, train_accuracy, val_loss, val_accuracy, lr; seconds exclude evaluation.
+    """
 
     epoch: int
     step: int
+    at: float
     train_seconds: float
     samples_per_second: float
     metrics: dict[str, float]
     best: dict[str, Any] | None = None
     """{monitor, value, epoch, step} once the job monitors something."""
+
+    def row(self) -> dict[str, Any]:
+        """Its row among the job's metrics."""
+        counted = ("epoch", "step", "at", "train_seconds", "samples_per_second")
+        return {name: getattr(self, name) for name in counted} | self.metrics
 
 
 @dataclass(frozen=True, kw_only=True)
