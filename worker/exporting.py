@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -133,6 +135,7 @@ def _export(channel: Connection, run: Run, export: Export, path: Path, make: Cal
     """The process: one file, one answer."""
     let_go_of_all_but(channel.fileno())
     die_with_parent()
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # exporters print; open until this process ends
     with suppress(OSError):  # where memory runs out, this goes before the training's own process
         Path("/proc/self/oom_score_adj").write_text("1000")
     torch.set_num_threads(1)  # a pool of threads that was forked would never answer
