@@ -92,15 +92,22 @@ class Predictions:
     def _columns(self, outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
         places = range(self._rows, self._rows + len(labels))
         self._rows += len(labels)
-        columns: dict[str, Any] = {"index": torch.tensor(places).numpy(), "label": labels.numpy()}
+        columns: dict[str, Any] = {"index": torch.tensor(places).numpy()} | self._labels(labels)
         if self._spec.dataset.is_classification:
             columns["predicted"] = outputs.argmax(1).numpy()
-        shares = probabilities(outputs, self._spec)
-        name, numbers = ("output", outputs.flatten(1)) if shares is None else ("probability", shares)
+        shares = probabilities(outputs, self._spec.loss.type)
+        name, numbers = ("output", outputs.flatten(1)) if shares is None else ("probability", shares.flatten(1))
         if numbers.shape[1] > MOST_COLUMNS:
             return columns | {f"{name}s": list(numbers.numpy())}
+        return columns | self._each(name, numbers)
+
+    def _labels(self, labels: torch.Tensor) -> dict[str, Any]:
+        return {"label": labels.numpy()} if labels.dim() == 1 else self._each("label", labels)
+
+    def _each(self, name: str, numbers: torch.Tensor) -> dict[str, Any]:
+        """A column for each of numbers [B, N], with the class's name where there are so many."""
         named = self._classes if len(self._classes) == numbers.shape[1] else [str(at) for at in range(numbers.shape[1])]
-        return columns | {f"{name}_{each}": numbers[:, at].contiguous().numpy() for at, each in enumerate(named)}
+        return {f"{name}_{each}": numbers[:, at].contiguous().numpy() for at, each in enumerate(named)}
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -115,14 +122,14 @@ class Predictions:
         self._waiting, self._elements = [], 0
 
 
-def probabilities(outputs: torch.Tensor, spec: JobSpec) -> torch.Tensor | None:
-    """What the loss takes the outputs [B, classes] for, as probabilities; None where it takes them for something else."""
-    match spec.loss.type:
+def probabilities(outputs: torch.Tensor, loss: str) -> torch.Tensor | None:
+    """What a loss takes the outputs [B, ...] for, as probabilities; None where it takes them for something else."""
+    match loss:
         case "CrossEntropyLoss":
             return outputs.softmax(1)
         case "NLLLoss":
             return outputs.exp()
-        case "BCEWithLogitsLoss" | "MultiLabelSoftMarginLoss" if spec.dataset.target == "one_hot":
+        case "BCEWithLogitsLoss" | "MultiLabelSoftMarginLoss":
             return outputs.sigmoid()
         case "BCELoss":
             return outputs

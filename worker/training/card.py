@@ -17,6 +17,9 @@ from service.spec.model import built
 from worker.training.script import calls
 from worker.training.script.loading import loading
 
+_IMAGE = 3
+"""Dimensions of an image: channels, height, width."""
+
 _CARD = Template("""\
 ---
 # license: yours to choose, for example apache-2.0
@@ -88,7 +91,7 @@ def card(
     name = " ".join((spec.name or f"{built(spec.model).type} on {spec.dataset.type}").split())
     cpu = f"torch {about['torch']}, Python {about['python']}, {about['threads']} threads of {about['cpu']} ({about['cpu_capability']})"
     parts = {
-        "head": _yaml(_head(spec, name, scores)),
+        "head": _yaml(_head(spec, name, scores, sample)),
         "title": name,
         "summary": f"{_kind(spec)}, trained on {spec.dataset.type} for {spec.epochs} epoch{'s' if spec.epochs > 1 else ''} by Trainyard.",
         "scores": _scores(scores),
@@ -108,8 +111,8 @@ def card(
     return _CARD.substitute(parts)
 
 
-def _head(spec: JobSpec, name: str, scores: Mapping[str, float]) -> dict[str, Any]:
-    task = "image-classification" if spec.dataset.is_classification else "other"
+def _head(spec: JobSpec, name: str, scores: Mapping[str, float], sample: torch.Tensor) -> dict[str, Any]:
+    task = f"{'image' if sample.dim() == _IMAGE else 'tabular'}-classification" if spec.dataset.is_classification else "other"
     splits: dict[str, list[dict[str, Any]]] = {}
     for scored, value in scores.items():
         split, metric = scored.split("_", 1)

@@ -119,3 +119,13 @@ def test_an_output_of_many_numbers_is_one_column(tmp_path: Path):
     table = parquet.read_table(tmp_path / "p.parquet")
     assert table.column_names == ["index", "label", "outputs"]
     assert table["outputs"].to_pylist()[1] == pytest.approx(outputs[1].flatten().tolist())
+
+
+def test_labels_that_are_several_numbers_have_a_column_each(tmp_path: Path):
+    """As outputs have."""
+    with Predictions(tmp_path / "p.parquet", spec_of(**BCE), classes=["cat", "dog"]) as predictions:
+        predictions.see(torch.zeros(3, 2), torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]]))
+
+    table = parquet.read_table(tmp_path / "p.parquet").to_pydict()
+    assert table["label_cat"] == [1.0, 0.0, 1.0]
+    assert table["probability_dog"] == [0.5, 0.5, 0.5]

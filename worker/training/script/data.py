@@ -15,9 +15,9 @@ def train_transform(spec: JobSpec) -> str:
         lines = f"train_transform = {composed(dataset.before_numbers)}\naugmentation = {composed(dataset.after_shaping)}\n"
     elif dataset.train_transforms:
         lines = f"train_transform = {composed(dataset.train_only)}\n"
-    mixing = ", ".join(mixing(each, dataset.facts.num_classes) for each in dataset.batch_transforms)
-    if mixing:
-        lines += f"batch_transform = {mixing if len(dataset.batch_transforms) == 1 else f'v2.Compose([{mixing}])'}\n"
+    mixed = ", ".join(mixing(each, dataset.facts.num_classes) for each in dataset.batch_transforms)
+    if mixed:
+        lines += f"batch_transform = {mixed if len(dataset.batch_transforms) == 1 else f'v2.Compose([{mixed}])'}\n"
     return lines
 
 
