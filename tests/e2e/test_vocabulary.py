@@ -68,7 +68,7 @@ def test_every_example_trains_and_its_program_gives_the_same_weights(worked: Sta
 
 
 @pytest.mark.skipif(bubblewrap.unavailable() is not None, reason=str(bubblewrap.unavailable()))
-def test_a_contained_model_is_exported_as_well(worked: Stack, tmp_path: Path):
+def test_a_contained_model_is_exported_as_well(worked: Stack):
     """Both files come out of the containment, each with its distance in the manifest."""
     spec = dict(examples()[CUSTOM]) | {"epochs": 1, "export": ["pt2", "onnx"]}
 

@@ -20,6 +20,7 @@ ROWS_AT_ONCE = 2**20
 """Numbers in a row group of the table: they wait in memory until there are so many."""
 MOST_COLUMNS = 1024
 """An output of more numbers is one column of lists."""
+_MANY = {"output": "outputs", "probability": "probabilities"}
 
 
 class Answers(Protocol):
@@ -98,7 +99,7 @@ class Predictions:
         shares = probabilities(outputs, self._spec.loss.type)
         name, numbers = ("output", outputs.flatten(1)) if shares is None else ("probability", shares.flatten(1))
         if numbers.shape[1] > MOST_COLUMNS:
-            return columns | {f"{name}s": list(numbers.numpy())}
+            return columns | {_MANY[name]: list(numbers.numpy())}
         return columns | self._each(name, numbers)
 
     def _labels(self, labels: torch.Tensor) -> dict[str, Any]:
