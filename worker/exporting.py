@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -18,14 +19,14 @@ import torch
 from service.spec.export import Export, Exported
 from worker.dying import die_with_parent, let_go_of_all_but
 from worker.training.exports import NotExported, make, reason
-from worker.training.facts import Fact, LogLine, Warned
+from worker.training.facts import Exporting, Fact, LogLine, Warned
 from worker.training.loop import Run
 
 EXPORT_SECONDS = 600
-"""One export may take so long: two of them less than a silent trainer is given."""
+"""One export may take so long."""
 STOP_SECONDS = 15
-"""So long may one go on that is under way when the worker has to stop: a job that is out of time has thirty seconds."""
-POLL_SECONDS = 0.2
+"""So long may exports go on once the worker has to stop: a job that is out of time has thirty seconds."""
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class _Made:
 def export_each(
     run: Run, artifacts: Path, *, tell: Callable[[Fact], None], stopping: Callable[[], bool], make: Callable[..., Any] = make
 ) -> dict[str, Exported]:
-    """Put what the spec asks for among the artifacts, and how far each file is from the model; a file that is not as it should be is left out.
+    """Put what the spec asks for among the artifacts, and say how far each file is from the model; what is not as it should be is left out.
 
     Frees what only training needs, and leaves the model on the CPU. Tells a warning for each export that is left out.
     """
@@ -50,21 +51,39 @@ def export_each(
     _free(run)
     aside = artifacts.with_name("exports")
     aside.mkdir()
+    patience = _Patience(stopping)
     for at, export in enumerate(run.spec.export):
         path = aside / export.file
         try:
-            made = _in_a_process(run, export, path, stopping=stopping, make=make)
+            made = _in_a_process(run, export, path, make=make, patience=patience, tell=tell)
             result = _judged(export, made)
             path.replace(artifacts / export.file)
         except NotExported as refusal:
-            tell(_warning(f"{export.file} is not made: {refusal}", at, code="not_exported"))
+            tell(Warned(code="not_exported", pointer=f"/export/{at}", detail=f"{export.file} is not made: {refusal}"))
         except _Differs as difference:
-            tell(_warning(str(difference), at, code="export_differs"))
+            tell(Warned(code="export_differs", pointer=f"/export/{at}", detail=str(difference)))
         else:
             found[export.file] = result
             told = f"differs by {result.max_abs_difference:.3g} at most on {result.samples} test samples"
             tell(LogLine(text=f"{export.file} {told} (tolerance {result.tolerance:g})"))
     return found
+
+
+class _Patience:
+    """Each export has its own time; once the worker has to stop, all that is left share a short one."""
+
+    def __init__(self, stopping: Callable[[], bool]) -> None:
+        self._stopping, self._until = stopping, math.inf
+
+    def check(self, began: float) -> None:
+        """Of an export that began then. Raises NotExported when its time is up."""
+        now = time.monotonic()
+        if self._until == math.inf and self._stopping():
+            self._until = now + STOP_SECONDS
+        if now >= self._until:
+            raise NotExported("the worker had to stop before.")
+        if now - began >= EXPORT_SECONDS:
+            raise NotExported(f"it took more than {EXPORT_SECONDS} seconds.")
 
 
 class _Differs(Exception):
@@ -87,10 +106,6 @@ def _judged(export: Export, made: _Made) -> Exported:
     )
 
 
-def _warning(detail: str, at: int, *, code: str) -> Warned:
-    return Warned(code=code, pointer=f"/export/{at}", detail=detail)
-
-
 def _free(run: Run) -> None:
     """What only training needs: the optimizer's state, gradients, a copy of the best weights."""
     run.optimizer.zero_grad(set_to_none=True)
@@ -99,15 +114,21 @@ def _free(run: Run) -> None:
     run.judged.cpu()
 
 
-def _in_a_process(run: Run, export: Export, path: Path, *, stopping: Callable[[], bool], make: Callable[..., Any]) -> _Made:
+def _in_a_process(
+    run: Run, export: Export, path: Path, *, make: Callable[..., Any], patience: _Patience, tell: Callable[[Fact], None]
+) -> _Made:
     """What a forked process makes of it. Raises NotExported where that fails, dies, or does not come to an end."""
+    began = time.monotonic()
+    patience.check(began)
     fork = get_context("fork")
     channel, theirs = fork.Pipe(duplex=False)
     process = fork.Process(target=_export, args=(theirs, run, export, path, make), name=export.file, daemon=True)
     process.start()
     theirs.close()
     try:
-        _await(channel, stopping)
+        while not channel.poll(POLL_SECONDS):
+            patience.check(began)
+            tell(Exporting(file=export.file))
         answer = channel.recv()
     except EOFError:
         process.join()
@@ -119,16 +140,6 @@ def _in_a_process(run: Run, export: Export, path: Path, *, stopping: Callable[[]
     if isinstance(answer, _Made):
         return answer
     raise NotExported(answer)
-
-
-def _await(channel: Connection, stopping: Callable[[], bool]) -> None:
-    """Until it answers, or has ended. Raises NotExported when the time is up."""
-    deadline, told = time.monotonic() + EXPORT_SECONDS, False
-    while not channel.poll(POLL_SECONDS):
-        if stopping() and not told:
-            told, deadline = True, min(deadline, time.monotonic() + STOP_SECONDS)
-        if time.monotonic() > deadline:
-            raise NotExported("the worker had to stop before it was made." if told else f"it took more than {EXPORT_SECONDS} seconds.")
 
 
 def _export(channel: Connection, run: Run, export: Export, path: Path, make: Callable[..., Any]) -> None:

@@ -16,8 +16,8 @@ import torch
 from service.spec.job import JobSpec
 
 MOST_WRONG = 25
-ROWS_AT_ONCE = 2**20
-"""Numbers in a row group of the table: they wait in memory until there are so many."""
+NUMBERS_AT_ONCE = 2**20
+"""A group of rows of the table: its numbers wait in memory until there are so many."""
 MOST_COLUMNS = 1024
 """An output of more numbers is one column of lists."""
 _MANY = {"output": "outputs", "probability": "probabilities"}
@@ -87,7 +87,7 @@ class Predictions:
         """Take a batch in; many batches make a group of rows."""
         self._waiting.append(self._columns(outputs.float().cpu(), labels.cpu()))
         self._elements += outputs.numel()
-        if self._elements >= ROWS_AT_ONCE:
+        if self._elements >= NUMBERS_AT_ONCE:
             self._flush()
 
     def _columns(self, outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:

@@ -27,6 +27,7 @@ SAMPLES = 32
 """Test samples that a file is compared on."""
 BATCHES = (1, 2, 5)
 """Sizes of the first batches of them; the rest is one more."""
+_LONGEST = 300
 
 
 class NotExported(Exception):
@@ -60,14 +61,15 @@ def make(run: Run, export: Export, path: Path) -> tuple[float, int, int | None]:
 
     `run.judged` has to be on the CPU.
     """
-    # it runs the model's own forward, inside exporters whose parts raise all there is; whatever it was is the reason
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what the exporters use; what they have made is compared
             subject = subject_of(run, preprocessing=export.preprocessing)
             opset = _write(export, subject, path)
             return _difference(subject, _runner(export, path)), len(subject.inputs), opset
-    except Exception as error:
+    except NotExported:
+        raise
+    except Exception as error:  # the model's own forward, inside exporters whose parts raise all there is: whatever it was is the reason
         raise NotExported(reason(error)) from error
 
 
@@ -75,7 +77,7 @@ def reason(error: BaseException) -> str:
     """Why, in a line: what stood at the beginning of a chain of errors."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {first_line(error)}"
+    return f"{type(error).__name__}: {first_line(error)[:_LONGEST]}"
 
 
 def subject_of(run: Run, *, preprocessing: bool) -> Subject:

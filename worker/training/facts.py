@@ -114,6 +114,13 @@ class Evaluating:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exporting:
+    """This file is still being made. Sent every second or so, so that a long export, which has its own limit, is not taken for a stall."""
+
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogLine:
     """A line for the job's log."""
 
@@ -158,6 +165,7 @@ Fact = (
     | CheckpointWritten
     | Evaluating
     | Evaluated
+    | Exporting
     | Warned
     | HardwareChanged
     | LogLine

@@ -5,7 +5,7 @@ Tried with torch 2.13, layer by layer; what is not listed here may still fail, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from worker.training.build import build_transforms
 from worker.training.data import TO_TENSOR
 
 _MAX_POOLS = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+"""Over one side, two and three."""
 _FRACTIONAL = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)
 
 
@@ -51,7 +52,7 @@ def _layers(module: nn.Module, sample: torch.Tensor, onnx: bool) -> list[str | N
     names = {id(each): name for name, each in module.named_modules()}
 
     def look(leaf: nn.Module, inputs: tuple[Any, ...]) -> None:
-        why = _of_onnx(leaf, inputs[0]) if onnx else _of_any(leaf)
+        why = (_of_onnx(leaf, inputs[0]) if onnx else _of_any(leaf)) if inputs else None
         found.append(why and f"{type(leaf).__name__} at {names[id(leaf)] or 'the top'} {why}")
 
     hooks = [each.register_forward_pre_hook(look) for each in module.modules() if not list(each.children())]
@@ -59,6 +60,8 @@ def _layers(module: nn.Module, sample: torch.Tensor, onnx: bool) -> list[str | N
         with torch.no_grad():
             device = next(module.parameters(), sample).device
             module.eval()(sample.to(device).expand(2, *sample.shape))
+    except Exception:  # the user's forward may raise anything at all; that it does is for others to say
+        return found
     finally:
         for hook in hooks:
             hook.remove()
@@ -78,20 +81,20 @@ def _of_onnx(leaf: nn.Module, inputs: Any) -> str | None:
         return "has no ONNX operator; LeakyReLU computes the same after training."
     if isinstance(leaf, nn.LSTM) and leaf.proj_size:
         return "has a proj_size, which ONNX's LSTM does not know."
-    if isinstance(leaf, nn.AdaptiveAvgPool3d) and any(size != 1 for _, size in _sides(leaf, inputs)):
+    if isinstance(leaf, nn.AdaptiveAvgPool3d) and any(size != 1 for size in _sizes(leaf, inputs.shape[-3:])):
         return "has no ONNX operator for an output larger than 1."
-    if isinstance(leaf, _MAX_POOLS) and any(side % size for side, size in _sides(leaf, inputs)):
-        found = zip(*_sides(leaf, inputs), strict=True)
-        before, after = (list(each) for each in found)
-        return f"makes {after} of {before}; ONNX has an operator only where that divides."
+    for count, pool in enumerate(_MAX_POOLS, 1):
+        sides = inputs.shape[-count:] if isinstance(leaf, pool) else ()
+        sizes = _sizes(leaf, sides) if sides else []
+        if any(side % size for side, size in zip(sides, sizes, strict=True)):
+            return f"makes {sizes} of {list(sides)}; ONNX has an operator only where that divides."
     return None
 
 
-def _sides(leaf: Any, inputs: torch.Tensor) -> list[tuple[int, int]]:
-    """Each side of an adaptive pool's input, and what becomes of it."""
-    count, size = int(type(leaf).__name__[-2]), leaf.output_size
-    sizes = size if isinstance(size, tuple | list) else (size,) * count
-    return [(side, side if wanted is None else wanted) for side, wanted in zip(inputs.shape[-count:], sizes, strict=True)]
+def _sizes(pool: Any, sides: Sequence[int]) -> list[int]:
+    """What an adaptive pool makes of the sides of its input."""
+    wanted = pool.output_size if isinstance(pool.output_size, tuple | list) else (pool.output_size,) * len(sides)
+    return [side if size is None else size for side, size in zip(sides, wanted, strict=True)]
 
 
 def _transforms(dataset: Dataset) -> Iterator[str]:

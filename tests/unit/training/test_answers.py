@@ -92,7 +92,7 @@ BCE = {"loss": "BCEWithLogitsLoss", "target": "one_hot"}
 )
 def test_every_prediction_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], column: str, shares: Any):
     """In groups of rows that wait for each other in bounded memory; columns are what the loss takes the outputs for."""
-    monkeypatch.setattr("worker.training.answers.ROWS_AT_ONCE", 100)
+    monkeypatch.setattr("worker.training.answers.NUMBERS_AT_ONCE", 100)
     outputs, labels = random_answers(samples=64, classes=10)
 
     with Predictions(tmp_path / "p.parquet", spec_of(**changes), classes=[]) as predictions:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from ruamel.yaml import YAML
-from tensorboardX.proto.event_pb2 import Event
 
 from service.spec.job import JobSpec
 from tests.attempts import attempt
 from tests.checking import resolved
+from tests.scalars import scalars
 from worker.training.checkpoint import snapshot, write
 from worker.training.facts import EpochDone
 from worker.training.loop import train
@@ -47,18 +45,6 @@ def spec() -> JobSpec:
 def left(spec: JobSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
     """The artifacts of one job, and what it told."""
     return attempt(spec, tmp_path_factory.mktemp("job"))
-
-
-def events(folder: Path) -> Iterator[tuple[str, float, int, float]]:
-    """(name, value, step, wall time) of every scalar: TFRecords, each a length, a checksum, the event, a checksum."""
-    (path,) = folder.iterdir()
-    data, at = path.read_bytes(), 0
-    while at < len(data):
-        (length,) = struct.unpack_from("<Q", data, at)
-        event = Event.FromString(data[at + 12 : at + 12 + length])
-        at += 12 + length + 4
-        for value in event.summary.value:
-            yield value.tag, value.simple_value, event.step, event.wall_time
 
 
 def test_metrics_are_of_both_splits_and_of_each_class(left: tuple[Path, list[Any]]):
@@ -105,7 +91,7 @@ def test_events_hold_every_scalar_of_every_epoch(left: tuple[Path, list[Any]]):
     """At its step and wall time; the results of the end at the last step."""
     told = [fact for fact in left[1] if isinstance(fact, EpochDone)]
 
-    found = list(events(left[0] / "tensorboard"))
+    found = list(scalars(left[0] / "tensorboard"))
 
     losses = [(step, value, wall) for name, value, step, wall in found if name == "train_loss"]
     assert losses == [(fact.step, pytest.approx(fact.metrics["train_loss"]), pytest.approx(fact.at)) for fact in told]
@@ -129,9 +115,9 @@ def test_after_a_resume_the_whole_history_is_drawn(spec: JobSpec, tmp_path: Path
 
     folder, _ = attempt(spec, tmp_path / "job", resume=resume, rows=told)
 
-    found = [(step, wall) for name, _, step, wall in events(folder / "tensorboard") if name == "val_loss" and step <= told[-1]["step"]]
+    found = [(step, wall) for name, _, step, wall in scalars(folder / "tensorboard") if name == "val_loss" and step <= told[-1]["step"]]
     assert found[:2] == [(row["step"], pytest.approx(row["at"])) for row in told]
-    steps = [step for name, _, step, _ in events(folder / "tensorboard") if name == "train_loss"]
+    steps = [step for name, _, step, _ in scalars(folder / "tensorboard") if name == "train_loss"]
     assert steps == [told[0]["step"], told[1]["step"], told[1]["step"] + told[0]["step"]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +15,7 @@ import pytest
 import worker.exporting
 from tests.checking import resolved
 from worker.exporting import export_each
-from worker.training.facts import Warned
+from worker.training.facts import Exporting, Warned, from_line, to_line
 from worker.training.loop import Run
 from worker.training.preparing import prepare
 
@@ -75,6 +76,7 @@ def test_what_goes_wrong_in_an_export_is_a_warning(
     monkeypatch.setattr(worker.exporting, "POLL_SECONDS", 0.05)
     (tmp_path / "artifacts").mkdir()
     told: list[Any] = []
+    began = time.monotonic()
 
     found = export_each(run, tmp_path / "artifacts", tell=told.append, stopping=lambda: stopping, make=make)
 
@@ -84,6 +86,20 @@ def test_what_goes_wrong_in_an_export_is_a_warning(
         (code, "/export/1", True),
     ]
     assert list((tmp_path / "artifacts").iterdir()) == []
+    assert not stopping or time.monotonic() - began < 5 * worker.exporting.STOP_SECONDS  # both share it
+
+
+def test_a_long_export_is_heard_of(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Else it would be taken for a stall, and the finished training for a lost one."""
+    monkeypatch.setattr(worker.exporting, "EXPORT_SECONDS", 0.3)
+    monkeypatch.setattr(worker.exporting, "POLL_SECONDS", 0.05)
+    (tmp_path / "artifacts").mkdir()
+    told: list[Any] = []
+
+    export_each(run, tmp_path / "artifacts", tell=told.append, stopping=lambda: False, make=hangs)
+
+    assert Exporting(file="model.pt2") in told
+    assert from_line(to_line(told[0])) == told[0]
 
 
 def test_what_only_training_needs_is_let_go_before(run: Run, tmp_path: Path):
