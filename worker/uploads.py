@@ -128,13 +128,16 @@ class Uploader:
 
 
 _EXPORTS = TypeAdapter(dict[str, Exported])
+_MOST_EXPORTS = 64 * 1024
+"""Bytes of what is read about exports."""
 
 
 def _exported(folder: Path) -> dict[str, Exported]:
-    """How far each exported file is from the model, by its name; empty where nothing was exported, or custom code wrote something else there."""
+    """How far each exported file is from the model, by its name; empty where nothing was exported, or custom code put something else there."""
     try:
-        return _EXPORTS.validate_json((folder / "exports.json").read_bytes())
-    except (FileNotFoundError, ValidationError):
+        with held(folder / "exports.json", inside=folder) as path, path.open("rb") as file:
+            return _EXPORTS.validate_json(file.read(_MOST_EXPORTS))
+    except (FileNotFoundError, PermissionError, ValidationError):
         return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,3 +53,11 @@ def test_custom_code_that_writes_something_else_there_spoils_no_manifest(tmp_pat
     (tmp_path / "exports.json").write_text(text)
 
     assert "export" not in entries(tmp_path)["model.onnx"]
+
+
+def test_a_pipe_in_its_place_holds_nobody_up(tmp_path: Path):
+    """Opening one would wait for a writer for ever."""
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    os.mkfifo(tmp_path / "exports.json")
+
+    assert entries(tmp_path).keys() == {"model.onnx"}
