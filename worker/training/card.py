@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from service.spec.export import Exported
 from service.spec.job import JobSpec
 from service.spec.model import built
+from worker.training.rounding import rounding
 from worker.training.script import calls
 from worker.training.script.loading import loading
 
@@ -42,8 +43,8 @@ $scores
 ${fence}python
 $snippet$fence
 
-A sample is $sample, after these transforms: $transforms.$classes
-$exports
+A sample is $sample$transforms
+$classes$exports
 ## How it was trained
 
 $trained
@@ -83,30 +84,36 @@ def card(
     sample: torch.Tensor,
     classes: Sequence[str],
     digest: str,
+    epochs: int,
     about: Mapping[str, Any],
     exported: Mapping[str, Exported],
 ) -> str:
-    """The model card. `scores` are named test_loss, val_accuracy, ...; `about` is environment.json's content."""
+    """The model card. `scores` are named test_loss, val_accuracy, ...; `epochs` were done; `about` is environment.json's content."""
     snippet = loading(spec, sample=sample)
     name = " ".join((spec.name or f"{built(spec.model).type} on {spec.dataset.type}").split())
     cpu = f"torch {about['torch']}, Python {about['python']}, {about['threads']} threads of {about['cpu']} ({about['cpu_capability']})"
+    different = [
+        *rounding(spec.training),
+        *about["inexact_because"],
+        *([] if about["device"] == "cpu" else [f"trained on {about['device']}"]),
+    ]
     parts = {
         "head": _yaml(_head(spec, name, scores, sample)),
         "title": name,
-        "summary": f"{_kind(spec)}, trained on {spec.dataset.type} for {spec.epochs} epoch{'s' if spec.epochs > 1 else ''} by Trainyard.",
+        "summary": f"{_kind(spec)}, trained on {spec.dataset.type} for {epochs} epoch{'s' if epochs > 1 else ''} by Trainyard.",
         "scores": _scores(scores),
         "vision": ", torchvision" if "torchvision" in snippet else "",
         "fence": "`" * max(3, 1 + max(map(len, re.findall(r"`+", snippet)), default=0)),
         "snippet": snippet,
         "sample": f"a {_dtype(sample)} tensor of {list(sample.shape)}",
-        "transforms": ", ".join(f"`{calls.call(each)}`" for each in spec.dataset.transforms),
-        "classes": f" The outputs are for: {', '.join(classes)}." if classes else "",
+        "transforms": _transforms(spec),
+        "classes": f"\nThe outputs are for: {', '.join(classes)}.\n" if classes else "",
         "exports": _exports(exported),
         "trained": _trained(spec),
         "data": spec.dataset.type,
         "digest": digest,
         "environment": cpu if about["device_name"] is None else f"{about['device_name']}; {cpu}",
-        "exact": "yes" if about["exact"] else f"no: {', '.join(about['inexact_because'])}",
+        "exact": "; ".join(["no", *different]) if different else "yes",
     }
     return _CARD.substitute(parts)
 
@@ -175,6 +182,13 @@ def _exports(exported: Mapping[str, Exported]) -> str:
         for path, each in exported.items()
     ]
     return "\nThe same model as a graph that needs no source; any batch size goes in:\n\n" + "\n".join(lines) + "\n"
+
+
+def _transforms(spec: JobSpec) -> str:
+    if not spec.dataset.transforms:
+        return ", as it comes."
+    composed = calls.composed(spec.dataset.transforms)
+    return f", after these transforms:\n\n```python\nimport torch\nfrom torchvision.transforms import v2\n\ntransform = {composed}\n```"
 
 
 def _trained(spec: JobSpec) -> str:

@@ -46,7 +46,8 @@ def export(
     _write_json(folder / "environment.json", about)
     _write_evaluation(run, judgement, folder / "evaluation")
     _write_history(rows, judgement, folder)
-    _write_card(run, judgement, folder, about=about, exported=exported or {})
+    epochs = int(rows[-1]["epoch"]) if rows else run.spec.epochs
+    _write_card(run, judgement, folder, epochs=epochs, about=about, exported=exported or {})
 
 
 def _write_evaluation(run: Run, judgement: Judgement, folder: Path) -> None:
@@ -75,7 +76,9 @@ def _write_history(rows: Sequence[Row], judgement: Judgement, folder: Path) -> N
     write_events(rows, judgement.scores(), folder / "tensorboard", at=time.time())
 
 
-def _write_card(run: Run, judgement: Judgement, folder: Path, *, about: Mapping[str, Any], exported: Mapping[str, Exported]) -> None:
+def _write_card(
+    run: Run, judgement: Judgement, folder: Path, *, epochs: int, about: Mapping[str, Any], exported: Mapping[str, Exported]
+) -> None:
     """README.md and config.json, and how far each exported file is from the model."""
     device = next(run.judged.parameters(), torch.empty(0)).device
     ((inputs, _),) = Batches(run.splits.test, run.spec, device=device).over([torch.arange(1)])
@@ -83,8 +86,16 @@ def _write_card(run: Run, judgement: Judgement, folder: Path, *, about: Mapping[
         outputs = run.judged.eval()(inputs)
     classes = class_names(run)
     _write_json(folder / "config.json", config(run.spec, sample=inputs[0], outputs=outputs.shape[1:], classes=classes))
-    digest, scores = run.splits.digest, judgement.scores()
-    text = card(run.spec, scores=scores, sample=inputs[0], classes=classes, digest=digest, about=about, exported=exported)
+    text = card(
+        run.spec,
+        scores=judgement.scores(),
+        sample=inputs[0],
+        classes=classes,
+        digest=run.splits.digest,
+        epochs=epochs,
+        about=about,
+        exported=exported,
+    )
     (folder / "README.md").write_text(text)
     if run.spec.export:
         _write_json(folder / "exports.json", {path: each.model_dump(mode="json") for path, each in exported.items()})

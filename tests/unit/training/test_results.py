@@ -17,6 +17,7 @@ from tests.attempts import attempt
 from tests.checking import resolved
 from tests.scalars import scalars
 from worker.training.checkpoint import snapshot, write
+from worker.training.data import Batches
 from worker.training.facts import EpochDone
 from worker.training.loop import train
 from worker.training.plots import draw_confusion
@@ -136,6 +137,19 @@ def test_the_cards_head_is_yaml_that_a_hub_reads(left: tuple[Path, list[Any]]):
     }
     assert validation["dataset"]["split"] == "val"
     assert re.search(r"sha256:[0-9a-f]{64}", text)
+
+
+def test_the_cards_transforms_make_a_sample(left: tuple[Path, list[Any]], spec: JobSpec):
+    """The lines as they stand there, on an image of the test split; the page says how many epochs were done."""
+    text = (left[0] / "README.md").read_text()
+    split = prepare(spec, datasets_dir=Path()).splits.test
+    names: dict[str, Any] = {}
+
+    exec(re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)[1], names)  # noqa: S102  # our own words
+
+    ((expected, _),) = Batches(split, spec, device=torch.device("cpu")).over([torch.arange(1)])
+    assert torch.equal(names["transform"](split[0][0]), expected[0])
+    assert "for 3 epochs" in text
 
 
 def test_the_cards_fence_is_longer_than_any_in_the_users_code(tmp_path: Path):
