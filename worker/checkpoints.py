@@ -16,7 +16,7 @@ from typing import Any, Self
 import torch
 
 from service.killpoints import KillPoint, passing
-from worker.dying import die_with_parent
+from worker.dying import die_with_parent, let_go_of_all_but
 from worker.training.buffer import Buffer
 from worker.training.checkpoint import Snapshot, write
 from worker.training.facts import CheckpointWritten, Fact
@@ -151,7 +151,7 @@ class CheckpointWriter:
 
 def _write_each(channel: Connection, buffers: list[Buffer], folder: Path) -> None:
     """The process: write what is named, answer its files, or the OSError that kept them from being written; until None comes."""
-    _let_go_of_all_but(channel.fileno(), *(buffer.descriptor() for buffer in buffers))
+    let_go_of_all_but(channel.fileno(), *(buffer.descriptor() for buffer in buffers))
     die_with_parent()
     os.nice(NICENESS)
     torch.set_num_threads(1)  # a pool of threads that was forked would never answer
@@ -162,12 +162,3 @@ def _write_each(channel: Connection, buffers: list[Buffer], folder: Path) -> Non
         except OSError as error:
             channel.send(error)
     channel.send(None)
-
-
-def _let_go_of_all_but(*kept: int) -> None:
-    """Close what was inherited: the supervisor waits for the end of a pipe, which has to end with the trainer."""
-    below = 3
-    for descriptor in sorted(kept):
-        os.closerange(below, descriptor)
-        below = descriptor + 1
-    os.closerange(below, os.sysconf("SC_OPEN_MAX"))

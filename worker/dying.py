@@ -1,7 +1,8 @@
-"""A process that ends with the one that made it, whatever ends that."""
+"""A forked process that ends with the one that made it, whatever ends that, and keeps none of its pipes open."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -12,3 +13,12 @@ def die_with_parent() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def let_go_of_all_but(*kept: int) -> None:
+    """Close what was inherited: the supervisor waits for the end of a pipe, which has to end with the trainer."""
+    below = 3
+    for descriptor in sorted(kept):
+        os.closerange(below, descriptor)
+        below = descriptor + 1
+    os.closerange(below, os.sysconf("SC_OPEN_MAX"))

@@ -53,10 +53,9 @@ class Model:
         self._decision = Decision.of(self.spec)
         told = folder / "preprocessing.json"
         self._table = json.loads(told.read_text()) if told.exists() else None
-        facts, content = self.spec.dataset.facts, self.spec.dataset.content
+        facts = self.spec.dataset.facts
         self._shape, self._is_image = facts.shape, facts.samples == "images"
-        names = self._table["labels"]["names"] if self._table else content.classes if content is not None else ()
-        self._names = [*names] or [str(at) for at in range(facts.num_classes)]
+        self._names = [*self.spec.dataset.class_names] or [str(at) for at in range(facts.num_classes)]
 
     def predict(self, kind: str, data: Any, *, resize: bool) -> dict[str, Any]:
         """The answers for every sample. Raises Unfit."""

@@ -58,18 +58,12 @@ class Reporter:
             case StepDone():
                 self._waiting.append(Report(progress=self._at(fact.epoch, fact.step)))
             case EpochDone():
-                row = {
-                    "epoch": fact.epoch,
-                    "step": fact.step,
-                    "train_seconds": fact.train_seconds,
-                    "samples_per_second": fact.samples_per_second,
-                }
                 latest = {**fact.metrics, "samples_per_second": fact.samples_per_second}
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())
                 report = Report(
                     progress=self._at(fact.epoch, fact.step),
                     metrics=latest,
-                    row={**row, **fact.metrics},
+                    row=fact.row(),
                     best=fact.best,
                     events=[event("epoch", f"epoch {fact.epoch}: {shown}", latest)],
                 )

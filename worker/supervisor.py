@@ -164,7 +164,7 @@ class _Attempt:
         job = self.claim.job
         trainer = self._started(prepared)
         try:
-            trainer.send(prepared.as_command(job, self.folder) | {"rollbacks": rollbacks(job)})
+            trainer.send(prepared.as_command(job, self.folder) | {"rollbacks": rollbacks(job), "rows": self._rows_before(prepared)})
             passing(KillPoint.TRAINER_STARTED)
             self._thread("facts", lambda: self._read_facts(trainer))
             yield trainer
@@ -172,6 +172,13 @@ class _Attempt:
             trainer.kill()
             trainer.wait(EXIT_SECONDS)
             trainer.close()
+
+    def _rows_before(self, prepared: Prepared) -> list[Mapping[str, Any]]:
+        """The epochs that earlier attempts have told, for the trainer to draw the whole curve."""
+        if prepared.resume is None:
+            return []
+        job = self.claim.job
+        return self._patiently(lambda: list(self.around.facts.metrics(job.project, job.id) or ()))
 
     def _started(self, prepared: Prepared) -> Trainer:
         """A warm trainer; for custom code a contained one, unless the operator trusts it."""

@@ -20,13 +20,12 @@ from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
 from worker.checkpoints import CheckpointWriter, WriterLost
+from worker.exporting import export_each
 from worker.training.build import UserCodeFault, mixing_modules
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import hardware_changes, save_initial, snapshot
-from worker.training.data import Batches, grouped
 from worker.training.device import on_nondeterminism, warm_up
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
-from worker.training.evaluate import Evaluation, evaluate
 from worker.training.export import export
 from worker.training.facts import (
     EpochDone,
@@ -45,6 +44,8 @@ from worker.training.facts import (
     Warned,
     to_line,
 )
+from worker.training.history import History
+from worker.training.judging import Judgement, judge
 from worker.training.loop import NanLoss, Run, raise_for_nan, train
 from worker.training.preparing import prepare
 from worker.training.splits import DataMissing
@@ -135,25 +136,27 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
         tell(Warned(code="smaller_batches_differ", pointer="/dataloader/batch_size", detail=detail))
     tell(TrainingStarted(epochs=spec.epochs, steps=steps, dataset_digest=run.splits.digest, **where))
     tell(PhaseStarted(phase="training"))
+    history = History(told=job.get("rows", ()))
     with CheckpointWriter(directory / "checkpoints", tell=tell) as checkpoints:
         if spec.epochs > 1 or spec.checkpoint.every_n_steps:
             checkpoints.start()
-        if not _train(run, checkpoints, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
+        if not _train(run, checkpoints, history, tell=tell, stopping=stopping, rollbacks=job.get("rollbacks", 0)):
             checkpoints.finish()
             tell(Stopped(epoch=run.position.epoch, step=run.position.step))
             return
     tell(PhaseStarted(phase="evaluating"))
     if run.position.best_weights is not None:
         run.judged.load_state_dict(run.position.best_weights)
-    groups = grouped(torch.arange(len(run.splits.test)), size=spec.dataloader.eval_batch_size)
-    batches = Batches(run.splits.test, spec, device=run.device).over(groups)
-    test = _evaluated(evaluate(run.judged, run.loss_fn, batches, spec=spec, metrics=run.metrics), tell=tell)
-    tell(Evaluated(metrics=test.scalars("test")))
+    artifacts = directory / "artifacts"
+    (artifacts / "evaluation").mkdir(parents=True)
+    judgement = _evaluated(judge(run, artifacts / "evaluation"), tell=tell)
+    tell(Evaluated(metrics=judgement.test.scalars("test")))
     tell(PhaseStarted(phase="exporting"))
-    export(run, test, directory / "artifacts", threads=torch.get_num_threads(), inexact=inexact)
     if initial is not None:
-        save_initial(run.model, initial, directory / "artifacts" / "initial.safetensors")
-    tell(Succeeded(directory=str(directory / "artifacts")))
+        save_initial(run.model, initial, artifacts / "initial.safetensors")
+    exported = export_each(run, artifacts, tell=tell, stopping=stopping)
+    export(run, judgement, artifacts, threads=torch.get_num_threads(), rows=history.rows(), inexact=inexact, exported=exported)
+    tell(Succeeded(directory=str(artifacts)))
 
 
 def _not_deterministic(operator: str) -> Warned:
@@ -161,7 +164,15 @@ def _not_deterministic(operator: str) -> Warned:
     return Warned(code="not_deterministic", pointer="/training/deterministic", detail=detail)
 
 
-def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], None], stopping: Callable[[], bool], rollbacks: int) -> bool:
+def _train(
+    run: Run,
+    checkpoints: CheckpointWriter,
+    history: History,
+    *,
+    tell: Callable[[Fact], None],
+    stopping: Callable[[], bool],
+    rollbacks: int,
+) -> bool:
     """Train on; False where it was told to stop, with a checkpoint of the last step taken. Raises NanLoss with what may be left out next time."""
     since = _next_batch(run)
 
@@ -172,7 +183,7 @@ def _train(run: Run, checkpoints: CheckpointWriter, *, tell: Callable[[Fact], No
         since = _next_batch(run)
 
     try:
-        return _trained(run, save, tell=tell, stopping=stopping)
+        return _trained(run, save, history, tell=tell, stopping=stopping)
     except NanLoss as nan:
         if run.spec.training.nan_loss == "roll_back":
             # Chowdhery et al. 2022 (PaLM), section 5.1: go back, and skip the batches around the spike
@@ -185,7 +196,7 @@ def _next_batch(run: Run) -> Numbered:
     return next_batch(run.spec, len(run.splits.train), run.position.epoch, run.position.batch)
 
 
-def _trained(run: Run, save: Callable[[], None], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
+def _trained(run: Run, save: Callable[[], None], history: History, *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> bool:
     every = run.spec.checkpoint
     peak = PeakMemory(run)
     told, first = time.monotonic(), True
@@ -194,7 +205,9 @@ def _trained(run: Run, save: Callable[[], None], *, tell: Callable[[Fact], None]
             first = False
             tell(FirstStepDone(step=fact.step, at=time.time()))
         if isinstance(fact, EpochDone):
-            tell(replace(fact, metrics=fact.metrics | peak.metrics()))
+            measured = replace(fact, metrics=fact.metrics | peak.metrics())
+            history.add(measured)
+            tell(measured)
             if fact.epoch % every.every_n_epochs == 0 and fact.epoch < run.spec.epochs:
                 save()
         elif time.monotonic() - told >= REPORT_SECONDS:
@@ -211,14 +224,14 @@ def _trained(run: Run, save: Callable[[], None], *, tell: Callable[[Fact], None]
     return True
 
 
-def _evaluated(evaluation: Generator[Evaluating, None, Evaluation], *, tell: Callable[[Fact], None]) -> Evaluation:
+def _evaluated(evaluation: Generator[Evaluating, None, Judgement], *, tell: Callable[[Fact], None]) -> Judgement:
     """The result of an evaluation, which is told of while it runs."""
     told = time.monotonic()
     while True:
         try:
             fact = next(evaluation)
         except StopIteration as end:
-            return cast("Evaluation", end.value)
+            return cast("Judgement", end.value)
         if time.monotonic() - told >= REPORT_SECONDS:
             told = time.monotonic()
             tell(fact)

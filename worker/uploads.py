@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from service.jobs.errors import ArtifactNotFound, StorageUnavailable
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.layout import artifacts_prefix, checkpoint_prefix
 from service.jobs.ports import ArtifactStore, Claim
 from service.killpoints import KillPoint, passing
+from service.spec.export import Exported
 from worker.training.facts import CheckpointWritten
 
 _TYPES = {
@@ -27,6 +30,11 @@ _TYPES = {
     ".jsonl": "application/jsonl",
     ".py": "text/x-python",
     ".pt": "application/octet-stream",
+    ".pt2": "application/octet-stream",
+    ".onnx": "application/octet-stream",
+    ".parquet": "application/vnd.apache.parquet",
+    ".0": "application/octet-stream",
+    ".md": "text/markdown",
 }
 
 
@@ -91,11 +99,13 @@ class Uploader:
     def artifacts(self, claim: Claim, folder: Path) -> None:
         """Upload every file of the folder, then the manifest that makes them count."""
         prefix = artifacts_prefix(claim.job.project, claim.job.id, claim.token)
+        exported = _exported(folder)
         files = []
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = path.relative_to(folder).as_posix()
             self._file(prefix + name, path, inside=folder)
-            files.append({"path": name, "size": path.stat().st_size, "sha256": sha256(path), "content_type": content_type(name)})
+            file = {"path": name, "size": path.stat().st_size, "sha256": sha256(path), "content_type": content_type(name)}
+            files.append(file | ({"export": exported[name].model_dump(mode="json")} if name in exported else {}))
         passing(KillPoint.ARTIFACTS_FILES_PUT)
         manifest = {"job_id": claim.job.id, "token": claim.token, "files": files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest, indent=2).encode(), "application/json")
@@ -115,6 +125,20 @@ class Uploader:
 
     def _bytes(self, key: str, data: bytes, kind: str) -> None:
         self._storage.patiently(lambda: self._artifacts.put_bytes(key, data, content_type=kind))
+
+
+_EXPORTS = TypeAdapter(dict[str, Exported])
+_MOST_EXPORTS = 64 * 1024
+"""Bytes of what is read about exports."""
+
+
+def _exported(folder: Path) -> dict[str, Exported]:
+    """How far each exported file is from the model, by its name; empty where nothing was exported, or custom code put something else there."""
+    try:
+        with held(folder / "exports.json", inside=folder) as path, path.open("rb") as file:
+            return _EXPORTS.validate_json(file.read(_MOST_EXPORTS))
+    except (FileNotFoundError, PermissionError, ValidationError):
+        return {}
 
 
 def fetch_checkpoint(artifacts: ArtifactStore, job: Job, folder: Path) -> tuple[dict[str, Any] | None, list[str]]:

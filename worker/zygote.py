@@ -216,7 +216,9 @@ def main() -> None:
         import torch.profiler._cupti_monitor  # noqa: F401
 
     import worker.trainer
+    from worker.training.plots import preload
 
+    preload()
     arm(os.environ)
     gc.freeze()  # what is here stays; a collection in a child would copy its pages
     wake_read, wake_write = os.pipe()

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from service.jobs.estimating import judged
 from service.jobs.job import Best, Device, Exactness, Job, JobError, Progress, Transition
 from service.jobs.state import JobState, Phase, Reason
+from service.spec.export import Exported
 from service.spec.verdict import Estimate, SpecWarning
 
 
@@ -84,6 +85,8 @@ class ArtifactView(BaseModel):
     sha256: str
     content_type: str
     url: str
+    export: Exported | None = None
+    """How far it is from the trained model, where it is another form of that."""
 
 
 class ArtifactPage(BaseModel):

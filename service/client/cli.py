@@ -211,7 +211,7 @@ def metrics(job_id: JobId, csv: bool = False, as_json: JsonFlag = False) -> None
     if as_json:
         out.print_json(json.dumps(rows))
         return
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != "at"))
     table = Table(*columns)
     for row in rows:
         table.add_row(*(f"{row.get(name, ''):.5g}" if isinstance(row.get(name), float) else str(row.get(name, "")) for name in columns))

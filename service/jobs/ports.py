@@ -95,7 +95,7 @@ class Report:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Latest values, merged into the job's."""
     row: Mapping[str, Any] | None = None
-    """One finished epoch: {epoch, step, train_seconds, samples_per_second, train_loss, ...}."""
+    """One finished epoch: {epoch, step, at, train_seconds, samples_per_second, train_loss, ...}; `at` in seconds since 1970."""
     events: Sequence[Mapping[str, Any]] = ()
     """{type, message, data}; the store adds id and at."""
     logs: Sequence[str] = ()

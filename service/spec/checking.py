@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.spec.catalog import Declared
 from service.spec.dataset import AnyDataset, Dataset
+from service.spec.export import Export
 from service.spec.job import JobSpec, read_parts
 from service.spec.lints import lint
 from service.spec.model import AnyLayer, Layer, Model
@@ -20,7 +21,7 @@ from service.spec.schedules import timed
 from service.spec.training import AnyOptimizer, DataLoader, Evaluation, Loss, Optimizer, Scheduler, Training
 from service.spec.verdict import Checked, Fault, Verdict
 
-_NEEDED = ("dataset", "dataloader", "model", "loss", "optimizer", "lr_scheduler", "training", "evaluation")
+_NEEDED = ("dataset", "dataloader", "model", "loss", "optimizer", "lr_scheduler", "training", "evaluation", "export")
 
 
 def needed(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,6 +59,7 @@ class Parts:
     lr_scheduler: Declared | None
     training: Training
     evaluation: Evaluation
+    export: tuple[Export, ...]
     epochs: int | None
 
     @classmethod
@@ -74,6 +76,7 @@ class Parts:
             lr_scheduler=_read("lr_scheduler", body.get("lr_scheduler")),
             training=_read("training", body.get("training", {})) or Training(),
             evaluation=_read("evaluation", body.get("evaluation", {})) or Evaluation(),
+            export=_read("export", body.get("export")) or (),
             epochs=epochs if isinstance(epochs, int) and not isinstance(epochs, bool) and epochs > 0 else None,
         )
 
@@ -126,6 +129,7 @@ _ANNOTATIONS: dict[str, Any] = {
     "lr_scheduler": Scheduler,
     "training": Training,
     "evaluation": Evaluation,
+    "export": tuple[Export, ...],
 }
 
 
@@ -177,5 +181,5 @@ def _resolved(spec: JobSpec, checked: Checked, *, threads: int) -> dict[str, Any
     if spec.evaluation.metrics is None:
         names = _MEASURED.get(spec.dataset.task, ())
         evaluation = Evaluation.model_validate({"metrics": names})
-        resolved["evaluation"] = evaluation.model_dump(mode="json")
+        resolved["evaluation"]["metrics"] = evaluation.model_dump(mode="json")["metrics"]
     return resolved

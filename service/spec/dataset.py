@@ -111,6 +111,13 @@ class Dataset(Declared):
         return DatasetFacts(shape=tuple(known["shape"]), num_classes=known["num_classes"], train=known["train"], test=known["test"])
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """What classes, labels or numbers are called, in their order; empty where only the data say."""
+        if self.content is None:
+            return ()
+        return tables.taken(self.content, self.arguments()).classes if self.content.layout == "table" else self.content.classes
+
+    @property
     def split_sizes(self) -> tuple[int, int]:
         """(training, validation) samples after `limit` and `validation_split`."""
         size = self.facts.train if self.limit is None else min(self.limit, self.facts.train)

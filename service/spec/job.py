@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from service.spec.catalog import Closed
 from service.spec.dataset import AnyDataset
+from service.spec.export import Export
 from service.spec.faults import faults_of
 from service.spec.model import Model
 from service.spec.rules import across_parts
@@ -51,6 +52,9 @@ class JobSpec(Closed):
     training: Training = Training()
     checkpoint: Checkpoint = Checkpoint()
     evaluation: Evaluation = Evaluation()
+    export: Annotated[tuple[Export, ...], Field(max_length=10)] = Field(
+        default=(), description="Files of the trained model besides model.safetensors, which is always there."
+    )
     resources: Resources = Resources()
 
 

@@ -35,6 +35,7 @@ def across_parts(spec: JobSpec) -> list[Fault]:
         *models.faults(spec.model),
         *_metrics(spec),
         *monitors.faults(spec),
+        *_exports(spec),
     ]
 
 
@@ -154,3 +155,18 @@ def _metrics(spec: JobSpec) -> list[Fault]:
             detail = f"{kind} is measured twice, and its value has one name."
             found.append(Fault(pointer=f"/evaluation/metrics/{at}", code="duplicate", detail=detail, suggestion="Leave one out."))
     return found
+
+
+def _exports(spec: JobSpec) -> list[Fault]:
+    """Each format is one file."""
+    kinds = [export.type for export in spec.export]
+    return [
+        Fault(
+            pointer=f"/export/{at}",
+            code="duplicate",
+            detail=f"{kind} is asked for twice, and is one file, {spec.export[at].file}.",
+            suggestion="Leave one out.",
+        )
+        for at, kind in enumerate(kinds)
+        if kind in kinds[:at]
+    ]

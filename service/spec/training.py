@@ -176,6 +176,11 @@ class Evaluation(Closed):
     metrics: Annotated[tuple[Metric, ...], Field(max_length=50)] | None = Field(
         default=None, description="torchmetrics' names. Left out: Accuracy and ConfusionMatrix, where there are classes."
     )
+    predictions: Flag = Field(
+        default=False,
+        description="Write evaluation/predictions.parquet: a row for each test sample, with its label, the answer, and a column for each "
+        "class's probability, or for each number of the output.",
+    )
 
 
 class Resources(Closed):

@@ -17,15 +17,21 @@ from service.client.errors import Conflict, NotFound, Rejected
 from tests.e2e.stack import Stack
 
 ARTIFACTS = {
+    "README.md",
+    "config.json",
     "environment.json",
     "evaluation/confusion_matrix.csv",
+    "evaluation/confusion_matrix.png",
     "evaluation/metrics.json",
+    "evaluation/most_wrong.png",
     "job.json",
     "logs.txt",
     "manifest.json",
     "metrics.jsonl",
     "model.safetensors",
+    "plots/curves.png",
     "resolved_spec.json",
+    "tensorboard/events.out.tfevents.0",
     "train.py",
 }
 

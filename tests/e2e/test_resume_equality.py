@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tests.corpus.interrupted import INTERRUPTED
 from tests.e2e.stack import Stack, children, running_stack
+from tests.scalars import scalars
 from tests.servers import S3Server
 
 KILLS = 20 if os.environ.get("TRAINYARD_LONG_TESTS") == "1" else 2
@@ -41,8 +42,10 @@ def ended(stack: Stack, job_id: str, folder: Path) -> tuple[dict, str, list[dict
     found = hashlib.sha256()
     for name, tensor in sorted(load_file(folder / job_id / "model.safetensors").items()):
         found.update(name.encode() + tensor.numpy().tobytes())
-    timings = ("train_seconds", "samples_per_second", "peak_memory_bytes")
+    timings = ("at", "train_seconds", "samples_per_second", "peak_memory_bytes")
     rows = [{name: value for name, value in row.items() if name not in timings} for row in stack.client.metrics(job_id)]
+    drawn = [step for name, _, step, _ in scalars(folder / job_id / "tensorboard") if name == "train_loss"]
+    assert drawn == [row["step"] for row in rows]  # whoever trained them
     return job, found.hexdigest(), rows
 
 

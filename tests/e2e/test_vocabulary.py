@@ -68,6 +68,19 @@ def test_every_example_trains_and_its_program_gives_the_same_weights(worked: Sta
 
 
 @pytest.mark.skipif(bubblewrap.unavailable() is not None, reason=str(bubblewrap.unavailable()))
+def test_a_contained_model_is_exported_as_well(worked: Stack):
+    """Both files come out of the containment, each with its distance in the manifest."""
+    spec = dict(examples()[CUSTOM]) | {"epochs": 1, "export": ["pt2", "onnx"]}
+
+    job = worked.client.wait(worked.client.submit(spec)["id"], timeout=120)
+
+    assert (job["state"], job["warnings"]) == ("succeeded", [])
+    exported = {file["path"]: file["export"] for file in worked.client.artifacts(job["id"]) if file["export"]}
+    assert exported.keys() == {"model.pt2", "model.onnx"}
+    assert all(each["max_abs_difference"] <= each["tolerance"] == 1e-4 for each in exported.values())
+
+
+@pytest.mark.skipif(bubblewrap.unavailable() is not None, reason=str(bubblewrap.unavailable()))
 def test_an_error_of_custom_code_in_training_is_the_users(worked: Stack):
     """The check sees no fault in what fails at the third step: the job fails with the user's own words."""
     spec = dict(examples()[CUSTOM])

@@ -49,7 +49,8 @@ READ_AHEAD_BYTES = 2**21
 """Of transformed samples: half of a core's second-level cache on common servers, or all of it."""
 ALIGNMENT = 64
 """Bytes: where torch's allocator on the CPU begins a tensor."""
-_TO_TENSOR = ("ToImage", "PILToTensor", "ToTensor")
+TO_TENSOR = ("ToImage", "PILToTensor", "ToTensor")
+"""What makes a tensor of an image."""
 
 
 class Batches:
@@ -77,7 +78,7 @@ class Batches:
 
     def _indexed(self, split: Packed, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
         # the packed bytes are what ToImage makes of a sample
-        transforms = [_on_bytes(each) for each in self._declared]
+        transforms = [on_bytes(each) for each in self._declared]
         for ahead in _by_bytes(groups, 4 * split.images[:1].numel()):
             images, labels = split.batch(torch.cat(list(ahead)))
             sizes = [len(group) for group in ahead]
@@ -115,10 +116,10 @@ def _batchable(split: Split, declared: Sequence[Declared]) -> bool:
         return False
     if not split.holds_images:
         return not declared
-    return bool(declared) and declared[0].type in _TO_TENSOR and all(each.type in _WHOLE_BATCHES for each in declared)
+    return bool(declared) and declared[0].type in TO_TENSOR and all(each.type in _WHOLE_BATCHES for each in declared)
 
 
-def _on_bytes(declared: Declared) -> Transform:
+def on_bytes(declared: Declared) -> Transform:
     """The transform over a batch of packed bytes, which are tensors already."""
     if declared.type == "ToTensor":
         return lambda images: images.to(torch.get_default_dtype()).div(255) if images.dtype == torch.uint8 else images

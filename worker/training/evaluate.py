@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from service.spec.job import JobSpec
+from worker.training.answers import Answers
 from worker.training.data import Batch
 from worker.training.deciding import Decision
 from worker.training.facts import Evaluating
@@ -39,11 +40,17 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, loss_fn: nn.Module, batches: Iterable[Batch], *, spec: JobSpec, metrics: Mapping[str, Any] | None = None
+    model: nn.Module,
+    loss_fn: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    spec: JobSpec,
+    metrics: Mapping[str, Any] | None = None,
+    beside: Sequence[Answers] = (),
 ) -> Generator[Evaluating, None, Evaluation]:
     """Predictions against labels over all batches. Leaves the model in eval mode and draws nothing from any generator.
 
-    Yields after each batch; the result is what it returns.
+    Yields after each batch; the result is what it returns. `beside` look at every batch, too.
     """
     model.eval()
     device = next(model.parameters(), torch.empty(0)).device
@@ -63,6 +70,8 @@ def evaluate(
                 confusion = counts if confusion is None else confusion + counts
             for metric in (metrics or {}).values():
                 metric.to(device).update(*observed(type(metric).__name__, outputs, labels, targets, decision=decision))
+            for each in beside:
+                each.see(outputs, labels)
         samples += len(labels)
         yield Evaluating(batches=done)
     return Evaluation(

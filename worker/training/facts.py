@@ -53,15 +53,24 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
-    """`epoch` epochs are complete. `metrics` holds train_loss, train_accuracy, val_loss, val_accuracy, lr; seconds exclude evaluation."""
+    """`epoch` epochs are complete, `at` this time (seconds since 1970).
+
+    `metrics` holds train_loss, train_accuracy, val_loss, val_accuracy, lr; seconds exclude evaluation.
+    """
 
     epoch: int
     step: int
+    at: float
     train_seconds: float
     samples_per_second: float
     metrics: dict[str, float]
     best: dict[str, Any] | None = None
     """{monitor, value, epoch, step} once the job monitors something."""
+
+    def row(self) -> dict[str, Any]:
+        """Its row among the job's metrics."""
+        counted = ("epoch", "step", "at", "train_seconds", "samples_per_second")
+        return {name: getattr(self, name) for name in counted} | self.metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +111,13 @@ class Evaluating:
     """So many batches of an evaluation are done. Sent a few times a second at most, so that a long one is not taken for a stall."""
 
     batches: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporting:
+    """This file is still being made. Sent every second or so, so that a long export, which has its own limit, is not taken for a stall."""
+
+    file: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +165,7 @@ Fact = (
     | CheckpointWritten
     | Evaluating
     | Evaluated
+    | Exporting
     | Warned
     | HardwareChanged
     | LogLine

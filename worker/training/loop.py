@@ -188,6 +188,7 @@ def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
     done = EpochDone(
         epoch=position.epoch,
         step=position.step,
+        at=time.time(),
         train_seconds=seconds,
         samples_per_second=samples / seconds,
         metrics=metrics,

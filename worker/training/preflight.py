@@ -22,6 +22,7 @@ from service.spec.model import Composite, FromJob, Model, Module, Sequential, To
 from service.spec.model import faults as model_faults
 from service.spec.verdict import Checked, Fault, LayerRow, Memory, SpecWarning
 from worker.training.build import UserCodeFault, build_model, build_optimizer
+from worker.training.foreseen import foreseen
 from worker.training.measure import Forward, forward, memory
 from worker.training.samples import Sampled, sample
 from worker.training.shapes import TORCH_ERRORS, Abstractly, Walk, count, first_line, walk
@@ -67,7 +68,7 @@ def check(body: Mapping[str, Any]) -> Checked:
         _optimizer(parts, model, costs, faults)
     return Checked(
         errors=tuple(faults),
-        warnings=tuple(_not_checked(model)),
+        warnings=(*_not_checked(model), *(() if faults else _not_exported(parts, model, sampled))),
         resolved={} if faults else _resolved(parts, model),
         layers=tuple(model.rows),
         num_parameters=count(model.module) if model.module is not None else None,
@@ -342,6 +343,12 @@ def _not_checked(model: Built) -> list[SpecWarning]:
     if len(model.unchecked) > 1:
         detail += f" They are: {', '.join(model.unchecked)}."
     return [SpecWarning(pointer=model.unchecked[0], code="not_checked", detail=detail, suggestion="Mend the faults before them first.")]
+
+
+def _not_exported(parts: Parts, model: Built, sampled: Sampled) -> list[SpecWarning]:
+    if parts.dataset is None or not parts.export:
+        return []
+    return foreseen(parts.export, model.module if model.sound else None, parts.dataset, sampled.evaluation)
 
 
 def _resolved(parts: Parts, model: Built) -> dict[str, Any]:

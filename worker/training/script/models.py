@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from service.spec.catalog import Declared
@@ -35,6 +35,11 @@ _OURS = frozenset(
 """Names of this program that a user's source might use as well."""
 
 
+def additions(spec: JobSpec) -> list[str]:
+    """The source of what the model is made of that torch has no class for."""
+    return _sources(_additions(built(spec.model)))
+
+
 def carried(spec: JobSpec) -> list[str]:
     """The source of what this spec uses of the textbook's additions."""
     needed = dict.fromkeys(_additions(built(spec.model)))
@@ -54,8 +59,12 @@ def carried(spec: JobSpec) -> list[str]:
         needed |= {"Transformed": None, "augmented" if spec.dataset.augments_batches else "Augmented": None}
     if spec.dataset.batch_transforms:
         needed["mixed"] = None
+    return _sources(needed)
+
+
+def _sources(names: Iterable[str]) -> list[str]:
     # what a type checker wants to know is no reader's concern
-    return [re.sub(r"  # type: ignore.*", "", inspect.getsource(getattr(textbook, name))) for name in needed]
+    return [re.sub(r"  # type: ignore.*", "", inspect.getsource(getattr(textbook, name))) for name in dict.fromkeys(names)]
 
 
 def _additions(model: Any) -> list[str]:

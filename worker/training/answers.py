@@ -1,0 +1,150 @@
+"""What an evaluation keeps of its answers besides sums: the few that are most wrong, or all of them, as a table on the disk.
+
+Each sees every batch, and holds no more than a fixed number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import torch
+
+from service.spec.job import JobSpec
+
+MOST_WRONG = 25
+NUMBERS_AT_ONCE = 2**20
+"""A group of rows of the table: its numbers wait in memory until there are so many."""
+MOST_COLUMNS = 1024
+"""An output of more numbers is one column of lists."""
+_MANY = {"output": "outputs", "probability": "probabilities"}
+
+
+class Answers(Protocol):
+    """Something that looks at an evaluation's batches."""
+
+    def see(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """The next batch: outputs [B, ...], labels int64 [B]."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A sample of the split by its place, what it is, and what the model took it for."""
+
+    index: int
+    label: int
+    answer: int
+
+
+class MostWrong:
+    """Wrong answers by how far their output lies above the right class's, the farthest first. Of outputs [B, classes]."""
+
+    def __init__(self, most: int = MOST_WRONG) -> None:
+        self._most, self._seen = most, 0
+        self._gaps = torch.empty(0)
+        self._found = torch.empty(0, 3, dtype=torch.int64)
+
+    def see(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """Keep what is worse than the mildest that is kept."""
+        highest, answers = outputs.float().max(1)
+        gaps = highest - outputs.float().gather(1, labels[:, None])[:, 0]
+        places = torch.arange(self._seen, self._seen + len(labels), device=labels.device)
+        self._seen += len(labels)
+        gaps = torch.cat([self._gaps.to(gaps.device), gaps.masked_fill(answers == labels, -torch.inf)])
+        found = torch.cat([self._found.to(labels.device), torch.stack([places, labels, answers], 1)])
+        # stable, so that of two that are equally wrong the earlier one stands first on every machine
+        kept = gaps.sort(descending=True, stable=True).indices[: self._most]
+        self._gaps, self._found = gaps[kept], found[kept]
+
+    def mistakes(self) -> list[Mistake]:
+        """The worst of all that was seen, worst first; nothing that was right is among them."""
+        return [Mistake(*row) for row in self._found[self._gaps > -torch.inf].tolist()]
+
+
+class Predictions:
+    """Every answer as a row of a Parquet file: index, label, predicted, and a column for each class's probability, or each number of the output."""
+
+    def __init__(self, path: Path, spec: JobSpec, *, classes: list[str]) -> None:
+        self._path, self._spec, self._classes = path, spec, classes
+        self._rows = 0
+        self._waiting: list[dict[str, Any]] = []
+        self._elements = 0
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._flush()
+        if self._writer is not None:
+            self._writer.close()
+
+    def see(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """Take a batch in; many batches make a group of rows."""
+        self._waiting.append(self._columns(outputs.float().cpu(), labels.cpu()))
+        self._elements += outputs.numel()
+        if self._elements >= NUMBERS_AT_ONCE:
+            self._flush()
+
+    def _columns(self, outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+        places = range(self._rows, self._rows + len(labels))
+        self._rows += len(labels)
+        columns: dict[str, Any] = {"index": torch.tensor(places).numpy()} | self._labels(labels)
+        if self._spec.dataset.is_classification:
+            columns["predicted"] = outputs.argmax(1).numpy()
+        shares = probabilities(outputs, self._spec.loss.type)
+        name, numbers = ("output", outputs.flatten(1)) if shares is None else ("probability", shares.flatten(1))
+        if numbers.shape[1] > MOST_COLUMNS:
+            return columns | {_MANY[name]: list(numbers.numpy())}
+        return columns | self._each(name, numbers)
+
+    def _labels(self, labels: torch.Tensor) -> dict[str, Any]:
+        return {"label": labels.numpy()} if labels.dim() == 1 else self._each("label", labels)
+
+    def _each(self, name: str, numbers: torch.Tensor) -> dict[str, Any]:
+        """A column for each of numbers [B, N], with the class's name where there are so many."""
+        named = self._classes if len(self._classes) == numbers.shape[1] else [str(at) for at in range(numbers.shape[1])]
+        return {f"{name}_{each}": numbers[:, at].contiguous().numpy() for at, each in enumerate(named)}
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        if not self._waiting:
+            return
+        batches = [pa.RecordBatch.from_pydict(columns) for columns in self._waiting]
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._path, batches[0].schema)
+        self._writer.write_table(pa.Table.from_batches(batches))
+        self._waiting, self._elements = [], 0
+
+
+def probabilities(outputs: torch.Tensor, loss: str) -> torch.Tensor | None:
+    """What a loss takes the outputs [B, ...] for, as probabilities; None where it takes them for something else."""
+    match loss:
+        case "CrossEntropyLoss":
+            return outputs.softmax(1)
+        case "NLLLoss":
+            return outputs.exp()
+        case "BCEWithLogitsLoss" | "MultiLabelSoftMarginLoss":
+            return outputs.sigmoid()
+        case "BCELoss":
+            return outputs
+    return None
+
+
+def each_class(confusion: torch.Tensor, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Precision, recall, F1 and support of every class, of int64 [classes, classes], rows true; None where there is nothing to divide by."""
+    right, true, said = confusion.diagonal().tolist(), confusion.sum(1).tolist(), confusion.sum(0).tolist()
+    for at in range(len(confusion)):
+        yield {
+            "class": classes[at] if at < len(classes) else str(at),
+            "precision": right[at] / said[at] if said[at] else None,
+            "recall": right[at] / true[at] if true[at] else None,
+            "f1": 2 * right[at] / (true[at] + said[at]) if true[at] + said[at] else None,
+            "support": true[at],
+        }

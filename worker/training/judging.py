@@ -1,0 +1,55 @@
+"""The trained model's last examination: on the test split, and on the validation split once more, as it is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from worker.training.answers import Answers, Mistake, MostWrong, Predictions
+from worker.training.data import Batches, grouped
+from worker.training.evaluate import Evaluation, evaluate
+from worker.training.facts import Evaluating
+from worker.training.loop import Run
+from worker.training.splits import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """How good the job's model is. `mistakes` are the test samples that it is most wrong about, worst first."""
+
+    test: Evaluation
+    validation: Evaluation | None
+    mistakes: list[Mistake]
+
+    def scores(self) -> dict[str, float]:
+        """Every single number: test_loss, test_accuracy, ..., val_loss, ..."""
+        return self.test.scalars("test") | (self.validation.scalars("val") if self.validation is not None else {})
+
+
+def judge(run: Run, folder: Path) -> Generator[Evaluating, None, Judgement]:
+    """Evaluate `run.judged`; `evaluation.predictions` go into the folder meanwhile. Yields after each batch."""
+    worst = MostWrong() if run.spec.dataset.is_classification else None
+    beside: list[Answers] = [] if worst is None else [worst]
+    with ExitStack() as closing:
+        if run.spec.evaluation.predictions:
+            path = folder / "predictions.parquet"
+            beside.append(closing.enter_context(Predictions(path, run.spec, classes=class_names(run))))
+        test = yield from _evaluated(run, run.splits.test, beside)
+    validation = (yield from _evaluated(run, run.splits.validation, [])) if len(run.splits.validation) else None
+    return Judgement(test=test, validation=validation, mistakes=[] if worst is None else worst.mistakes())
+
+
+def _evaluated(run: Run, split: Split, beside: list[Answers]) -> Generator[Evaluating, None, Evaluation]:
+    groups = grouped(torch.arange(len(split)), size=run.spec.dataloader.eval_batch_size)
+    batches = Batches(split, run.spec, device=run.device).over(groups)
+    return (yield from evaluate(run.judged, run.loss_fn, batches, spec=run.spec, metrics=run.metrics, beside=beside))
+
+
+def class_names(run: Run) -> list[str]:
+    """What the data set calls its classes, in the order of their numbers; empty where it has no names for them."""
+    names = run.spec.dataset.class_names or getattr(getattr(run.splits.test, "samples", None), "classes", None) or ()
+    return [str(name) for name in names] if len(names) == run.spec.dataset.facts.num_classes else []
