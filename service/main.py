@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from service import killpoints
 from service.adapters.celery_doorbell import CeleryDoorbell, LoopBell, celery_app
 from service.adapters.inspecting_child import InspectingChildren
+from service.adapters.local_data import LocalData
 from service.adapters.predicting_child import PredictingChildren
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
@@ -46,6 +47,7 @@ class Api:
     artifacts: S3Artifacts
     preflight: PreflightChildren
     predictor: PredictingChildren
+    local_data: LocalData
     spool: Spool
     repeating: tuple[Repeating, ...]
 
@@ -60,6 +62,7 @@ class Api:
             each.stop()
         self.preflight.close()
         self.predictor.close()
+        self.local_data.close()
         self.stores.close()
         self.spool.close()
 
@@ -116,6 +119,8 @@ def build(settings: ApiSettings) -> Api:
 
     looking = Repeating("inspector", settings.sweep_seconds, look)
     spool = _spool(settings)
+    inspector = InspectingChildren()
+    local_data = LocalData(settings.datasets_dir, inspector=inspector, spool=spool)
     predictor = PredictingChildren(spool.folder / "models", trusts_code=settings.uncontained_code)
     services = Services(
         jobs=stores.jobs,
@@ -126,7 +131,8 @@ def build(settings: ApiSettings) -> Api:
         preflight=preflight,
         workers=stores.workers,
         datasets=stores.datasets,
-        inspector=InspectingChildren(),
+        local_data=local_data,
+        inspector=inspector,
         predictor=predictor,
         spool=spool,
         threads=settings.threads,
@@ -150,7 +156,7 @@ def build(settings: ApiSettings) -> Api:
         closing=closing,
     )
     sweeping = Repeating("sweeper", settings.sweep_seconds, sweeper.sweep)
-    return Api(app, stores, artifacts, preflight, predictor, spool, (ringing, sweeping, warmer, looking))
+    return Api(app, stores, artifacts, preflight, predictor, local_data, spool, (ringing, sweeping, warmer, looking))
 
 
 def _spool(settings: ApiSettings) -> Spool:

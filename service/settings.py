@@ -62,6 +62,8 @@ class ApiSettings(StoreSettings):
     api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_API_KEY"))
     preflight_children: int = Field(default=2, ge=1, le=64, validation_alias=AliasChoices("TRAINYARD_PREFLIGHT_CHILDREN"))
     """Specs that are checked at the same time; each child holds torch, some 400 MB."""
+    datasets_dir: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_DATASETS_DIR"))
+    """Data of the operator's, as the workers see them too."""
     spool_dir: Path = Field(
         default=Path(tempfile.gettempdir()) / f"trainyard-{os.getuid()}", validation_alias=AliasChoices("TRAINYARD_SPOOL_DIR")
     )

@@ -12,7 +12,9 @@ from typing import Any
 from service.adapters.memory import MemoryArtifacts
 from service.adapters.stores import Stores
 from service.datasets.ports import Look
+from service.jobs.errors import LocalDataMissing
 from service.jobs.ports import Fetch, Question
+from service.spec.content import Inspected
 from service.spec.verdict import Checked
 from service.use_cases import Services
 
@@ -29,6 +31,13 @@ class NoInspector:
 
     def look(self, _: Path, __: Path, *, alive: Callable[[], None]) -> Look:
         raise AssertionError(f"nobody is to look here ({alive})")
+
+
+class NoLocalData:
+    """The operator has none."""
+
+    def find(self, name: str) -> Inspected:
+        raise LocalDataMissing(f"There is no {name}.", "Upload it.")
 
 
 class NoPredictor:
@@ -59,6 +68,7 @@ def services_of(stores: Stores, **others: Any) -> Services:
     standing_in = {
         "artifacts": MemoryArtifacts(),
         "preflight": NoPreflight(),
+        "local_data": NoLocalData(),
         "inspector": NoInspector(),
         "predictor": NoPredictor(),
         "spool": TemporarySpool(),

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +16,7 @@ from service.datasets.ports import DatasetStore
 from service.datasets.record import DatasetVersion, key_of
 from service.jobs.errors import ArtifactNotFound, DatasetNotFound
 from service.jobs.ports import ArtifactStore
-from worker.datasets import DatasetMissing
-
-UNPACK_SECONDS = 3600
+from worker.unpacking import DatasetMissing, unpacked
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class BroughtShelf:
                     self._fetch(self._found(project, name, version))
                 fcntl.flock(lock, fcntl.LOCK_SH)
             os.utime(self.folder / version)
-            yield self.folder / version / "files" / json.loads((self.folder / version / "top").read_text())
+            yield self.folder / version / "files" / (self.folder / version / "top").read_text()
 
     def _is_here(self, version: str) -> bool:
         return (self.folder / version / "top").exists()
@@ -68,7 +63,7 @@ class BroughtShelf:
             upload = part / "upload"
             self._download(version, upload)
             (part / "files").mkdir()
-            top = _unpacked(upload, part / "files")
+            top = unpacked(upload, part / "files")
             upload.unlink()
             (part / "top").write_text(top)
             part.rename(self.folder / version.version)
@@ -111,19 +106,3 @@ def _taken(path: Path) -> IO[str] | None:
         lock.close()
         return None
     return lock
-
-
-def _unpacked(upload: Path, files: Path) -> str:
-    """Where below `files` the data begin, as JSON. Raises DatasetMissing."""
-    program = "import worker.ingest.inspecting as inspecting; inspecting.unpack_alone()"
-    command = [sys.executable, "-P", "-c", program, str(upload), str(files)]
-    try:
-        # no credential in its environment
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH") if name in os.environ}
-        done = subprocess.run(command, env=kept, capture_output=True, timeout=UNPACK_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DatasetMissing(f"Unpacking took longer than {UNPACK_SECONDS} s.") from error
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise DatasetMissing(f"The upload cannot be unpacked here: {said[-1] if said else f'exit status {done.returncode}'}")
-    return done.stdout.decode()

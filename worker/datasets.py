@@ -12,13 +12,10 @@ from pathlib import Path
 from service.jobs.errors import ArtifactNotFound
 from service.jobs.ports import ArtifactStore
 from service.spec.catalog import load
+from worker.unpacking import DatasetMissing, unpacked
 from worker.training.sources import FILES, present, whole
 
 DOWNLOAD_SECONDS = 1800
-
-
-class DatasetMissing(Exception):
-    """No place has the data; the text names where was looked, and the cure."""
 
 
 class DatasetShelf:
@@ -43,6 +40,17 @@ class DatasetShelf:
             f"{name} is nowhere to be had (looked at: {looked}). Set TRAINYARD_DATASETS_DIR to a folder in torchvision's layout that holds it, for example "
             f"{'/'.join(filter(None, (FILES[name][0], *FILES[name][1][:1])))}."
         )
+
+    def find_local(self, name: str, *, unpacked_in: Path) -> Path:
+        """The folder where the operator's data of that name begin; a file is unpacked first. Raises DatasetMissing."""
+        path = None if self._operators is None else self._operators / name
+        if path is None or not path.exists():
+            where = "TRAINYARD_DATASETS_DIR is not set here" if path is None else f"there is no {path} here"
+            raise DatasetMissing(f"{name} is not on this worker's machine: {where}. Put it there as on the API's, or upload it.")
+        if path.is_dir():
+            return path
+        unpacked_in.mkdir()
+        return unpacked_in / unpacked(path, unpacked_in)
 
     def find_weights(self, model: str, weights: str) -> Path:
         """The file of torchvision's published weights. Raises DatasetMissing, StorageUnavailable."""

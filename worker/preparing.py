@@ -11,6 +11,7 @@ from service.jobs.errors import ArtifactNotFound, JobNotFound
 from service.jobs.job import Job
 from service.jobs.ports import ArtifactStore, JobStore, Preflight, Report
 from service.jobs.state import Reason
+from service.spec.dataset import LOCAL
 from service.spec.checking import needed, verdict
 from worker.brought import BroughtShelf
 from worker.datasets import DatasetShelf
@@ -67,7 +68,7 @@ class Prepared:
 def prepare(job: Job, folder: Path, *, sources: Sources, storage: Storage, reporter: Reporter, kept: ExitStack) -> Prepared:
     """Fetch everything into `folder`, as patiently as storage needs; what is shared with other jobs stays until `kept` is closed. Raises Ending, DatasetMissing, StorageGivenUp."""
     spec = _checked_spec(job, sources, reporter)
-    datasets_dir = storage.patiently(lambda: _data(job, spec["dataset"], sources, kept))
+    datasets_dir = storage.patiently(lambda: _data(job, spec["dataset"], folder, sources, kept))
     initial = storage.patiently(lambda: _initial_weights(job, spec["model"], folder, sources))
     resume, faults = storage.patiently(lambda: fetch_checkpoint(sources.artifacts, job, folder / "resume"))
     for fault in faults:
@@ -75,9 +76,11 @@ def prepare(job: Job, folder: Path, *, sources: Sources, storage: Storage, repor
     return Prepared(spec=spec, datasets_dir=datasets_dir, cache=sources.cache, initial=initial, resume=resume)
 
 
-def _data(job: Job, dataset: dict[str, Any], sources: Sources, kept: ExitStack) -> Path:
+def _data(job: Job, dataset: dict[str, Any], folder: Path, sources: Sources, kept: ExitStack) -> Path:
     if dataset["type"] == "Upload":
         return kept.enter_context(sources.brought.held(job.project, dataset["name"], dataset["version"]))
+    if dataset["type"] in LOCAL:
+        return sources.shelf.find_local(dataset[LOCAL[dataset["type"]]], unpacked_in=folder / "data")
     return sources.shelf.find(dataset["type"])
 
 

@@ -22,7 +22,7 @@ from service.spec.verdict import Verdict
 from service.sweeping import json_lines
 from worker.backlog import Backlog
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
-from worker.datasets import DatasetMissing
+from worker.unpacking import DatasetMissing
 from worker.folders import AttemptFolders
 from worker.oom import KillCount
 from worker.outcomes import Ending, failed, given_back

@@ -69,3 +69,10 @@ class Spool(Protocol):
 
     def scratch(self) -> AbstractContextManager[Path]:
         """An empty folder."""
+
+
+class LocalData(Protocol):
+    """Data in the operator's folder."""
+
+    def find(self, name: str) -> Inspected:
+        """What is in a folder or file of it, or all that is wrong with it. Raises LocalDataMissing, LookedAt, Unavailable."""

@@ -8,6 +8,7 @@ TrainyardError
 ├── Outdated             a submission went by an outlook that has changed; never seen by users
 ├── ArtifactNotFound     no such object
 ├── DatasetNotFound      no such data set, or version of it, in this project
+├── LocalDataMissing     no such folder or file where the operator keeps data
 ├── DatasetInUse         a job that has not ended needs the data set
 ├── Unpredictable       a model cannot take these samples, or gave no answer
 ├── UploadRefused        an upload that cannot be taken, before anybody looked at it
@@ -18,6 +19,7 @@ TrainyardError
     ├── StoreUnavailable     Redis or Valkey
     ├── StorageUnavailable   S3
     ├── PreflightBusy        every checking child is taken
+    ├── LookedAt             data are being looked at; the next try may find them done
     └── PredictBusy          models are asked already
 """
 
@@ -85,6 +87,14 @@ class DatasetNotFound(TrainyardError):
     def __init__(self, name: str, version: str | None = None) -> None:
         super().__init__(f"There is no data set {name!r}{f' of version {version}' if version else ''}.")
         self.name, self.version = name, version
+
+
+class LocalDataMissing(TrainyardError):
+    """No such folder or file where the operator keeps data; `cure` says what would help."""
+
+    def __init__(self, detail: str, cure: str) -> None:
+        super().__init__(detail)
+        self.cure = cure
 
 
 class DatasetInUse(TrainyardError):
@@ -155,3 +165,10 @@ class PredictBusy(Unavailable):
     """Models are asked already, by others."""
 
     retry_after_seconds = 1
+
+
+class LookedAt(Unavailable):
+    """Data are being looked at for the first time; the next try may find them done."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is being looked at for the first time; ask again.")

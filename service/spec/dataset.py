@@ -23,7 +23,9 @@ else:
 
 Target = Literal["label", "one_hot", "signed", "value", "binary", "input"]
 Task = Literal["classification", "binary", "multilabel", "regression"]
-BROUGHT = ("Upload",)
+LOCAL = {"ImageFolder": "root", "Tensors": "file", "Table": "file"}
+"""Data sets below the operator's folder, with the argument that says where."""
+BROUGHT = ("Upload", *LOCAL)
 """Data sets that somebody brought: what is in them is looked up when a spec is submitted, and stands in it from then on."""
 
 

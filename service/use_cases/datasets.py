@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.datasets.ports import DatasetStore
+from service.datasets.ports import DatasetStore, LocalData
 from service.datasets.record import NAME, VERSION, DatasetState, DatasetVersion, key_of
-from service.jobs.errors import DatasetNotFound, UploadRefused
+from service.jobs.errors import DatasetNotFound, LocalDataMissing, UploadRefused
 from service.jobs.ports import ArtifactStore
 from service.spec.catalog import suggest
+from service.spec.dataset import LOCAL
 from service.spec.verdict import Fault
 from service.use_cases.services import Services
 
@@ -109,16 +110,49 @@ def all_datasets(project: str, *, services: Services) -> Sequence[DatasetVersion
     return services.datasets.list(project)
 
 
-def is_upload(body: Mapping[str, Any]) -> bool:
-    """Whether a spec trains on a data set that was uploaded."""
+def is_brought(body: Mapping[str, Any]) -> bool:
+    """Whether a spec trains on data that somebody brought, so that it has to be looked up what they are."""
     dataset = body.get("dataset")
-    return isinstance(dataset, Mapping) and dataset.get("type") == "Upload" and isinstance(dataset.get("name"), str)
+    if not isinstance(dataset, Mapping):
+        return False
+    where = {"Upload": "name", **LOCAL}.get(str(dataset.get("type")))
+    return where is not None and isinstance(dataset.get(where), str)
 
 
-def with_content(body: Mapping[str, Any], *, project: str, datasets: DatasetStore) -> tuple[Mapping[str, Any], list[Fault]]:
-    """The body of a spec with the version and the content of the upload that it names, and what is wrong with that one."""
-    if not is_upload(body):
+def with_content(body: Mapping[str, Any], *, project: str, services: Services) -> tuple[Mapping[str, Any], list[Fault]]:
+    """The body of a spec with what is in the data that it names, and what is wrong with these."""
+    if not is_brought(body):
         return body, []
+    if body["dataset"]["type"] == "Upload":
+        return _with_upload(body, project=project, datasets=services.datasets)
+    return _with_local(body, services.local_data)
+
+
+_FITTING = {"ImageFolder": ("class_folders", "labelled_images", "idx"), "Tensors": ("arrays",), "Table": ("table",)}
+
+
+def _with_local(body: Mapping[str, Any], data: LocalData) -> tuple[Mapping[str, Any], list[Fault]]:
+    dataset = {name: value for name, value in body["dataset"].items() if name != "content"}
+    kind, whole = dataset["type"], {**body, "dataset": dataset}
+    where = LOCAL[kind]
+    try:
+        found = data.find(dataset[where])
+    except LocalDataMissing as error:
+        return whole, [Fault(pointer=f"/dataset/{where}", code="no_dataset", detail=str(error), suggestion=error.cure)]
+    flaws = [
+        Fault(pointer=f"/dataset/{where}", code=flaw.code, detail=f"{flaw.entry}: {flaw.detail}".removeprefix(": "), suggestion=flaw.suggestion)
+        for flaw in found.flaws
+    ]
+    if found.content is None:
+        return whole, flaws
+    if found.content.layout not in _FITTING[kind]:
+        right = next(name for name, layouts in _FITTING.items() if found.content.layout in layouts)
+        detail = f"{dataset[where]} is a {right}, and no {kind}."
+        return whole, [Fault(pointer="/dataset/type", code="wrong_type", detail=detail, suggestion=f"Set type: {right}.")]
+    return {**body, "dataset": {**dataset, "content": found.content.model_dump(mode="json")}}, []
+
+
+def _with_upload(body: Mapping[str, Any], *, project: str, datasets: DatasetStore) -> tuple[Mapping[str, Any], list[Fault]]:
     dataset = {name: value for name, value in body["dataset"].items() if name != "content"}
     wanted = dataset.get("version")
     if wanted is not None and not (isinstance(wanted, str) and VERSION.fullmatch(wanted)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from service.datasets.ports import DatasetStore, Inspector, Spool
+from service.datasets.ports import DatasetStore, Inspector, LocalData, Spool
 from service.jobs.job import Device
 from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Predictor, Preflight, Requests, WorkerRegistry
 from service.use_cases.judging import Judgements
@@ -33,6 +33,7 @@ class Services:
     preflight: Preflight
     workers: WorkerRegistry
     datasets: DatasetStore
+    local_data: LocalData
     inspector: Inspector
     predictor: Predictor
     spool: Spool

@@ -20,7 +20,7 @@ from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
 from service.spec.rules import NOT_LOOKED_UP
 from service.spec.verdict import Fault, SpecWarning, Verdict
-from service.use_cases.datasets import is_upload, no_dataset, with_content
+from service.use_cases.datasets import is_brought, no_dataset, with_content
 from service.use_cases.judging import Judged, Learnt, shape_of
 from service.use_cases.reading import metrics
 from service.use_cases.services import Services
@@ -81,7 +81,7 @@ def _verdict(whole: Mapping[str, Any], faults: Sequence[Fault], *, services: Ser
 def _looked_up(body: Mapping[str, Any], *, project: str, services: Services) -> tuple[Mapping[str, Any], list[Fault]]:
     """The body with what other jobs and uploads add to it, and what is wrong with these."""
     whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
-    whole, more = with_content(whole, project=project, datasets=services.datasets)
+    whole, more = with_content(whole, project=project, services=services)
     return whole, [*faults, *more]
 
 
@@ -141,7 +141,7 @@ async def submit_recalled(
     """As `submit`, for an event loop: nothing blocks. None where the spec has to be judged first, or what it goes by looked at."""
     outlook = services.outlooks.last(project)
     shape = shape_of(body)
-    judged = services.judgements.recall(body, shape) if outlook and not (_is_warm_start(body) or is_upload(body)) else None
+    judged = services.judgements.recall(body, shape) if outlook and not (_is_warm_start(body) or is_brought(body)) else None
     if judged is None or outlook is None:
         return None
     job = _new(body, judged, outlook, project=project, now=services.now)

@@ -37,14 +37,12 @@ CNN = [
 @pytest.fixture(scope="module")
 def service(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An API with a spool of its own, for the whole file."""
-    spool = tmp_path_factory.mktemp("spool")
-    with running_stack(
-        tmp_path_factory.mktemp("stack"),
-        redis_url=valkey_url,
-        s3=s3.environment(),
-        TRAINYARD_SPOOL_DIR=str(spool),
-        TRAINYARD_UPLOAD_BYTES=str(2**32),
-    ) as running:
+    settings = {
+        "TRAINYARD_SPOOL_DIR": str(tmp_path_factory.mktemp("spool")),
+        "TRAINYARD_DATASETS_DIR": str(tmp_path_factory.mktemp("data")),
+        "TRAINYARD_UPLOAD_BYTES": str(2**32),
+    }
+    with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), **settings) as running:
         yield running
 
 
@@ -265,6 +263,38 @@ def test_a_workers_copy_is_shared_and_checked(stack: Stack, s3: S3Server, tmp_pa
     assert (job["state"], job["error"]["code"]) == ("failed", "bad_data")
     assert "not those that were uploaded" in job["error"]["message"]
     assert not (copies / other).exists()
+
+
+def test_the_operators_own_data_need_no_upload(stack: Stack, tmp_path: Path):
+    """A folder, arrays and a table below TRAINYARD_DATASETS_DIR; looked at again once they change."""
+    data = Path(stack.environment["TRAINYARD_DATASETS_DIR"])
+    for name, content in class_folders(**{"train/eel/0.png": class_folders()["train/cat/0.png"]}).items():
+        (data / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / "pets" / name).write_bytes(content)
+    (data / "arrays.npz").write_bytes(arrays())
+    (data / "table.csv").write_text("".join(["a,b,kind\n", *(f"{at},{at % 7},{'xyz'[at % 3]}\n" for at in range(60))]))
+    stack.start_worker()
+    for dataset in (
+        {"type": "ImageFolder", "root": "pets", "test_split": 0.4},
+        {"type": "Tensors", "file": "arrays.npz"},
+        {"type": "Table", "file": "table.csv", "label_columns": "kind"},
+    ):
+        layers = [*(["Flatten"] if dataset["type"] != "Table" else []), {"type": "Linear", "out_features": 3}]
+        spec = on("") | {"dataset": dataset, "model": {"type": "Sequential", "layers": layers}}
+        job = stack.client.wait(stack.client.submit(spec)["id"], timeout=60)
+        assert job["state"] == "succeeded", job["error"]
+
+    (data / "pets" / "train" / "fox").mkdir()
+    (data / "pets" / "train" / "fox" / "0.png").write_bytes(b"no image")
+    for dataset, pointer, word in (
+        ({"type": "ImageFolder", "root": "pets"}, "/dataset/root", "train/fox/0.png"),
+        ({"type": "ImageFolder", "root": "pest"}, "/dataset/root", "pets"),
+        ({"type": "ImageFolder", "root": "../.."}, "/dataset/root", "leads out"),
+        ({"type": "Tensors", "file": "table.csv"}, "/dataset/type", "Table"),
+    ):
+        verdict = stack.client.validate(on("") | {"dataset": dataset})
+        found = [(fault["pointer"], f"{fault['detail']} {fault['suggestion']}") for fault in verdict["errors"]]
+        assert any(place == pointer and word in text for place, text in found), found
 
 
 @pytest.mark.skipif(not LONG, reason="two gigabytes; set TRAINYARD_LONG_TESTS=1")

@@ -241,6 +241,30 @@ def _by_split(train: str, test: str) -> dict[str, Any]:
 _EMNIST = {"balanced": (47, 112800, 18800), "digits": (10, 240000, 40000), "mnist": (10, 60000, 10000)}
 _EMNIST |= {"byclass": (62, 697932, 116323), "bymerge": (47, 697932, 116323)}
 
+_TABLE: dict[str, Kind] = {
+    "label_columns": name("Of a table: the column that is to be predicted, or several.", many="any", nullable=True, default=None),
+    "feature_columns": name(
+        "Of a table: the columns to predict from; all others that hold numbers, or words of which there are few, if left out.",
+        many="any",
+        nullable=True,
+        default=None,
+    ),
+    "labels": choice(
+        "Of a table, how label columns are read: a class, several labels of 0 or 1, or numbers; told from what is in them if left out.",
+        "class",
+        "several",
+        "numbers",
+        nullable=True,
+        default=None,
+    ),
+}
+_TEST_SPLIT: dict[str, Kind] = {
+    "test_split": share(
+        "Share of the samples that is set aside as the test split, where the data bring none; always the same ones.",
+        default=0.2,
+    ),
+}
+
 DATASETS: dict[str, dict[str, Any]] = {
     "MNIST": {"help": "Handwritten digits.", "args": {}, "facts": _facts((1, 28, 28), 10, 60000, 10000), "splits": _BY_FLAG},
     "FashionMNIST": {"help": "Clothes, in MNIST's form.", "args": {}, "facts": _facts((1, 28, 28), 10, 60000, 10000), "splits": _BY_FLAG},
@@ -342,26 +366,21 @@ DATASETS: dict[str, dict[str, Any]] = {
                 nullable=True,
                 default=None,
             ),
-            "label_columns": name("Of a table: the column that is to be predicted, or several.", many="any", nullable=True, default=None),
-            "feature_columns": name(
-                "Of a table: the columns to predict from; all others that hold numbers, or words of which there are few, if left out.",
-                many="any",
-                nullable=True,
-                default=None,
-            ),
-            "labels": choice(
-                "Of a table, how label columns are read: a class, several labels of 0 or 1, or numbers; told from what is in them if left out.",
-                "class",
-                "several",
-                "numbers",
-                nullable=True,
-                default=None,
-            ),
-            "test_split": share(
-                "Share of the samples that is set aside as the test split, where the data bring none; always the same ones.",
-                default=0.2,
-            ),
+            **_TABLE,
+            **_TEST_SPLIT,
         },
+    },
+    "ImageFolder": {
+        "help": "A folder of the operator's: a folder of images for each class, in train/, val/ and test/ or not split; or images with a table of labels.",
+        "args": {"root": name("The folder, below TRAINYARD_DATASETS_DIR."), **_TEST_SPLIT},
+    },
+    "Tensors": {
+        "help": "Arrays in an npz file of the operator's: x_train, y_train, x_test, y_test; or x and y.",
+        "args": {"file": name("The file, below TRAINYARD_DATASETS_DIR."), **_TEST_SPLIT},
+    },
+    "Table": {
+        "help": "A CSV or Parquet table of the operator's.",
+        "args": {"file": name("The file, below TRAINYARD_DATASETS_DIR."), **_TABLE, **_TEST_SPLIT},
     },
     "Digits": {"help": "scikit-learn's 8x8 digits; needs no download.", "args": {}, "facts": _facts((1, 8, 8), 10, 1437, 360)},
     "FakeData": {

@@ -80,7 +80,6 @@ CLASSES: dict[str, dict[str, str]] = {
     "datasets": {
         "VisionDataset": _BASE,
         "DatasetFolder": "takes a Python function",
-        "ImageFolder": "one's own folders come in as an upload",
         "LSUN": "needs lmdb, and its classes as files of their own",
         "LSUNClass": _NOT_CLASSES,
         "Caltech101": "comes without a test split",

@@ -23,6 +23,8 @@ def unpacked(upload: Path, folder: Path, limits: Limits | None = None) -> Path:
 
     Raises BadData, OSError.
     """
+    if upload.is_dir():
+        return upload  # a folder of the operator's, as it lies there
     kind = kind_of(upload)
     if kind in ("text", "parquet"):
         target = folder / ("table.parquet" if kind == "parquet" else "table.csv")
@@ -117,7 +119,8 @@ def main(upload: Path, folder: Path) -> int:
         if found.content is not None and found.content.samples == "images":
             sheet(top, found.content).save(folder / "sheet.png")
         if found.content is not None:
-            content = found.content.model_copy(update={"top": top.relative_to(files).as_posix()})
+            beginning = "." if upload.is_dir() else top.relative_to(files).as_posix()
+            content = found.content.model_copy(update={"top": beginning})
             found = found.model_copy(update={"content": content})
     except BadData as error:
         found = Inspected(flaws=(error.flaw,))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from service.spec.dataset import Dataset
+from service.spec.dataset import LOCAL, Dataset
 from service.spec.job import JobSpec
 from worker.training import tables
 from worker.training.cache import DecodedCache
@@ -19,6 +19,10 @@ from worker.training.splits import Packed, Published, Split, Splits, split_indic
 
 _DECODERS = {name: version(name) for name in ("torchvision", "scikit-learn", "pillow")}
 """Looked up once, before trainers are forked."""
+
+
+UNPACKED = ("Tensors", "Table")
+"""Unpacked for each job anew: there is nothing to know them by."""
 
 
 def load_splits(spec: JobSpec, *, datasets_dir: Path, cache: DecodedCache | None = None) -> Splits:
@@ -38,7 +42,7 @@ def load_splits(spec: JobSpec, *, datasets_dir: Path, cache: DecodedCache | None
 
 def _published(dataset: Dataset, datasets_dir: Path, cache: DecodedCache | None) -> tuple[Published, str]:
     """The data set's splits, and its SHA-256: of what is in them, or, of an upload, of its bytes."""
-    if cache is None or not is_packed(dataset):
+    if cache is None or not is_packed(dataset) or dataset.type in UNPACKED:
         published = read(dataset, datasets_dir)
         return published, _version(dataset) or digest_of(*published.parts().values())
     key = source_key(dataset, datasets_dir)
@@ -69,6 +73,9 @@ def source_key(dataset: Dataset, datasets_dir: Path) -> str:
     files = []
     if dataset.type in FILES:
         stats = ((path, path.stat()) for path in present(datasets_dir, dataset.type))
+        files = [[path.relative_to(datasets_dir).as_posix(), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    if dataset.type in LOCAL:
+        stats = ((path, path.stat()) for path in sorted(datasets_dir.rglob("*")) if path.is_file())
         files = [[path.relative_to(datasets_dir).as_posix(), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
     parts = [dataset.type, dataset.model_dump(mode="json", include={"type", *dataset.arguments()}), files, _DECODERS]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -44,7 +44,7 @@ def test_every_module_of_torch_is_declared_or_left_out_with_a_reason():
 )
 def test_every_class_of_a_group_is_declared_or_left_out_with_a_reason(group: str, home: Any, base: type):
     """A torch that has one more fails here."""
-    assert classes(home, base) == {*load()[group], *CLASSES[group]} - {"Digits", "Upload"}
+    assert classes(home, base) == {*load()[group], *CLASSES[group]} - {"Digits", "Upload", "Table", "Tensors"}
 
 
 def test_every_metric_is_declared_or_left_out_with_a_reason():
