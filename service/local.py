@@ -180,6 +180,7 @@ class Local:
             "TRAINYARD_PORT": str(self.plan.port),
             "TRAINYARD_THREADS": str(self.plan.threads or os.cpu_count() or 1),
             "TRAINYARD_WORK_DIR": str(folder / "work"),
+            "TRAINYARD_SPOOL_DIR": str(folder / "spool"),
         }
         if datasets := os.environ.get("TRAINYARD_DATASETS_DIR"):
             environment["TRAINYARD_DATASETS_DIR"] = str(Path(datasets).resolve())

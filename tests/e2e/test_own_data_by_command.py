@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 
+from service.api.examples import examples
 from tests.e2e.stack import ROOT, Stack
 from tests.unit.training.test_tasks import several_labels, table
 
@@ -95,31 +96,31 @@ ADAM = {"type": "Adam", "lr": 0.01}
 TASKS = {
     "images": Task(
         folders,
-        {"dataset": {}, "model": layers(32, 10, flat=True), "loss": "CrossEntropyLoss", "epochs": 15},
+        {"dataset": {}, "model": layers(32, 10, flat=True), "loss": "CrossEntropyLoss", "optimizer": ADAM, "epochs": 15},
         one_digit,
         (f"digit-{load_digits().target[1500]} (",),
     ),
     "binary": Task(
         csv_of(load_breast_cancer(), ("malignant", "benign")),
-        {"dataset": {"label_columns": "target", "target": "binary"}, "model": layers(16, 1), "loss": "BCEWithLogitsLoss", "epochs": 15},
+        examples()["own-table-binary"],
         rows_of(load_breast_cancer(), 2),
         ("sample 0: malignant (", "sample 1: malignant ("),
     ),
     "classes": Task(
         csv_of(load_wine(), ("barolo", "grignolino", "barbera")),
-        {"dataset": {"label_columns": "target"}, "model": layers(16, 3), "loss": "CrossEntropyLoss", "epochs": 20},
+        examples()["own-table-classes"],
         rows_of(load_wine(), 2),
         ("sample 0: barolo (", "sample 1: barolo ("),
     ),
     "numbers": Task(
         csv_of(load_diabetes()),
-        {"dataset": {"label_columns": "target"}, "model": layers(32, 1), "loss": "MSELoss", "epochs": 10},
+        examples()["own-table-numbers"],
         rows_of(load_diabetes(), 1),
         ("rows.csv: ",),
     ),
     "several": Task(
         labelled_arrays,
-        {"dataset": {}, "model": layers(64, 3, flat=True), "loss": "BCEWithLogitsLoss", "epochs": 10},
+        examples()["own-several-labels"],
         one_digit,
         ("digit.png: ",),
     ),
@@ -133,7 +134,7 @@ def test_from_upload_to_prediction(name: str, stack: Stack, trainyard: Run, tmp_
 
     pushed = trainyard("datasets", "push", name, task.upload(tmp_path))
     assert " ready" in pushed.stdout
-    spec = task.spec | {"dataset": {"type": "Upload", "name": name, **task.spec["dataset"]}, "optimizer": ADAM}
+    spec = task.spec | {"dataset": {**task.spec["dataset"], "type": "Upload", "name": name}}
     (tmp_path / "job.json").write_text(json.dumps(spec))
     job = json.loads(trainyard("submit", "job.json", "--follow", "--json").stdout)
     assert job["state"] == "succeeded", job["error"]
@@ -156,7 +157,7 @@ def test_a_trained_model_is_evaluated_on_other_data_by_a_job_of_its_own(stack: S
 
     stack.start_worker()
     trainyard("datasets", "push", "digits", folders(tmp_path))
-    spec = TASKS["images"].spec | {"dataset": {"type": "Upload", "name": "digits"}, "optimizer": ADAM}
+    spec = TASKS["images"].spec | {"dataset": {"type": "Upload", "name": "digits"}}
     (tmp_path / "job.json").write_text(json.dumps(spec))
     first = json.loads(trainyard("submit", "job.json", "--follow", "--json").stdout)
     digits = load_digits()
@@ -180,7 +181,7 @@ def test_a_trained_model_is_evaluated_on_other_data_by_a_job_of_its_own(stack: S
 def test_what_a_model_cannot_take_is_said_with_the_cure(stack: Stack, trainyard: Run, tmp_path: Path):
     stack.start_worker()
     trainyard("datasets", "push", "wine", csv_of(load_wine(), ("a", "b", "c"))(tmp_path))
-    spec = TASKS["classes"].spec | {"dataset": {"type": "Upload", "name": "wine", "label_columns": "target"}, "optimizer": ADAM, "epochs": 1}
+    spec = TASKS["classes"].spec | {"dataset": {"type": "Upload", "name": "wine", "label_columns": "target"}, "epochs": 1}
     (tmp_path / "job.json").write_text(json.dumps(spec))
     table_job = json.loads(trainyard("submit", "job.json", "--follow", "--json").stdout)["id"]
     digits = {"dataset": "Digits", "model": layers(10, flat=True), "loss": "CrossEntropyLoss", "optimizer": ADAM, "epochs": 1}

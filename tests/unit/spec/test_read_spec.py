@@ -7,6 +7,7 @@ import json
 import pytest
 
 from service.api.examples import examples
+from tests.checking import complete_examples
 from service.spec.job import JobSpec, read_spec
 from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import SpecFaults
@@ -44,7 +45,7 @@ def test_a_spec_survives_the_way_through_json():
     assert JobSpec.model_validate(json.loads(spec.model_dump_json())) == spec
 
 
-@pytest.mark.parametrize("name", examples())
+@pytest.mark.parametrize("name", complete_examples())
 def test_every_example_reads(name: str):
     """The examples are valid specs."""
     assert read_spec(examples()[name]).name == name

@@ -10,7 +10,7 @@ from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.api.examples import examples
 from service.spec.checking import needed
 from service.spec.job import JobSpec
-from tests.checking import checked
+from tests.checking import checked, complete_examples
 from worker.training.build import build_model
 
 GOOD = {
@@ -115,7 +115,7 @@ def test_what_trains_but_hardly_as_meant_is_warned_of(body: dict, code: str):
     assert code in [warning.code for warning in verdict.warnings]
 
 
-@pytest.mark.parametrize("name", examples())
+@pytest.mark.parametrize("name", complete_examples())
 def test_every_example_is_valid_without_warnings(name: str):
     """What we show as an example is right."""
     verdict = checked(examples()[name], threads=1)
