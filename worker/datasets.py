@@ -12,8 +12,8 @@ from pathlib import Path
 from service.jobs.errors import ArtifactNotFound
 from service.jobs.ports import ArtifactStore
 from service.spec.catalog import load
-from worker.unpacking import DatasetMissing, unpacked
 from worker.training.sources import FILES, present, whole
+from worker.unpacking import DatasetMissing, unpacked
 
 DOWNLOAD_SECONDS = 1800
 

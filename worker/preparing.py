@@ -11,8 +11,8 @@ from service.jobs.errors import ArtifactNotFound, JobNotFound
 from service.jobs.job import Job
 from service.jobs.ports import ArtifactStore, JobStore, Preflight, Report
 from service.jobs.state import Reason
-from service.spec.dataset import LOCAL
 from service.spec.checking import needed, verdict
+from service.spec.dataset import LOCAL
 from worker.brought import BroughtShelf
 from worker.datasets import DatasetShelf
 from worker.outcomes import Ending, failed

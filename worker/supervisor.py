@@ -22,7 +22,6 @@ from service.spec.verdict import Verdict
 from service.sweeping import json_lines
 from worker.backlog import Backlog
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
-from worker.unpacking import DatasetMissing
 from worker.folders import AttemptFolders
 from worker.oom import KillCount
 from worker.outcomes import Ending, failed, given_back
@@ -30,6 +29,7 @@ from worker.preparing import Prepared, Sources, prepare
 from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
 from worker.training.facts import CheckpointWritten, Fact, Failed, FirstStepDone, PhaseStarted, PlanChosen, Stopped, Succeeded, from_line
+from worker.unpacking import DatasetMissing
 from worker.uploads import Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
 

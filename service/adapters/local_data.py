@@ -53,7 +53,9 @@ class LocalData:
 
     def _path(self, name: str) -> Path:
         if self._root is None:
-            raise LocalDataMissing("The service has no folder of data: TRAINYARD_DATASETS_DIR is not set.", "Upload: trainyard datasets push NAME PATH.")
+            raise LocalDataMissing(
+                "The service has no folder of data: TRAINYARD_DATASETS_DIR is not set.", "Upload: trainyard datasets push NAME PATH."
+            )
         parts = Path(name).parts
         if not parts or name.startswith("/") or ".." in parts:
             raise LocalDataMissing(f"`{name}` leads out of the service's folder of data.", "Name a folder or file below it.")
@@ -61,7 +63,9 @@ class LocalData:
         if not path.exists():
             close = suggest(name, sorted(each.name for each in self._root.iterdir())) if self._root.is_dir() else None
             cure = f"Did you mean `{close}`? " if close else ""
-            raise LocalDataMissing(f"There is no {name} in {self._root}.", f"{cure}Put it there, or upload it: trainyard datasets push NAME PATH.")
+            raise LocalDataMissing(
+                f"There is no {name} in {self._root}.", f"{cure}Put it there, or upload it: trainyard datasets push NAME PATH."
+            )
         return path
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, cast
 
 import redis
+from pydantic_core import to_json
 
 from service.adapters.redis_attempts import RedisAttempts
 from service.adapters.redis_changes import RedisChanges
@@ -211,11 +212,11 @@ def _submission(
     digests, blobs = specs
     key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
     seen = outlook.stamp if outlook else ""
-    record = json.dumps(fresh_fields(job, digests, rows))
+    record = to_json(fresh_fields(job, digests, rows))
     return job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), seen, *blobs
 
 
 def _queued(job: Job, *, version: int, at: datetime) -> Job:
     """The job as SUBMIT stored it."""
-    first = Transition(state=JobState.QUEUED, at=at, reason=job.reason)
+    first = Transition.model_construct(state=JobState.QUEUED, phase=None, at=at, reason=job.reason)
     return job.model_copy(update={"transitions": (first,), "version": version})

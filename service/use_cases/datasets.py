@@ -140,7 +140,12 @@ def _with_local(body: Mapping[str, Any], data: LocalData) -> tuple[Mapping[str, 
     except LocalDataMissing as error:
         return whole, [Fault(pointer=f"/dataset/{where}", code="no_dataset", detail=str(error), suggestion=error.cure)]
     flaws = [
-        Fault(pointer=f"/dataset/{where}", code=flaw.code, detail=f"{flaw.entry}: {flaw.detail}".removeprefix(": "), suggestion=flaw.suggestion)
+        Fault(
+            pointer=f"/dataset/{where}",
+            code=flaw.code,
+            detail=f"{flaw.entry}: {flaw.detail}".removeprefix(": "),
+            suggestion=flaw.suggestion,
+        )
         for flaw in found.flaws
     ]
     if found.content is None:

@@ -178,7 +178,8 @@ def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: 
     device, warnings = _placed(judged.resources.device, live=outlook.devices)
     estimate = judged.learnt.by(outlook) if judged.learnt else None
     created_at = now()
-    return Job(
+    # each part was checked before it came here
+    return Job.model_construct(
         id=new_id(created_at),
         project=project,
         name=judged.own.name,
@@ -190,7 +191,7 @@ def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: 
         warnings=(*judged.warnings, *warnings),
         created_at=created_at,
         spec=dict(body),
-        resolved_spec=judged.resolved_spec and dict(judged.resolved_spec),
+        resolved_spec=dict(judged.resolved_spec) if judged.resolved_spec is not None else None,
         estimate=estimate,
     )
 

@@ -265,7 +265,7 @@ def test_a_workers_copy_is_shared_and_checked(stack: Stack, s3: S3Server, tmp_pa
     assert not (copies / other).exists()
 
 
-def test_the_operators_own_data_need_no_upload(stack: Stack, tmp_path: Path):
+def test_the_operators_own_data_need_no_upload(stack: Stack):
     """A folder, arrays and a table below TRAINYARD_DATASETS_DIR; looked at again once they change."""
     data = Path(stack.environment["TRAINYARD_DATASETS_DIR"])
     for name, content in class_folders(**{"train/eel/0.png": class_folders()["train/cat/0.png"]}).items():

@@ -204,7 +204,7 @@ def test_what_a_model_cannot_take_is_said_with_the_cure(stack: Stack, trainyard:
     assert "queued" in trainyard("predict", waiting, "digit.png", ends=1).stderr
 
 
-def test_custom_code_answers_contained(stack: Stack, tmp_path: Path):
+def test_custom_code_answers_contained(stack: Stack):
     """A module that looks for the service's credentials finds none."""
     code = """
 import os
@@ -221,7 +221,12 @@ class Net(nn.Module):
         return self.inner(x) * 0 + known
 """
     stack.start_worker()
-    spec = {"dataset": "Digits", "model": {"type": "Module", "class_name": "Net", "code": code}, "loss": "CrossEntropyLoss", "optimizer": ADAM}
+    spec = {
+        "dataset": "Digits",
+        "model": {"type": "Module", "class_name": "Net", "code": code},
+        "loss": "CrossEntropyLoss",
+        "optimizer": ADAM,
+    }
     job = stack.client.wait(stack.client.submit(spec | {"epochs": 1})["id"], timeout=60)
     assert job["state"] == "succeeded", job["error"]
 
@@ -234,7 +239,12 @@ def test_gc_removes_what_no_record_names_and_nothing_else(stack: Stack, tmp_path
     import boto3
 
     stack.start_worker()
-    job = stack.client.wait(stack.client.submit({"dataset": "Digits", "model": layers(10, flat=True), "loss": "CrossEntropyLoss", "optimizer": ADAM, "epochs": 1})["id"], timeout=60)
+    job = stack.client.wait(
+        stack.client.submit(
+            {"dataset": "Digits", "model": layers(10, flat=True), "loss": "CrossEntropyLoss", "optimizer": ADAM, "epochs": 1}
+        )["id"],
+        timeout=60,
+    )
     environment = stack.environment
     s3 = boto3.client(
         "s3",
@@ -243,7 +253,10 @@ def test_gc_removes_what_no_record_names_and_nothing_else(stack: Stack, tmp_path
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name="us-east-1",
     )
-    lost = ["projects/default/datasets/lost/" + "a" * 64 + ".18000000000/upload", "projects/default/jobs/job_01800000000aaaaaaaaaa/attempts/1/x"]
+    lost = [
+        "projects/default/datasets/lost/" + "a" * 64 + ".18000000000/upload",
+        "projects/default/jobs/job_01800000000aaaaaaaaaa/attempts/1/x",
+    ]
     for key in lost:
         s3.put_object(Bucket="trainyard", Key=key, Body=b"12345")
 
@@ -252,7 +265,9 @@ def test_gc_removes_what_no_record_names_and_nothing_else(stack: Stack, tmp_path
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
 
     looked = gc("--dry-run")
-    assert [line.split()[0] for line in looked.stdout.splitlines()] == sorted(key.rpartition("/")[0].removesuffix("/attempts/1") + "/" for key in lost)
+    assert [line.split()[0] for line in looked.stdout.splitlines()] == sorted(
+        key.rpartition("/")[0].removesuffix("/attempts/1") + "/" for key in lost
+    )
     assert "2 object(s), 10 bytes would go" in looked.stderr
     before = stack.client.storage()
     assert "2 object(s), 10 bytes removed" in gc().stderr

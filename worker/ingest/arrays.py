@@ -10,6 +10,7 @@ import numpy as np
 
 from service.spec.content import Content, Split
 from worker.ingest.flaws import Flaws, bad
+from worker.ingest.reading import MAX_CLASSES
 
 Array = np.ndarray[Any, Any]
 
@@ -18,7 +19,6 @@ _LABELS = ("y", "labels", "targets", "label", "target")
 _SPLIT_WORDS: dict[Split, tuple[str, ...]] = {"train": ("", "train"), "validation": ("val", "valid", "validation"), "test": ("test",)}
 _CLASSES = ("classes", "class_names")
 MAX_DIMENSIONS = 8
-MAX_CLASSES = 1_000_000
 
 
 def read_arrays(folder: Path) -> dict[str, Array]:

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from service.spec.content import Content, Split
 from worker.ingest.flaws import Flaws
+from worker.ingest.reading import MAX_CLASSES
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Those that torchvision's ImageFolder reads."""
@@ -101,6 +102,7 @@ def in_class_folders(folder: Path, flaws: Flaws) -> tuple[tuple[str, ...], list[
             entry=_below(splits["train"], folder),
             suggestion="Put each class's images into a folder of its own: train/cat/1.png, train/dog/2.png.",
         )
+    _count(classes, flaws)
     numbers = {name: at for at, name in enumerate(classes)}
     found: list[Labelled] = []
     for split, place in splits.items():
@@ -126,6 +128,15 @@ def in_class_folders(folder: Path, flaws: Flaws) -> tuple[tuple[str, ...], list[
                 )
             found.extend(Labelled(file, split, numbers[name]) for file in files)
     return classes, found
+
+
+def _count(classes: Sequence[str], flaws: Flaws) -> None:
+    if len(classes) > MAX_CLASSES:
+        flaws.add(
+            "too_many_classes",
+            f"There are {len(classes):,} classes; {MAX_CLASSES:,} are the most.",
+            suggestion="Join some, or predict numbers.",
+        )
 
 
 def _files(place: Path, folder: Path, flaws: Flaws) -> Iterator[str]:
@@ -303,6 +314,7 @@ def _labels(rows: Sequence[_Row], columns: Mapping[str, Sequence[Any]], flaws: F
         if all(isinstance(value, float) for value in values):
             return "numbers", (name,), [(float(value),) for value in values]
         classes = tuple(sorted({str(value) for value in values}))
+        _count(classes, flaws)
         numbers = {each: at for at, each in enumerate(classes)}
         return "class", classes, [numbers[str(value)] for value in values]
     for name, values in columns.items():

@@ -12,6 +12,7 @@ from service.spec.content import Content, Inspected, Layout
 from worker.ingest import arrays, idx, images, tables
 from worker.ingest.archives import Limits, kind_of, unpack
 from worker.ingest.flaws import BadData, Flaws, bad
+from worker.ingest.reading import ENDINGS
 from worker.ingest.sheet import sheet
 
 DISK_FULL = 3
@@ -49,9 +50,9 @@ def layout_of(top: Path) -> Layout:
     endings = {path.suffix.lower() for path in files}
     if endings == {".npy"}:
         return "arrays"
-    if endings <= set(tables.ENDINGS) and all(path.parent == top for path in files):
+    if endings <= set(ENDINGS) and all(path.parent == top for path in files):
         return "table"
-    if any(path.suffix.lower() in tables.ENDINGS and path.parent == top for path in files):
+    if any(path.suffix.lower() in ENDINGS and path.parent == top for path in files):
         return "labelled_images"
     return "class_folders"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.spec.content import Content, Split
-from worker.ingest import images, tables
+from worker.ingest import images
 from worker.ingest.flaws import Flaws
 from worker.ingest.images import Labelled
 
@@ -16,6 +16,8 @@ def labelled(top: Path, content: Content) -> dict[Split, list[Labelled]]:
     if content.layout == "class_folders":
         _, found = images.in_class_folders(top, flaws)
     else:
+        from worker.ingest import tables
+
         table = tables.label_table(top)
         *_, found = images.in_a_table(top, tables.as_columns(tables.read_table(table)), table.name, flaws)
     splits: dict[Split, list[Labelled]] = {split: [] for split in content.sizes}

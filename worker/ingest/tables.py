@@ -17,16 +17,13 @@ from service.spec.content import Column, Content, Split
 from worker.ingest.archives import kind_of
 from worker.ingest.flaws import Flaws, bad
 from worker.ingest.images import SPLIT_COLUMNS, SPLITS
+from worker.ingest.reading import BLOCK_BYTES, ENDINGS, MISSING
 
-ENDINGS = (".csv", ".parquet")
 MAX_COLUMNS = 10_000
-BLOCK_BYTES = 2**24
-"""Of a CSV, from whose first block the kinds of columns are told."""
 MAX_HEAD_BYTES = 2**20
 """Of a CSV's first line."""
-MAX_VALUES = 1000
-"""Distinct words of a column that still names categories."""
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+MAX_VALUES, MAX_VALUES_IN_ALL = 1000, 100_000
+"""Distinct words of a column that still names categories, and of all columns together."""
 
 
 def read_table(path: Path) -> pa.Table:
@@ -136,7 +133,8 @@ def inspect_table(place: Path, flaws: Flaws) -> Content:
     if by_column is not None:
         sizes = _sizes(whole.column(by_column), by_column, flaws)
     places = dict.fromkeys(sizes, places["train"]) if by_column else places
-    columns = tuple(_column(name, whole.column(name), flaws) for name in names if name != by_column)
+    room = MAX_VALUES_IN_ALL // max(1, len(names))
+    columns = tuple(_column(name, whole.column(name), flaws, most=max(2, min(MAX_VALUES, room))) for name in names if name != by_column)
     _empty_rows(whole, flaws)
     return Content(layout="table", places=places, samples="rows", split_column=by_column, sizes=sizes, columns=columns)
 
@@ -157,12 +155,12 @@ def _sizes(values: pa.ChunkedArray, name: str, flaws: Flaws) -> dict[Split, int]
     return sizes
 
 
-def _column(name: str, values: pa.ChunkedArray, flaws: Flaws) -> Column:
+def _column(name: str, values: pa.ChunkedArray, flaws: Flaws, *, most: int) -> Column:
     kind, missing = values.type, values.null_count
     if pa.types.is_boolean(kind):
         values, kind = values.cast(pa.int8()), pa.int8()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _numeric(name, values.cast(pa.float64()), whole=pa.types.is_integer(kind), flaws=flaws)
+        return _numeric(name, values.cast(pa.float64()), whole=pa.types.is_integer(kind), flaws=flaws, most=most)
     if pa.types.is_dictionary(kind):
         values = values.cast(kind.value_type)
         kind = values.type
@@ -175,12 +173,12 @@ def _column(name: str, values: pa.ChunkedArray, flaws: Flaws) -> Column:
         return Column(name=name, kind="other", missing=missing)
     _mixed(name, values, flaws)
     distinct = pc.unique(values.drop_null())
-    if len(distinct) > MAX_VALUES:
+    if len(distinct) > most:
         return Column(name=name, kind="text", missing=missing)
     return Column(name=name, kind="categorical", missing=missing, values=tuple(sorted(distinct.to_pylist())))
 
 
-def _numeric(name: str, values: pa.ChunkedArray, *, whole: bool, flaws: Flaws) -> Column:
+def _numeric(name: str, values: pa.ChunkedArray, *, whole: bool, flaws: Flaws, most: int) -> Column:
     finite = pc.is_finite(values)
     infinite = pc.sum(pc.is_inf(values)).as_py() or 0
     if infinite:
@@ -195,7 +193,7 @@ def _numeric(name: str, values: pa.ChunkedArray, *, whole: bool, flaws: Flaws) -
     span = pc.min_max(numbers).as_py()
     whole = whole or bool(pc.all(pc.equal(numbers, pc.floor(numbers))).as_py())
     distinct = pc.unique(numbers).to_pylist() if whole else []
-    words = tuple(str(int(each)) for each in sorted(distinct)) if 0 < len(distinct) <= MAX_VALUES else None
+    words = tuple(str(int(each)) for each in sorted(distinct)) if 0 < len(distinct) <= most else None
     missing = len(values) - len(numbers)
     return Column(name=name, kind="numeric", missing=missing, whole=whole, values=words, least=span["min"], most=span["max"])
 

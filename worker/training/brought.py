@@ -15,7 +15,7 @@ from PIL import Image
 from service.spec.content import Content
 from service.spec.dataset import Dataset
 from service.spec.tables import Columns, taken
-from worker.ingest import arrays, idx, tables
+from worker.ingest import arrays, idx
 from worker.ingest.flaws import BadData
 from worker.ingest.images import Labelled, NotAnImage, opened
 from worker.ingest.samples import labelled
@@ -68,6 +68,8 @@ def _splits(dataset: Dataset, content: Content, top: Path) -> dict[str, Split]:
                 return {split: each.decoded(content.shape) for split, each in files.items()}
             return {split: Decoded(each, torch.arange(len(each))) for split, each in files.items()}
         case "table":
+            from worker.ingest import tables
+
             columns = taken(content, dataset.arguments())
             return {split: _of_table(tables.rows_of(top, content, split), columns) for split in content.sizes}
 
@@ -81,6 +83,8 @@ def _of_arrays(content: Content, samples: arrays.Array, labels: arrays.Array) ->
 
 def _of_table(table: Any, columns: Columns) -> Packed:
     """Raw rows, as `tables.py` has them, and labels."""
+    from worker.ingest import tables
+
     rows = np.stack([tables.numbers_of(table, column) for column in columns.features], axis=1)
     labels = [tables.codes_of(table, column) if columns.kind == "class" else tables.numbers_of(table, column) for column in columns.labels]
     if columns.kind == "class":

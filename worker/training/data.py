@@ -74,7 +74,8 @@ class Batches:
         whole = self._epoch is None and not self._workers and _batchable(self._split, self._declared)
         batches = self._indexed(self._split, groups) if whole and isinstance(self._split, Packed) else self._loaded(groups)
         for inputs, labels in batches:
-            yield inputs.to(self._device), labels.to(self._device)
+            # what the loader pinned is copied while the GPU goes on
+            yield inputs.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
 
     def _indexed(self, split: Packed, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
         # the packed bytes are what ToImage makes of a sample
@@ -92,7 +93,11 @@ class Batches:
             samples = Augmented(self._split, transform, self._spec.seed)  # type: ignore[arg-type]  # a split has a length and items
             samples.epoch = self._epoch
         yield from DataLoader(
-            samples, batch_sampler=[group.tolist() for group in groups], num_workers=self._workers, generator=torch.Generator()
+            samples,
+            batch_sampler=[group.tolist() for group in groups],
+            num_workers=self._workers,
+            generator=torch.Generator(),
+            pin_memory=self._device.type == "cuda",
         )
 
 

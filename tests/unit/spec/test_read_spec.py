@@ -7,10 +7,10 @@ import json
 import pytest
 
 from service.api.examples import examples
-from tests.checking import complete_examples
 from service.spec.job import JobSpec, read_spec
 from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import SpecFaults
+from tests.checking import complete_examples
 
 GOOD = {
     "dataset": "MNIST",

@@ -9,7 +9,7 @@ from service.spec.content import Content, Split
 from service.spec.job import JobSpec
 from service.spec.tables import taken
 from worker.ingest.images import SPLITS
-from worker.ingest.tables import BLOCK_BYTES, MISSING
+from worker.ingest.reading import BLOCK_BYTES, MISSING
 from worker.training.tables import as_numbers, fitted
 
 _LOAD = '''\
