@@ -194,7 +194,8 @@ def test_what_a_model_cannot_take_is_said_with_the_cure(stack: Stack, trainyard:
     Image.new("L", (20, 10)).save(tmp_path / "wide.png")
     assert "?resize=true" in trainyard("predict", image_job, "wide.png", ends=2).stderr
     trainyard("predict", image_job, "wide.png", "--resize")
-    (tmp_path / "torn.png").write_bytes((tmp_path / "wide.png").read_bytes()[:50])
+    Image.effect_noise((64, 64), 50).save(tmp_path / "noise.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "noise.png").read_bytes()[:1000])
     assert "decoded" in trainyard("predict", image_job, "torn.png", ends=2).stderr
     (tmp_path / "odd.json").write_text('{"inputs": [[1, 2], [3]]}')
     assert "Sample 0" in trainyard("predict", image_job, "odd.json", ends=2).stderr

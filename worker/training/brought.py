@@ -46,6 +46,8 @@ def read(dataset: Dataset, content: Content, top: Path) -> Published:
             raise DataMissing(f"The {name} split has {len(splits[name])} samples in {top}, and had {size} when it was looked at.")
     train = splits["train"]
     if "test" not in splits:
+        if dataset.arguments()["test_split"] == 1:  # all of it, as it comes
+            return Published(train.take(torch.arange(0)), train)
         kept, held_out = split_indices(len(train), share=dataset.arguments()["test_split"], seed=TEST_SEED)
         return Published(train.take(kept), train.take(held_out), splits.get("validation"))
     return Published(train, splits["test"], splits.get("validation"))

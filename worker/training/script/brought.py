@@ -126,7 +126,8 @@ def _load(spec: JobSpec, content: Content, read: Mapping[Split, str], where: str
     """The function itself. `read` has the expression that reads each split."""
     lines = [f"    {split} = {expression}\n" for split, expression in read.items()]
     if "test" not in read:
-        lines.append(_DRAWN.format(share=spec.dataset.arguments()["test_split"]))
+        share = spec.dataset.arguments()["test_split"]
+        lines.append("    train, test = Subset(train, []), train\n" if share == 1 else _DRAWN.format(share=share))
     names = ["train", *(["validation"] if "validation" in read else []), "test"]
     what = f"The {', '.join(names[:-1])} and the test split."
     return _LOAD.format(what=what, where=where, top=content.top, splits="".join([*lines, f"    return {', '.join(names)}"]))
