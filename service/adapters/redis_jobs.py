@@ -20,7 +20,7 @@ from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
 from service.adapters.redis_facts import RedisFacts
 from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, RedisWorkers
 from service.adapters.redis_intake import RedisIntake
-from service.adapters.redis_records import Packed, fresh_fields, job_of, packed, row_texts
+from service.adapters.redis_records import Packed, fresh_fields, job_of, own_fields, packed, row_texts, shared_fields
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Cursor, Stores, from_ms, to_ms
@@ -78,7 +78,8 @@ class RedisJobs:
         self._scripts = scripts
         self._client: redis.Redis = scripts.client
         self._finished: dict[str, dict[str, Job]] = {}
-        self._shapes: OrderedDict[str, Packed] = OrderedDict()
+        self._shapes: OrderedDict[tuple[str, str | None], tuple[Packed, bytes]] = OrderedDict()
+        """By a spec and an outlook: the specs as they are stored, and what of the records is the same, as JSON."""
 
     def submit(
         self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
@@ -87,19 +88,26 @@ class RedisJobs:
 
         `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
-        answer = self._scripts.call("submit", *_submission(job, packed(job), idempotency=idempotency, rows=rows, outlook=outlook))
+        digests, blobs = packed(job)
+        record = to_json(fresh_fields(job, digests, rows))
+        answer = self._scripts.call("submit", *_submission(job, blobs, record, idempotency=idempotency, rows=rows, outlook=outlook))
         return self.submitted(answer, job, idempotency=idempotency)
 
     def submission(
         self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook | None
     ) -> Sequence[str | bytes | float]:
         """The command that `submit` sends, for who sends it another way."""
-        specs = self._shapes.get(shape)
-        if specs is None:
-            self._shapes[shape] = specs = packed(job)
+        place = (shape, outlook.stamp if outlook else None)
+        known = self._shapes.get(place)
+        if known is None:
+            specs = packed(job)
+            self._shapes[place] = known = specs, to_json(shared_fields(job, specs[0]))
             while len(self._shapes) > SHAPES_KEPT:
                 self._shapes.popitem(last=False)
-        return self._scripts.command("submit", *_submission(job, specs, idempotency=idempotency, rows=(), outlook=outlook))
+        specs, shared = known
+        # two JSON objects as one: jobs of a sweep share the first
+        record = shared[:-1] + b"," + to_json(own_fields(job))[1:]
+        return self._scripts.command("submit", *_submission(job, specs[1], record, idempotency=idempotency, outlook=outlook))
 
     def submitted(self, answer: Any, job: Job, *, idempotency: Idempotency | None) -> Submitted:
         """What SUBMIT answered. Raises what it refused with."""
@@ -206,13 +214,17 @@ class RedisJobs:
 
 
 def _submission(
-    job: Job, specs: Packed, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]], outlook: Outlook | None
+    job: Job,
+    blobs: Sequence[str | bytes],
+    record: bytes,
+    *,
+    idempotency: Idempotency | None,
+    rows: Sequence[Mapping[str, Any]] = (),
+    outlook: Outlook | None,
 ) -> Sequence[str | bytes | float]:
     """What SUBMIT is called with."""
-    digests, blobs = specs
     key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
     seen = outlook.stamp if outlook else ""
-    record = to_json(fresh_fields(job, digests, rows))
     return job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), seen, *blobs
 
 

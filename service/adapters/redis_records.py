@@ -110,11 +110,25 @@ def _progress(progress: Progress) -> str:
 
 def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
     """The hash of a job that no attempt has touched yet. Every value is text."""
-    newest, last = job.checkpoint, rows[-1] if rows else None
+    return shared_fields(job, digests, rows) | own_fields(job)
+
+
+def own_fields(job: Job) -> dict[str, str]:
+    """What jobs differ in that were submitted with one spec, under one outlook."""
     return {
         "project": job.project,
         "name": job.name or "",
-        "labels": json.dumps(job.labels),
+        "labels": _compact(job.labels),
+        "created": job.created_at.isoformat(),
+        "own": own(job.spec),
+        "resolved_own": own(job.resolved_spec),
+    }
+
+
+def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
+    """All the rest of a fresh job's hash."""
+    newest, last = job.checkpoint, rows[-1] if rows else None
+    return {
         "max_retries": str(job.max_retries),
         "retry_of": job.retry_of or "",
         "priority": str(job.priority),
@@ -125,11 +139,8 @@ def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str,
         "inexact": "\n".join(job.exactness.reasons),
         "progress": _progress(job.progress),
         "estimate": job.estimate.model_dump_json() if job.estimate else "",
-        "created": job.created_at.isoformat(),
         "spec": digests[0],
         "resolved": digests[1],
-        "own": own(job.spec),
-        "resolved_own": own(job.resolved_spec),
         "spec_version": str((job.resolved_spec or job.spec).get("spec_version", 1)),
         "token": str(job.token),
         "checkpoints": lines(job.checkpoints),

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -26,6 +26,8 @@ from service.use_cases.reading import metrics
 from service.use_cases.services import Services
 
 NO_WORKER = "no_capable_worker"
+_FRESH = Job(id="", created_at=datetime.min.replace(tzinfo=UTC), spec={})
+"""What a job has before anything is known of it."""
 
 
 def new_id(now: datetime) -> str:
@@ -178,21 +180,23 @@ def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: 
     device, warnings = _placed(judged.resources.device, live=outlook.devices)
     estimate = judged.learnt.by(outlook) if judged.learnt else None
     created_at = now()
-    # each part was checked before it came here
-    return Job.model_construct(
-        id=new_id(created_at),
-        project=project,
-        name=judged.own.name,
-        labels=judged.own.labels,
-        reason=Reason.WAITING_FOR_WORKER if warnings else None,
-        max_retries=judged.resources.max_retries,
-        priority=judged.resources.priority,
-        device=device,
-        warnings=(*judged.warnings, *warnings),
-        created_at=created_at,
-        spec=dict(body),
-        resolved_spec=dict(judged.resolved_spec) if judged.resolved_spec is not None else None,
-        estimate=estimate,
+    # each part was checked before it came here: a record is made of them, and not checked again
+    return _FRESH.model_copy(
+        update={
+            "id": new_id(created_at),
+            "project": project,
+            "name": judged.own.name,
+            "labels": judged.own.labels,
+            "reason": Reason.WAITING_FOR_WORKER if warnings else None,
+            "max_retries": judged.resources.max_retries,
+            "priority": judged.resources.priority,
+            "device": device,
+            "warnings": (*judged.warnings, *warnings),
+            "created_at": created_at,
+            "spec": dict(body),
+            "resolved_spec": dict(judged.resolved_spec) if judged.resolved_spec is not None else None,
+            "estimate": estimate,
+        }
     )
 
 
