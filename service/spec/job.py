@@ -12,7 +12,7 @@ from service.spec.dataset import AnyDataset
 from service.spec.export import Export
 from service.spec.faults import faults_of
 from service.spec.model import Model
-from service.spec.rules import across_parts
+from service.spec.rules import across_parts, untrained
 from service.spec.training import AnyOptimizer, Checkpoint, DataLoader, Evaluation, Loss, Resources, Scheduler, Training
 from service.spec.verdict import Fault, SpecFaults
 
@@ -71,5 +71,5 @@ def read_parts(body: Mapping[str, Any]) -> tuple[JobSpec | None, list[Fault]]:
     try:
         spec = JobSpec.model_validate(body)
     except ValidationError as error:
-        return None, faults_of(error, body)
-    return spec, across_parts(spec)
+        return None, [*faults_of(error, body), *untrained(body)]
+    return spec, [*untrained(body), *across_parts(spec)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from service.spec import model as models
 from service.spec import monitors
@@ -25,7 +26,7 @@ def across_parts(spec: JobSpec) -> list[Fault]:
         detail = "What is in this data set was not looked up."
         return [Fault(pointer="/dataset", code=NOT_LOOKED_UP, detail=detail, suggestion="Submit the spec to a service that has the data.")]
     return [
-        *_evaluates(spec),
+        *_scaled(spec),
         *_splits(spec),
         *_batches(spec),
         *_left_out(spec),
@@ -39,21 +40,24 @@ def across_parts(spec: JobSpec) -> list[Fault]:
     ]
 
 
-def _evaluates(spec: JobSpec) -> list[Fault]:
-    """Without epochs there has to be a trained model, and data that it takes as they are."""
-    if spec.epochs:
+def untrained(body: Mapping[str, Any]) -> list[Fault]:
+    """What is wrong with `epochs: 0`, in a body that may not be readable as a whole."""
+    model, epochs = body.get("model"), body.get("epochs")
+    if epochs != 0 or isinstance(epochs, bool) or (isinstance(model, Mapping) and model.get("type") == "Job"):
         return []
-    if not isinstance(spec.model, models.FromJob):
-        detail = "With epochs: 0 nothing is trained: that is for the model of an earlier job."
-        return [
-            Fault(
-                pointer="/epochs", code="nothing_to_train", detail=detail, suggestion="Set model: {type: Job, job_id: ...}, or 1 and more."
-            )
-        ]
-    if spec.dataset.facts.samples == "rows":
-        detail = "Rows of a table are scaled as the training rows say, and here there are none."
-        return [Fault(pointer="/epochs", code="no_scale", detail=detail, suggestion="Ask the model by POST /v1/jobs/{id}/predict.")]
-    return []
+    detail, cure = (
+        "With epochs: 0 nothing is trained: that is for the model of an earlier job.",
+        "Set model: {type: Job, job_id: ...}, or 1 and more.",
+    )
+    return [Fault(pointer="/epochs", code="nothing_to_train", detail=detail, suggestion=cure)]
+
+
+def _scaled(spec: JobSpec) -> list[Fault]:
+    """Rows of a table need training rows."""
+    if spec.epochs or spec.dataset.facts.samples != "rows":
+        return []
+    detail = "Rows of a table are scaled as the training rows say, and here there are none."
+    return [Fault(pointer="/epochs", code="no_scale", detail=detail, suggestion="Ask the model by POST /v1/jobs/{id}/predict.")]
 
 
 def _splits(spec: JobSpec) -> list[Fault]:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from service.adapters import bubblewrap
 from service.api.examples import examples
+from tests.checking import complete_examples
 from tests.e2e.stack import Stack, running_stack
 from tests.servers import S3Server
 
@@ -46,7 +47,7 @@ def small(name: str) -> dict:
     return spec
 
 
-@pytest.mark.parametrize("name", examples())
+@pytest.mark.parametrize("name", complete_examples())
 def test_every_example_trains_and_its_program_gives_the_same_weights(worked: Stack, name: str, tmp_path: Path):
     """POST, wait, download, run train.py: equal tensors, bit for bit."""
     if name.startswith("mnist") and not (MNIST / "MNIST").exists():
