@@ -52,8 +52,9 @@ def spooled(stack: Stack) -> list[Path]:
 
 
 def stored(s3: S3Server, name: str) -> list[Path]:
-    """What lies in storage of a data set."""
-    return [path for path in s3.root.rglob(f"datasets/{name}/**/*") if path.is_file()]
+    """What lies in storage of a data set; folders may go meanwhile."""
+    places = (Path(inside) / file for inside, _, files in os.walk(s3.root) for file in files)
+    return [path for path in places if f"/datasets/{name}/" in path.as_posix()]
 
 
 def put(stack: Stack, folder: Path, name: str, data: bytes) -> dict[str, Any]:
