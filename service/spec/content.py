@@ -32,6 +32,9 @@ class Column(Record):
     values: tuple[str, ...] | None = None
     least: float | None = None
     most: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    """What numbers are scaled by, where an earlier job's training rows said so; else this one's do."""
 
 
 class Content(Record):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from service.spec import model as models
 from service.spec import monitors
 from service.spec.catalog import load
+from service.spec.tables import taken
 from service.spec.training import FUSED
 from service.spec.verdict import Fault
 
@@ -54,9 +55,10 @@ def untrained(body: Mapping[str, Any]) -> list[Fault]:
 
 def _scaled(spec: JobSpec) -> list[Fault]:
     """Rows of a table need training rows."""
-    if spec.epochs or spec.dataset.facts.samples != "rows":
+    content = spec.dataset.content
+    if spec.epochs or content is None or content.layout != "table" or taken(content, spec.dataset.arguments()).is_scaled:
         return []
-    detail = "Rows of a table are scaled as the training rows say, and here there are none."
+    detail = "Rows of a table are scaled as training rows say: here there are none, and the earlier job trained on no table."
     return [Fault(pointer="/epochs", code="no_scale", detail=detail, suggestion="Ask the model by POST /v1/jobs/{id}/predict.")]
 
 

@@ -23,6 +23,11 @@ class Columns:
     classes: tuple[str, ...]
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether an earlier job says what numbers are scaled by."""
+        return all(column.mean is not None and column.std is not None for column in self.features if column.kind == "numeric")
+
+    @property
     def width(self) -> int:
         """Numbers of a sample: one for a numeric column, one for each value of a categorical one."""
         return sum(len(column.values or ()) if column.kind == "categorical" else 1 for column in self.features)
@@ -127,6 +132,40 @@ def _features(content: Content, arguments: Mapping[str, Any]) -> Iterator[Fault]
         yield Fault(
             pointer="/dataset/feature_columns", code="no_features", detail=detail, suggestion="Upload a table that has more columns."
         )
+
+
+def as_trained(content: Content, earlier: Content, arguments: Mapping[str, Any], scale: Mapping[str, tuple[float, float]]) -> Content:
+    """The table as an earlier job's model takes it: words and classes are that job's, and numbers are scaled as its training rows said.
+
+    `scale` has the mean and the standard deviation of that job's numeric features, `arguments` are that job's.
+    """
+    wanted = {column.name: column for column in (*taken(earlier, arguments).features, *taken(earlier, arguments).labels)}
+    return content.model_copy(update={"columns": tuple(_as_trained(each, wanted.get(each.name), scale) for each in content.columns)})
+
+
+def _as_trained(column: Column, earlier: Column | None, scale: Mapping[str, tuple[float, float]]) -> Column:
+    if earlier is None:
+        return column
+    mean, std = scale.get(column.name, (None, None))
+    return column.model_copy(update={"kind": earlier.kind, "values": earlier.values, "mean": mean, "std": std})
+
+
+def strangers(content: Content, earlier: Content, arguments: Mapping[str, Any]) -> list[Fault]:
+    """What keeps an earlier job's model from a table: columns that are not there or of another kind, classes that it never saw."""
+    there = {column.name: column for column in content.columns}
+    columns, found = taken(earlier, arguments), []
+    for column in (*columns.features, *columns.labels):
+        mine = there.get(column.name)
+        if mine is None or mine.kind != column.kind:
+            what = "is not there" if mine is None else f"is {mine.kind}, and was {column.kind}"
+            detail = f"The model was trained on a column {column.name}, which {what}."
+            found.append(
+                Fault(pointer="/dataset/name", code="no_column", detail=detail, suggestion="Upload a table with the same columns.")
+            )
+        elif columns.kind == "class" and column in columns.labels and (new := set(mine.values or ()) - set(column.values or ())):
+            detail = f"Column {column.name} has classes that the model never saw: {_listed(sorted(new))}."
+            found.append(Fault(pointer="/dataset/name", code="unknown_class", detail=detail, suggestion="Leave these rows out."))
+    return found
 
 
 def unused(content: Content, arguments: Mapping[str, Any]) -> list[SpecWarning]:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 
 from service.api.examples import examples
@@ -176,6 +178,55 @@ def test_a_trained_model_is_evaluated_on_other_data_by_a_job_of_its_own(stack: S
     assert rows.num_rows == 300
     right = np.mean(rows.column("predicted").to_numpy() == digits.target[600:900])
     assert abs(right - second["metrics"]["test_accuracy"]) < 1e-9
+    assert_program_runs(tmp_path)
+
+
+def assert_program_runs(data: Path) -> None:
+    """train.py of a job that was downloaded into `home`, and trained nothing, evaluates too, and keeps the weights."""
+    command = [sys.executable, "-W", "error", "train.py", "--data", str(data), "--init", "model.safetensors", "--out", "again.safetensors"]
+    done = subprocess.run(command, cwd=data / "home", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    before, after = (load_file(data / "home" / f"{name}.safetensors") for name in ("model", "again"))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_model_of_a_table_is_evaluated_as_its_own_rows_were_scaled(stack: Stack, trainyard: Run, tmp_path: Path):
+    """Other rows, with other numbers and a word that it never saw: what it says of them is what predict says."""
+    import pyarrow.parquet as pq
+
+    stack.start_worker()
+    towns = ("Ulm", "Bonn", "Kiel", "Jena")
+    rows = [f"{at % 13},{towns[at % 3]},{('no', 'yes')[(at % 13 > 6) ^ (at % 3 == 0)]}" for at in range(200)]
+    (tmp_path / "old.csv").write_text("\n".join(["size,town,kind", *rows, ""]))
+    others = [f"{at % 7 + 4},{towns[at % 4]},{('yes', 'no')[at % 2]}" for at in range(40)]
+    (tmp_path / "new.csv").write_text("\n".join(["kind,town,size", *(",".join(reversed(row.split(","))) for row in others), ""]))
+    for name in ("old", "new"):
+        trainyard("datasets", "push", name, f"{name}.csv")
+    spec = {
+        "dataset": {"type": "Upload", "name": "old", "label_columns": "kind"},
+        "model": layers(8, 2),
+        "loss": "CrossEntropyLoss",
+        "optimizer": ADAM,
+    }
+    (tmp_path / "job.json").write_text(json.dumps(spec | {"epochs": 10}))
+    first = json.loads(trainyard("submit", "job.json", "--follow", "--json").stdout)
+
+    second = json.loads(trainyard("evaluate", first["id"], "new", "--follow", "--json").stdout)
+    trainyard("download", second["id"], "-o", "home")
+
+    assert second["state"] == "succeeded", second["error"]
+    said = pq.read_table(tmp_path / "home" / "evaluation" / "predictions.parquet").column("predicted").to_numpy()
+    samples = [dict(zip(("size", "town"), (int(row.split(",")[0]), row.split(",")[1]), strict=True)) for row in others]
+    predicted = stack.client.predict(first["id"], samples)
+    assert [predicted["names"][at] for at in said] == predicted["classes"]
+    assert_program_runs(tmp_path)
+
+    (tmp_path / "odd.csv").write_text("size,town,kind\n1,Ulm,perhaps\n2,Ulm,no\n")
+    trainyard("datasets", "push", "odd", "odd.csv")
+    assert "never saw: perhaps" in trainyard("evaluate", first["id"], "odd", ends=3).stderr
+    (tmp_path / "short.csv").write_text("size,kind\n1,yes\n2,no\n")
+    trainyard("datasets", "push", "short", "short.csv")
+    assert "town, which is not there" in trainyard("evaluate", first["id"], "short", ends=3).stderr
 
 
 def test_what_a_model_cannot_take_is_said_with_the_cure(stack: Stack, trainyard: Run, tmp_path: Path):

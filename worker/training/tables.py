@@ -45,12 +45,17 @@ def widths_of(columns: Columns) -> list[int]:
     return [len(column.values or ()) if column.kind == "categorical" else 0 for column in columns.features]
 
 
+def scale_of(columns: Columns) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each feature column, as an earlier job had them; 0 and 1 for words."""
+    return [column.mean or 0.0 for column in columns.features], [1.0 if column.std is None else column.std for column in columns.features]
+
+
 def prepared(splits: Splits, dataset: Dataset, content: Content) -> Splits:
     """The splits with their rows as numbers, by what the training rows say; and what that was, to go with the model."""
     columns = taken(content, dataset.arguments())
     widths = widths_of(columns)
     raw = {name: _taken(getattr(splits, name)) for name in ("train", "validation", "test")}
-    mean, std = fitted(raw["train"].images.numpy(), widths)
+    mean, std = scale_of(columns) if columns.is_scaled else fitted(raw["train"].images.numpy(), widths)
     made = {name: Packed(torch.from_numpy(as_numbers(each.images.numpy(), mean, std, widths)), each.labels) for name, each in raw.items()}
     return replace(
         splits, train=made["train"], validation=made["validation"], test=made["test"], preprocessing=_described(columns, mean, std)

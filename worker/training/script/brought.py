@@ -10,7 +10,7 @@ from service.spec.job import JobSpec
 from service.spec.tables import taken
 from worker.ingest.images import SPLITS
 from worker.ingest.reading import BLOCK_BYTES, MISSING
-from worker.training.tables import as_numbers, fitted
+from worker.training.tables import as_numbers, fitted, scale_of
 
 _LOAD = '''\
 def load(root):
@@ -264,12 +264,17 @@ def numbers(row):
 '''
 
 
-def prepared(*, held_out: bool) -> str:
+def prepared(spec: JobSpec, content: Content, *, held_out: bool) -> str:
     """The lines that scale rows of a table once they are split."""
+    columns = taken(content, spec.dataset.arguments())
+    fitting = "fitted(np.stack([row for row, _ in train_data]), WIDTHS)"
+    said = "the training rows say"
+    if columns.is_scaled:
+        fitting, said = repr(scale_of(columns)), "those rows said that the earlier job trained on"
     names = ", ".join(["train_data", *(["val_data"] if held_out else []), "test_data"])
     return (
-        "    # what is unknown is filled in, and numbers are scaled, as the training rows say\n"
-        "    mean, std = fitted(np.stack([row for row, _ in train_data]), WIDTHS)\n"
+        f"    # what is unknown is filled in, and numbers are scaled, as {said}\n"
+        f"    mean, std = {fitting}\n"
         f"    {names} = (Prepared(rows, mean, std) for rows in ({names}))\n"
     )
 

@@ -123,8 +123,8 @@ def split(spec: JobSpec) -> str:
 
 def augmented(spec: JobSpec, *, held_out: bool) -> str:
     """The lines that give each split its transforms, where training samples have others."""
-    if spec.dataset.facts.samples == "rows":
-        return brought.prepared(held_out=held_out)
+    if spec.dataset.content is not None and spec.dataset.content.layout == "table":
+        return brought.prepared(spec, spec.dataset.content, held_out=held_out)
     if not spec.dataset.train_transforms:
         return ""
     validation = "    val_data = Transformed(val_data, transform)\n" if held_out else ""

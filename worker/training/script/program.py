@@ -161,7 +161,8 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "batch_size": spec.dataloader.batch_size,
         "eval_batch_size": spec.dataloader.eval_batch_size,
         "sampler": _sampler(spec),
-        "ordered": f"shuffle={spec.dataloader.shuffle}" if spec.dataloader.sampler is None else "sampler=sampler",
+        # torch shuffles no empty data, and where no epoch is trained there may be none
+        "ordered": f"shuffle={spec.dataloader.shuffle and bool(spec.epochs)}" if spec.dataloader.sampler is None else "sampler=sampler",
         "generator": "torch.Generator().manual_seed(SEED)" if spec.dataloader.sampler is None else "order",
         "num_workers": spec.dataloader.num_workers,
         "drop_last": spec.dataloader.drop_last,
