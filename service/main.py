@@ -119,7 +119,7 @@ def build(settings: ApiSettings) -> Api:
 
     looking = Repeating("inspector", settings.sweep_seconds, look)
     spool = _spool(settings)
-    inspector = InspectingChildren()
+    inspector = InspectingChildren(alive_seconds=settings.lease_seconds / 3)
     local_data = LocalData(settings.datasets_dir, inspector=inspector, spool=spool)
     predictor = PredictingChildren(spool.folder / "models", trusts_code=settings.uncontained_code)
     services = Services(
@@ -139,6 +139,7 @@ def build(settings: ApiSettings) -> Api:
         project_slots=settings.project_slots,
         ring=ring,
         look=looking.wake,
+        look_seconds=settings.lease_seconds,
         upload_bytes=settings.upload_bytes,
         now=lambda: datetime.now(tz=UTC),
     )

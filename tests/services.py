@@ -76,6 +76,7 @@ def services_of(stores: Stores, **others: Any) -> Services:
         "project_slots": 0,
         "ring": lambda *_: None,
         "look": lambda: None,
+        "look_seconds": 60.0,
         "upload_bytes": 2**30,
         "now": lambda: datetime.now(tz=UTC),
     }

@@ -22,13 +22,17 @@ UNPACKED_BYTES = 64 * bubblewrap.GIB
 """Of one file; of all together the archive reader keeps count."""
 SECONDS = 3600
 ANSWER_BYTES = 64 * 2**20
-ALIVE_SECONDS = 15.0
+END_SECONDS = 15.0
+"""How long a child may take to end once it has said all."""
 DISK_FULL = 3
 """The child's exit code where the machine has no room."""
 
 
 class InspectingChildren:
-    """One child for each look."""
+    """One child for each look; as often as `alive_seconds` it is told that the look goes on."""
+
+    def __init__(self, *, alive_seconds: float) -> None:
+        self._alive_seconds = alive_seconds
 
     @staticmethod
     def available() -> bool:
@@ -48,7 +52,7 @@ class InspectingChildren:
             program = "import worker.contained as contained; contained.main()"
             command = [sys.executable, "-P", "-c", program, "inspect", limits.to_json(), str(upload), str(scratch)]
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
-        answer = _answer(child, alive)
+        answer = _answer(child, alive, every=self._alive_seconds)
         if child.returncode == DISK_FULL:
             raise Unavailable("The disk of the API's machine has no room to unpack an upload; it is looked at again later.")
         sheet = scratch / "sheet.png"
@@ -60,7 +64,7 @@ class InspectingChildren:
         return Look(found=found, sheet=sheet.read_bytes() if sheet.is_file() and not sheet.is_symlink() else None)
 
 
-def _answer(child: subprocess.Popen[bytes], alive: Callable[[], None]) -> bytes:
+def _answer(child: subprocess.Popen[bytes], alive: Callable[[], None], *, every: float) -> bytes:
     """What the child says until it ends; it is ended where it says, or takes, too much."""
     said: list[bytes] = []
 
@@ -74,10 +78,10 @@ def _answer(child: subprocess.Popen[bytes], alive: Callable[[], None]) -> bytes:
     until = time.monotonic() + SECONDS
     try:
         while listener.is_alive() and time.monotonic() < until:
-            listener.join(ALIVE_SECONDS)
+            listener.join(every)
             alive()
         if not listener.is_alive():
-            child.wait(ALIVE_SECONDS)
+            child.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
         return b""  # it said all, or too much, and goes on
     finally:

@@ -20,9 +20,6 @@ from service.spec.verdict import Fault
 from service.use_cases.reading import read_artifact
 from service.use_cases.services import Services
 
-LOOK_SECONDS = 60.0
-"""Whoever looks at an upload says so as often as a third of it."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
@@ -69,13 +66,13 @@ def _known(project: str, name: str, version: str, services: Services) -> Dataset
 
 def look_at_one(services: Services) -> bool:
     """Look at the upload that waits longest; False where none waits. Raises Unavailable: it is looked at again later."""
-    version = services.datasets.take(seconds=LOOK_SECONDS)
+    version = services.datasets.take(seconds=services.look_seconds)
     if version is None:
         return False
     with services.spool.file() as upload, services.spool.scratch() as scratch:
         with upload.open("wb") as out:
             out.writelines(services.artifacts.open(key_of(version, "upload")))
-        look = services.inspector.look(upload, scratch, alive=lambda: services.datasets.hold(version, seconds=LOOK_SECONDS))
+        look = services.inspector.look(upload, scratch, alive=lambda: services.datasets.hold(version, seconds=services.look_seconds))
     settled = version.settled(look.found, at=services.now())
     if settled.state is DatasetState.READY:
         if look.sheet is not None:

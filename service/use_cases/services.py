@@ -45,6 +45,8 @@ class Services:
     """Wakes whoever rings the doorbell; never blocks."""
     look: Callable[[], None]
     """Wakes whoever looks at uploads; never blocks."""
+    look_seconds: float
+    """Whoever looks at an upload says so as often as a third of it; after so much silence another one does."""
     upload_bytes: int
     """The most that one upload may have."""
     now: Callable[[], datetime]
