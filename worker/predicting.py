@@ -108,6 +108,8 @@ class Model:
             array = np.array(numbers, dtype=np.float64)
         except (ValueError, TypeError) as error:
             raise Unfit(f"Sample {at} is no array of numbers.") from error
+        if not array.size:
+            raise Unfit(f"Sample {at} is empty.")
         if not np.isfinite(array).all():
             raise Unfit(f"Sample {at} holds numbers that are none.")
         if not self._is_image:

@@ -76,11 +76,14 @@ class Dataset(Declared):
     @model_validator(mode="before")
     @classmethod
     def _untransformed(cls, values: Any) -> Any:
-        """What is no image needs no transform, unless the spec says so."""
+        """What is no image needs no transform, unless the spec says so. Content is for data that somebody brought, and nobody else's to say."""
         content = values.get("content") if isinstance(values, dict) else None
-        if content and "transforms" not in values and (content["samples"] if isinstance(content, dict) else content.samples) != "images":
-            return {**values, "transforms": ()}
-        return values
+        if content is None:
+            return values
+        if values.get("type") not in BROUGHT:
+            raise ValueError("content is what the service finds in data of your own; leave it out")
+        samples = content.get("samples") if isinstance(content, dict) else getattr(content, "samples", "images")
+        return values if "transforms" in values or samples == "images" else {**values, "transforms": ()}
 
     content: SkipJsonSchema[Content | None] = Field(default=None, description="What is in a data set of your own; the service fills it in.")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from service.datasets.ports import DatasetStore, LocalData
 from service.datasets.record import NAME, VERSION, DatasetState, DatasetVersion, key_of
-from service.jobs.errors import DatasetNotFound, LocalDataMissing, UploadRefused
+from service.jobs.errors import ArtifactNotFound, DatasetNotFound, LocalDataMissing, UploadRefused
 from service.jobs.ports import ArtifactStore
 from service.spec import tables
 from service.spec.catalog import suggest
@@ -206,7 +206,14 @@ def with_earlier_scale(body: Mapping[str, Any], *, project: str, services: Servi
     here, there = Content.model_validate(content), Content.model_validate(trained["content"])
     if found := tables.strangers(here, there, trained):
         return body, found
-    told = json.loads(b"".join(read_artifact(earlier, "preprocessing.json", start=0, end=None, artifacts=services.artifacts)))
+    try:
+        told = json.loads(b"".join(read_artifact(earlier, "preprocessing.json", start=0, end=None, artifacts=services.artifacts)))
+    except ArtifactNotFound:
+        detail = f"Job {earlier.id} is {earlier.state}: what its rows were scaled by is told once it has succeeded."
+        fault = Fault(
+            pointer="/model/job_id", code="no_scale", detail=detail, suggestion="Wait for its end, or name one that has succeeded."
+        )
+        return body, [fault]
     scale = {each["name"]: (each["mean"], each["std"]) for each in told["features"] if each["kind"] == "numeric"}
     columns = {
         "feature_columns": [each["name"] for each in told["features"]],

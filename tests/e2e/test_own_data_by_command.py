@@ -250,6 +250,8 @@ def test_what_a_model_cannot_take_is_said_with_the_cure(stack: Stack, trainyard:
     assert "decoded" in trainyard("predict", image_job, "torn.png", ends=2).stderr
     (tmp_path / "odd.json").write_text('{"inputs": [[1, 2], [3]]}')
     assert "Sample 0" in trainyard("predict", image_job, "odd.json", ends=2).stderr
+    (tmp_path / "hollow.json").write_text('{"inputs": [[[]]]}')
+    assert "Sample 0 is empty" in trainyard("predict", image_job, "hollow.json", ends=2).stderr
     (tmp_path / "note.txt").write_text("hello")
     assert "cannot be sent" in trainyard("predict", image_job, "note.txt", ends=2).stderr
     waiting = stack.client.submit(digits | {"resources": {"device": "gpu"}})["id"]

@@ -218,7 +218,7 @@ def inspect_class_folders(folder: Path, flaws: Flaws) -> Content:
     sizes, counts = counted(images, classes)
     return Content(
         layout="class_folders",
-        places={split: (_below(place, folder),) for split, place in class_folders(folder).items()},
+        places={split: (_below(place, folder),) for split, place in class_folders(folder).items() if split in sizes},
         samples="images",
         shape=shape,
         labels="class",

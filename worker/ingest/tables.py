@@ -106,11 +106,15 @@ def as_columns(table: pa.Table) -> dict[str, list[Any]]:
 
 
 def tables_in(place: Path) -> dict[Split, Path]:
-    """The files of a table: itself, or one for each split."""
+    """The files of a table: itself, or one for each split. Raises BadData."""
     if place.is_file():
         return {"train": place}
     files = sorted(path for path in place.iterdir() if path.is_file())
     named = {SPLITS[path.stem.lower()]: path for path in files if path.stem.lower() in SPLITS}
+    if "train" not in named and len(files) > 1:
+        names = ", ".join(path.name for path in files[:5])
+        detail = f"There are several tables, and none is called train: {names}."
+        raise bad("several_tables", detail, suggestion="Send one, or call them train, val and test.")
     return named if "train" in named else {"train": files[0]}
 
 
@@ -125,7 +129,11 @@ def inspect_table(place: Path, flaws: Flaws) -> Content:
             differing = sorted(set(names) ^ set(part.column_names))[:5]
             detail = f"Its columns are not those of train: {', '.join(differing) or 'their order differs'}."
             raise bad("columns_differ", detail, entry=split, suggestion="Give every split the same columns.")
-    whole = pa.concat_tables(parts.values(), promote_options="permissive") if len(parts) > 1 else parts["train"]
+    try:
+        whole = pa.concat_tables(parts.values(), promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        detail = f"A column holds numbers in one split and words in another: {str(error).splitlines()[0][:300]}"
+        raise bad("columns_differ", detail, suggestion="Give every split the same kinds of columns.") from error
     if whole.num_rows == 0:
         raise bad("empty", "The table has no rows.", suggestion="Send at least two.")
     sizes: dict[Split, int] = {split: part.num_rows for split, part in parts.items()}

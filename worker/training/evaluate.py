@@ -64,8 +64,9 @@ def evaluate(
             outputs = model(inputs)
             targets = targets_for(dataset.target, inputs, labels, classes)
             total += summed(loss_fn(outputs, targets), len(labels), loss_fn)
-            if decision is not None:
+            if decision is not None and decision.task == "multilabel":
                 right += decision.right(outputs, labels)
+            elif decision is not None:
                 counts = _counted(decision, outputs, labels, classes)
                 confusion = counts if confusion is None else confusion + counts
             for metric in (metrics or {}).values():
@@ -76,8 +77,10 @@ def evaluate(
         yield Evaluating(batches=done)
     return Evaluation(
         loss=total.item() / samples,
-        accuracy=None if decision is None else right.item() / (samples * decision.answers),
-        confusion=None if confusion is None or dataset.task == "multilabel" else confusion.cpu(),
+        accuracy=None
+        if decision is None
+        else (right if confusion is None else confusion.diagonal().sum()).item() / (samples * decision.answers),
+        confusion=None if confusion is None else confusion.cpu(),
         metrics={name: _taken(metric) for name, metric in (metrics or {}).items()},
     )
 

@@ -277,6 +277,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "csv with one name twice": (lambda: csv("a,a,label", "1,2,x"), "duplicate_column", "a"),
     "csv with a column without name": (lambda: csv("a,,label", "1,2,x"), "unnamed_column", "name"),
     "parquet cut off": (lambda: parquet(a=[1, 2], label=["x", "y"])[:-30], "broken_table", "read"),
+    "splits of other kinds": (lambda: zipped({"train.csv": GOOD_CSV, "test.csv": csv("a,b,label", "one,2,x")}), "columns_differ", "words"),
+    "several tables": (lambda: zipped({"one.csv": GOOD_CSV, "two.csv": GOOD_CSV}), "several_tables", "one.csv, two.csv"),
     "splits of other columns": (lambda: zipped({"train.csv": GOOD_CSV, "test.csv": csv("a,c,label", "1,2,x")}), "columns_differ", "test"),
 }
 

@@ -55,6 +55,9 @@ def test_every_example_reads(name: str):
     ("body", "expected"),
     [
         ({}, [("", "missing")] * 5),
+        (GOOD | {"dataset": {"type": "MNIST", "content": {"layout": "table"}}}, [("/dataset", "value_error")]),
+        (GOOD | {"dataset": {"type": "Upload", "content": "x"}}, [("/dataset/content", "model_type"), ("/dataset", "missing")]),
+        (GOOD | {"dataset": {"type": "Upload", "name": "x"}}, [("/dataset", "not_looked_up")]),
         (GOOD | {"epochs": "5"}, [("/epochs", "int_type")]),
         (GOOD | {"epochs": True}, [("/epochs", "int_type")]),
         (GOOD | {"epochs": -1}, [("/epochs", "greater_than_equal")]),

@@ -76,6 +76,9 @@ UPLOADS: dict[str, bytes] = {
     "folders": tarred(in_folders()),
     "colour folders": zipped(in_folders(colour=True)),
     "split folders": tarred(split_in_folders(), mode="w:gz"),
+    "folders with an empty test": zipped(
+        {**{f"train/{name.removeprefix('set/')}": data for name, data in in_folders().items()}, "test/": b""}
+    ),
     "table of images": zipped(in_a_table()),
     "split table of images": zipped(split_in_a_table()),
     "arrays": npz(x=PIXELS, y=LABELS, classes=np.array(NAMES)),
