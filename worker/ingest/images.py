@@ -1,12 +1,11 @@
-"""Folders of images: a folder for each class as torchvision's ImageFolder has it, or one table that names each file's labels."""
+"""Folders of images: a folder for each class, as torchvision's ImageFolder has it."""
 
 from __future__ import annotations
 
 import io
-import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,10 +98,10 @@ def in_class_folders(folder: Path, flaws: Flaws) -> tuple[tuple[str, ...], list[
         flaws.add(
             "no_classes",
             f"There {'is one class folder' if classes else 'are no class folders'}; a classifier needs two.",
-            entry=_below(splits["train"], folder),
+            entry=below(splits["train"], folder),
             suggestion="Put each class's images into a folder of its own: train/cat/1.png, train/dog/2.png.",
         )
-    _count(classes, flaws)
+    count_classes(classes, flaws)
     numbers = {name: at for at, name in enumerate(classes)}
     found: list[Labelled] = []
     for split, place in splits.items():
@@ -111,26 +110,27 @@ def in_class_folders(folder: Path, flaws: Flaws) -> tuple[tuple[str, ...], list[
                 flaws.add(
                     "unexpected",
                     "It stands beside the class folders.",
-                    entry=_below(path, folder),
+                    entry=below(path, folder),
                     suggestion="Remove it, or put it into one.",
                 )
         for name in names[split]:
             if name not in numbers:
-                flaws.add("unknown_class", f"Class {name} is not among those in train/.", entry=_below(place / name, folder))
+                flaws.add("unknown_class", f"Class {name} is not among those in train/.", entry=below(place / name, folder))
                 continue
             files = list(_files(place / name, folder, flaws))
             if not files and split == "train":
                 flaws.add(
                     "empty_class",
                     f"Class {name} has no image.",
-                    entry=_below(place / name, folder),
+                    entry=below(place / name, folder),
                     suggestion="Add images, or remove the folder.",
                 )
             found.extend(Labelled(file, split, numbers[name]) for file in files)
     return classes, found
 
 
-def _count(classes: Sequence[str], flaws: Flaws) -> None:
+def count_classes(classes: Sequence[str], flaws: Flaws) -> None:
+    """Note where there are too many."""
     if len(classes) > MAX_CLASSES:
         flaws.add(
             "too_many_classes",
@@ -144,13 +144,14 @@ def _files(place: Path, folder: Path, flaws: Flaws) -> Iterator[str]:
     for path in (Path(inside, name) for inside, _, names in sorted(os.walk(place)) for name in sorted(names)):
         if path.suffix.lower() not in EXTENSIONS:
             flaws.add(
-                "not_an_image", f"`{path.suffix or 'no ending'}` is no image's ending.", entry=_below(path, folder), suggestion="Remove it."
+                "not_an_image", f"`{path.suffix or 'no ending'}` is no image's ending.", entry=below(path, folder), suggestion="Remove it."
             )
             continue
-        yield _below(path, folder)
+        yield below(path, folder)
 
 
-def _below(path: Path, folder: Path) -> str:
+def below(path: Path, folder: Path) -> str:
+    """A path as it is called in a folder, with slashes."""
     return path.relative_to(folder).as_posix()
 
 
@@ -218,7 +219,7 @@ def inspect_class_folders(folder: Path, flaws: Flaws) -> Content:
     sizes, counts = counted(images, classes)
     return Content(
         layout="class_folders",
-        places={split: (_below(place, folder),) for split, place in class_folders(folder).items() if split in sizes},
+        places={split: (below(place, folder),) for split, place in class_folders(folder).items() if split in sizes},
         samples="images",
         shape=shape,
         labels="class",
@@ -228,129 +229,3 @@ def inspect_class_folders(folder: Path, flaws: Flaws) -> Content:
         mean=mean,
         std=std,
     )
-
-
-FILE_COLUMNS = ("filename", "file_name", "file", "image", "image_path", "path")
-LABEL_COLUMNS = ("label", "class", "target", "category")
-SPLIT_COLUMNS = ("split", "subset", "partition")
-
-
-def in_a_table(
-    folder: Path, columns: Mapping[str, Sequence[Any]], table: str, flaws: Flaws
-) -> tuple[Heads, str, tuple[str, ...], list[Labelled]]:
-    """(its columns, what the labels are, their names, every image in the table's order) of a table with a column of files.
-
-    One column of labels names classes; several hold a 0 or 1 each, or numbers.
-    """
-    heads = Heads.of(columns)
-    if heads.file is None:
-        flaws.add(
-            "no_files",
-            f"No column names the images; there are {', '.join(columns)}.",
-            entry=table,
-            suggestion=f"Call it {FILE_COLUMNS[0]}.",
-        )
-        return heads, "class", (), []
-    if not heads.labels:
-        flaws.add("no_labels", "No column holds labels.", entry=table, suggestion="Add a column `label`.")
-        return heads, "class", (), []
-    rows = [_Row(table, at, str(file)) for at, file in enumerate(columns[heads.file])]
-    splits = [_split(row, columns[heads.split][row.at] if heads.split else "train", flaws) for row in rows]
-    kind, classes, labels = _labels(rows, {name: columns[name] for name in heads.labels}, flaws)
-    there = _with_files(folder, rows, table, flaws)
-    found = [
-        Labelled(row.file, split, label)
-        for row, split, label in zip(rows, splits, labels, strict=True)
-        if row in there and label is not None
-    ]
-    return heads, kind, classes, found
-
-
-@dataclass(frozen=True)
-class Heads:
-    """Which column of a table names the images, which each row's split, and which hold labels."""
-
-    file: str | None
-    split: str | None
-    labels: tuple[str, ...]
-
-    @classmethod
-    def of(cls, columns: Iterable[str]) -> Heads:
-        """By the names that people give them."""
-        named = {name.strip().lower(): name for name in columns}
-        file = next((named[name] for name in FILE_COLUMNS if name in named), None)
-        split = next((named[name] for name in SPLIT_COLUMNS if name in named), None)
-        return cls(file, split, tuple(name for name in columns if name not in (file, split)))
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of a table of labels."""
-
-    table: str
-    at: int
-    file: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.table}, row {self.at + 1}"
-
-
-def _split(row: _Row, value: Any, flaws: Flaws) -> Split:
-    named = SPLITS.get(str(value).strip().lower())
-    if named is None:
-        flaws.add("unknown_split", f"`{value}` names no split.", entry=row.name, suggestion="Use train, val or test.")
-    return named or "train"
-
-
-def _labels(rows: Sequence[_Row], columns: Mapping[str, Sequence[Any]], flaws: Flaws) -> tuple[str, tuple[str, ...], list[Any]]:
-    missing = [(row, name) for row in rows for name, values in columns.items() if _is_missing(values[row.at])]
-    for row, name in missing:
-        flaws.add("no_label", f"The label in column {name} is missing.", entry=row.name, suggestion="Fill it in, or remove the row.")
-    if missing:
-        return "class", (), [None] * len(rows)
-    if len(columns) == 1:
-        (name, values) = next(iter(columns.items()))
-        if all(isinstance(value, float) for value in values):
-            return "numbers", (name,), [(float(value),) for value in values]
-        classes = tuple(sorted({str(value) for value in values}))
-        _count(classes, flaws)
-        numbers = {each: at for at, each in enumerate(classes)}
-        return "class", classes, [numbers[str(value)] for value in values]
-    for name, values in columns.items():
-        wrong = next((row for row in rows if isinstance(values[row.at], str) or not math.isfinite(float(values[row.at]))), None)
-        if wrong is not None:
-            flaws.add(
-                "not_a_number",
-                f"Column {name} holds `{values[wrong.at]}`; where there are several columns of labels each holds numbers.",
-                entry=wrong.name,
-                suggestion="Write 0 or 1 for each label, or keep one column of class names.",
-            )
-            return "class", (), [None] * len(rows)
-    labels = [tuple(float(values[row.at]) for values in columns.values()) for row in rows]
-    ones = all(value in (0.0, 1.0) for label in labels for value in label)
-    return ("several" if ones else "numbers"), tuple(columns), labels
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _with_files(folder: Path, rows: Sequence[_Row], table: str, flaws: Flaws) -> set[_Row]:
-    """The rows whose file is there, each file once."""
-    named: set[str] = set()
-    there = set()
-    for row in rows:
-        parts = Path(row.file).parts
-        if row.file.startswith("/") or ".." in parts or not (folder / row.file).is_file():
-            flaws.add("no_file", f"There is no file {row.file[:200]}.", entry=row.name, suggestion="Paths count from the table's folder.")
-        elif row.file in named:
-            flaws.add("duplicate", f"{row.file} is named twice.", entry=row.name)
-        else:
-            there.add(row)
-        named.add(row.file)
-    for path in sorted(folder.rglob("*")):
-        name = _below(path, folder)
-        if path.is_file() and name != table and name not in named:
-            flaws.add("no_label", f"{table} does not name it.", entry=name, suggestion="Add a row, or remove the file.")
-    return there

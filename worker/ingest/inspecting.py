@@ -12,6 +12,7 @@ from service.spec.content import Content, Inspected, Layout
 from worker.ingest import arrays, idx, images, tables
 from worker.ingest.archives import Limits, kind_of, unpack
 from worker.ingest.flaws import BadData, Flaws, bad
+from worker.ingest.labels import in_a_table
 from worker.ingest.reading import ENDINGS
 from worker.ingest.sheet import sheet
 
@@ -90,7 +91,7 @@ def _inspect(top: Path, flaws: Flaws) -> Content:
 def inspect_labelled(top: Path, flaws: Flaws) -> Content:
     """Images whose labels stand in a table. Raises BadData."""
     table = tables.label_table(top)
-    heads, labels, classes, found = images.in_a_table(top, tables.as_columns(tables.read_table(table)), table.name, flaws)
+    heads, labels, classes, found = in_a_table(top, tables.as_columns(tables.read_table(table)), table.name, flaws)
     shape, mean, std = images.looked_at(top, found, flaws)
     sizes, counts = images.counted(found, classes if labels != "numbers" else ())
     return Content(

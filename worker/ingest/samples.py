@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.spec.content import Content, Split
-from worker.ingest import images
+from worker.ingest import images, labels
 from worker.ingest.flaws import Flaws
 from worker.ingest.images import Labelled
 
@@ -19,7 +19,7 @@ def labelled(top: Path, content: Content) -> dict[Split, list[Labelled]]:
         from worker.ingest import tables
 
         table = tables.label_table(top)
-        *_, found = images.in_a_table(top, tables.as_columns(tables.read_table(table)), table.name, flaws)
+        *_, found = labels.in_a_table(top, tables.as_columns(tables.read_table(table)), table.name, flaws)
     splits: dict[Split, list[Labelled]] = {split: [] for split in content.sizes}
     for each in found:
         splits[each.split].append(each)

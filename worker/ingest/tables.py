@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from service.spec.content import Column, Content, Split
 from worker.ingest.archives import kind_of
 from worker.ingest.flaws import Flaws, bad
-from worker.ingest.images import SPLIT_COLUMNS, SPLITS
+from worker.ingest.images import SPLITS
+from worker.ingest.labels import SPLIT_COLUMNS
 from worker.ingest.reading import BLOCK_BYTES, ENDINGS, MISSING
 
 MAX_COLUMNS = 10_000
