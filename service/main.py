@@ -26,6 +26,7 @@ from service.adapters.spool import Spool
 from service.adapters.stores import Stores
 from service.api.app import create_app
 from service.background import Repeating
+from service.dashboard.mounting import mount
 from service.jobs.errors import Unavailable
 from service.jobs.job import Device
 from service.killpoints import UnknownKillPoint
@@ -156,6 +157,7 @@ def build(settings: ApiSettings) -> Api:
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         closing=closing,
     )
+    mount(app)
     sweeping = Repeating("sweeper", settings.sweep_seconds, sweeper.sweep)
     return Api(app, stores, artifacts, preflight, predictor, local_data, spool, (ringing, sweeping, warmer, looking))
 

@@ -160,6 +160,13 @@ class RedisJobs:
         page = found[:limit]
         return Page(jobs=self._read([place.job_id for place in page]), next_cursor=str(page[-1]) if found[limit:] else None)
 
+    def counts(self, project: str) -> Mapping[JobState, int]:
+        """How many jobs are in each state."""
+        with our_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for state in JobState:
+                pipeline.zcard(f"ty:jobs:{project}:{state}")
+            return dict(zip(JobState, pipeline.execute(), strict=True))
+
     def position(self, job: Job) -> int | None:
         """Where the job stands in its project's pending order, from 1; None unless it waits."""
         with our_errors():

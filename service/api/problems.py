@@ -43,6 +43,12 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
 UPLOAD_STATUS = {"too_large": 413, "disk_full": 507}
 
 
+def status_of(error: errors.TrainyardError) -> tuple[int, str]:
+    """The HTTP status of an error of ours, and its name in addresses."""
+    status, slug = next(found for kind, found in STATUS.items() if isinstance(error, kind))
+    return (UPLOAD_STATUS.get(error.kind, status) if isinstance(error, errors.UploadRefused) else status), slug
+
+
 class Problem(BaseModel):
     """What went wrong, for people and programs."""
 
@@ -82,9 +88,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(errors.TrainyardError)
     def ours(request: Request, error: errors.TrainyardError) -> JSONResponse:
-        status, slug = next(found for kind, found in STATUS.items() if isinstance(error, kind))
-        if isinstance(error, errors.UploadRefused):
-            status = UPLOAD_STATUS.get(error.kind, status)
+        status, slug = status_of(error)
         faults = error.faults if isinstance(error, errors.SpecRejected) else ()
         detail = f"The spec has {len(faults)} fault{'s' if len(faults) != 1 else ''}." if faults else str(error)
         headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, errors.Unavailable) else None

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
 from service.api.auth import project_of
+from service.api.dressing import dressed
 from service.api.examples import examples
 from service.api.parts import Project, Used, Watched, services_of
 from service.api.predicting import PREDICT_BODY, Prediction, question_of
@@ -23,7 +24,6 @@ from service.api.problems import Refused, responses
 from service.api.ranges import Unsatisfiable, parse_range
 from service.api.streams import event_stream, settled, zipped
 from service.api.views import ArtifactPage, ArtifactView, EventPage, EventView, JobPage, JobView, MetricRows, job_view
-from service.jobs.job import Job
 from service.jobs.ports import Idempotency, Submitted
 from service.jobs.state import JobState
 from service.spec import catalog
@@ -31,7 +31,6 @@ from service.spec.job import JobSpec
 from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import Fault, Verdict
 from service.tidying import Usage
-from service.use_cases import Services
 
 # the busiest route asks for the key itself
 taking = APIRouter(prefix="/v1", responses=responses(401, 503))
@@ -93,7 +92,7 @@ async def submit_job(request: Request) -> Response:
         submitted = await run_in_threadpool(partial(use_cases.submit, body, project=project, idempotency=key, services=services))
     if submitted.position and not use_cases.is_expected(submitted.position):
         return _accepted(submitted, job_view(submitted.job, position=submitted.position, start=None))
-    view = await run_in_threadpool(_dressed, submitted.job, services, position=submitted.position)
+    view = await run_in_threadpool(dressed, submitted.job, services, position=submitted.position)
     return _accepted(submitted, view)
 
 
@@ -136,7 +135,7 @@ def list_jobs(
         page = services.jobs.list(project, limit=limit, cursor=cursor, states=state or (), labels=labels, name=name)
     except ValueError as error:
         raise Refused(422, "bad-cursor", str(error)) from error
-    return JobPage(data=[_dressed(job, services, alone=False) for job in page.jobs], next_cursor=page.next_cursor)
+    return JobPage(data=[dressed(job, services, alone=False) for job in page.jobs], next_cursor=page.next_cursor)
 
 
 @router.get("/jobs/{job_id}", response_model=JobView, responses=responses(404), tags=["jobs"])
@@ -154,26 +153,26 @@ async def get_job(
     etag = f'W/"{job.version}"'
     if if_none_match == etag:
         return Response(status_code=304, headers={"ETag": etag})
-    view = await run_in_threadpool(_dressed, job, services)
+    view = await run_in_threadpool(dressed, job, services)
     return Response(view.model_dump_json(), media_type="application/json", headers={"ETag": etag})
 
 
 @router.post("/jobs/{job_id}/cancel", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
 def cancel_job(job_id: str, project: Project, services: Used) -> JobView:
     """Stop a job: at once while it waits or is paused, within two seconds while it runs. Repeating is harmless."""
-    return _dressed(use_cases.cancel(project, job_id, services=services), services)
+    return dressed(use_cases.cancel(project, job_id, services=services), services)
 
 
 @router.post("/jobs/{job_id}/pause", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
 def pause_job(job_id: str, project: Project, services: Used) -> JobView:
     """Set a job aside. One that runs writes a checkpoint of its last step first and frees its worker. Repeating is harmless."""
-    return _dressed(use_cases.pause(project, job_id, services=services), services)
+    return dressed(use_cases.pause(project, job_id, services=services), services)
 
 
 @router.post("/jobs/{job_id}/resume", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
 def resume_job(job_id: str, project: Project, services: Used) -> JobView:
     """Let a paused job go on where it was, to the same weights. Repeating is harmless."""
-    return _dressed(use_cases.resume(project, job_id, services=services), services)
+    return dressed(use_cases.resume(project, job_id, services=services), services)
 
 
 @router.post("/jobs/{job_id}/retry", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
@@ -181,7 +180,7 @@ def retry_job(job_id: str, project: Project, services: Used, response: Response)
     """A new job from a failed or cancelled one, from its last checkpoint. While that new job lives, asking again answers with it."""
     submitted = use_cases.retry(project, job_id, services=services)
     response.headers["Location"] = f"/v1/jobs/{submitted.job.id}"
-    return _dressed(submitted.job, services)
+    return dressed(submitted.job, services)
 
 
 @router.delete("/jobs/{job_id}", status_code=204, responses=responses(404, 409), tags=["jobs"])
@@ -326,13 +325,6 @@ def get_workers(services: Used) -> dict[str, Any]:
     """Live workers, and what they are busy with."""
     own = [{**worker.__dict__, "versions": dict(worker.versions), "jobs": list(worker.jobs)} for worker in services.workers.workers()]
     return {"data": own}
-
-
-def _dressed(job: Job, services: Services, *, position: int | None = None, alone: bool = True) -> JobView:
-    """Alone, a waiting job also says when it is expected to start: in a list that would read the queue once for each."""
-    if position is None and job.state is JobState.QUEUED:
-        position = services.jobs.position(job)
-    return job_view(job, position=position, start=use_cases.estimated_start(job, position=position, services=services) if alone else None)
 
 
 def _sha256(body: dict[str, Any]) -> str:

@@ -130,6 +130,9 @@ class JobStore(Protocol):
     ) -> Page:
         """One page, newest first. Raises ValueError for a cursor that is not ours."""
 
+    def counts(self, project: str) -> Mapping[JobState, int]:
+        """How many jobs are in each state."""
+
     def position(self, job: Job) -> int | None:
         """Where the job stands in its pending order, from 1; None once it waits no more."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -99,6 +100,12 @@ class MemoryJobs:
         ]
         page = found[:limit]
         return Page(jobs=[places[place] for place in page], next_cursor=str(page[-1]) if found[limit:] else None)
+
+    def counts(self, project: str) -> Mapping[JobState, int]:
+        """How many jobs are in each state."""
+        with self._shelf.lock:
+            states = Counter(job.state for job in self._shelf.jobs.values() if job.project == project)
+        return {state: states[state] for state in JobState}
 
     def position(self, job: Job) -> int | None:
         """Where the job stands in its pending order, from 1; None once it waits no more."""

@@ -1,0 +1,16 @@
+"""A job with what only the stores around it know: where it stands in the queue, and when it will start."""
+
+from __future__ import annotations
+
+from service import use_cases
+from service.api.views import JobView, job_view
+from service.jobs.job import Job
+from service.jobs.state import JobState
+from service.use_cases import Services
+
+
+def dressed(job: Job, services: Services, *, position: int | None = None, alone: bool = True) -> JobView:
+    """Alone, a waiting job also says when it is expected to start: in a list that would read the queue once for each."""
+    if position is None and job.state is JobState.QUEUED:
+        position = services.jobs.position(job)
+    return job_view(job, position=position, start=use_cases.estimated_start(job, position=position, services=services) if alone else None)

@@ -1,0 +1,186 @@
+"""The pages of jobs: the list, one job, and the parts of them that change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+
+from service import use_cases
+from service.api.dressing import dressed
+from service.api.parts import Project, Used
+from service.api.views import JobView
+from service.dashboard.highlighting import as_yaml, highlighted
+from service.dashboard.pages import is_fragment, page
+from service.dashboard.results import results_of
+from service.dashboard.routing import pages
+from service.dashboard.sparks import Sparks, key_metric
+from service.jobs.errors import ArtifactNotFound, TrainyardError
+from service.jobs.job import Job
+from service.jobs.state import TERMINAL, JobState
+from service.use_cases import Services
+
+SHOWN = 50
+LOG_LINES = 300
+FAILED_SHOWN = 3
+
+router = pages()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What the list is narrowed to, as its address says."""
+
+    q: str = ""
+    state: JobState | None = None
+    sort: str = ""
+    cursor: str | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything is left out."""
+        return bool(self.q or self.state)
+
+
+@router.get("/")
+def jobs_page(
+    request: Request,
+    project: Project,
+    services: Used,
+    q: str = "",
+    state: Annotated[str, Query(pattern=f"^({'|'.join(JobState)})?$")] = "",
+    sort: str = "",
+    cursor: str | None = None,
+) -> Response:
+    """Every job, newest first; to htmx only what changes of the page."""
+    filters = Filters(q=q.strip(), state=JobState(state) if state else None, sort=sort, cursor=cursor)
+    found = services.jobs.list(
+        project, limit=SHOWN, cursor=cursor, states=[filters.state] if filters.state else (), labels={}, name=filters.q or None
+    )
+    jobs = [dressed(job, services, alone=False) for job in found.jobs]
+    counts = services.jobs.counts(project)
+    shown = {
+        "jobs": jobs,
+        "next_cursor": found.next_cursor,
+        "filters": filters,
+        "counts": counts,
+        "total": sum(counts.values()),
+        "failed": _lately_failed(project, services) if counts[JobState.FAILED] and not (filters.narrows or cursor) else [],
+        "slots": sum(worker.slots for worker in services.workers.workers()),
+        "states": list(JobState),
+        "key_metric": key_metric,
+    }
+    return page("jobs/list.html" if is_fragment(request) else "jobs/index.html", request, **shown)
+
+
+def _lately_failed(project: str, services: Services) -> Sequence[JobView]:
+    """The newest failures that nobody has tried again."""
+    failed = services.jobs.list(project, limit=FAILED_SHOWN, cursor=None, states=[JobState.FAILED], labels={}, name=None).jobs
+    return [dressed(job, services, alone=False) for job in failed]
+
+
+@router.get("/ui/sparks")
+def sparks(request: Request, project: Project, services: Used, job: Annotated[list[str], Query(max_length=SHOWN)]) -> Mapping[str, Any]:
+    """For each job the metric that tells most, and its course: {id: {name, values}}."""
+    drawn: Sparks = request.app.state.sparks
+    return drawn.of(project, job, services=services)
+
+
+@router.get("/jobs/{job_id}")
+def job_page(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """One job, whole."""
+    job = services.jobs.find(project, job_id)
+    return page("jobs/job.html", request, job=dressed(job, services), terminal=job.is_terminal, title=job.name or job.id)
+
+
+@router.get("/ui/jobs/{job_id}/head")
+def head(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """Where it stands."""
+    return page("jobs/head.html", request, job=dressed(services.jobs.find(project, job_id), services))
+
+
+@router.get("/ui/jobs/{job_id}/layers")
+def layers(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """Its model, layer by layer."""
+    job = services.jobs.find(project, job_id)
+    verdict, why = None, ""
+    try:
+        verdict = use_cases.validate(job.spec, project=project, services=services)
+    except TrainyardError as error:
+        why = str(error)
+    return page("jobs/layers.html", request, verdict=verdict, why=why, job_id=job_id)
+
+
+@router.get("/ui/jobs/{job_id}/results")
+def results(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """How it was evaluated."""
+    job = services.jobs.find(project, job_id)
+    return page("jobs/results.html", request, job_id=job_id, found=results_of(job, services=services))
+
+
+@router.get("/ui/jobs/{job_id}/try")
+def try_it(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """A place to ask the trained model."""
+    job = services.jobs.find(project, job_id)
+    return page("jobs/try.html", request, job_id=job_id, question=_question(job))
+
+
+@router.get("/ui/jobs/{job_id}/log")
+def log(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """The end of its log."""
+    lines = use_cases.logs(services.jobs.find(project, job_id), services=services)
+    return page("jobs/log.html", request, lines=lines[-LOG_LINES:], more=max(0, len(lines) - LOG_LINES), job_id=job_id)
+
+
+@router.get("/ui/jobs/{job_id}/files")
+def files(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """What it left, to take home."""
+    job = services.jobs.find(project, job_id)
+    there = use_cases.manifest(job, artifacts=services.artifacts) if job.is_terminal else []
+    return page("jobs/files.html", request, job=dressed(job, services), files=there, checkpoints=job.checkpoints)
+
+
+@router.get("/ui/jobs/{job_id}/spec")
+def spec(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """What was asked for, and what it came to mean."""
+    job = services.jobs.find(project, job_id)
+    told = {
+        "spec": highlighted(as_yaml(job.spec), "yaml"),
+        "resolved": highlighted(as_yaml(job.resolved_spec), "yaml") if job.resolved_spec else None,
+    }
+    return page("jobs/spec.html", request, job_id=job_id, **told)
+
+
+@router.get("/ui/jobs/{job_id}/program")
+def program(job_id: str, request: Request, project: Project, services: Used) -> Response:
+    """The textbook's program that gives the same weights."""
+    job = services.jobs.find(project, job_id)
+    text = _program(job, services)
+    return page("jobs/program.html", request, job_id=job_id, program=highlighted(text, "python") if text else None)
+
+
+def _program(job: Job, services: Services) -> str | None:
+    if job.state not in TERMINAL:
+        return None
+    try:
+        use_cases.artifact(job, "train.py", artifacts=services.artifacts)
+    except ArtifactNotFound:
+        return None
+    return b"".join(use_cases.read_artifact(job, "train.py", start=0, end=None, artifacts=services.artifacts)).decode()
+
+
+def _question(job: Job) -> Mapping[str, Any]:
+    """What can be asked of the model: an image of a shape, a row with these columns, or numbers."""
+    resolved = job.resolved_spec or {}
+    dataset = resolved.get("dataset", {})
+    content = dataset.get("content") or {}
+    if job.state is not JobState.SUCCEEDED:
+        return {"kind": "none"}
+    if content.get("samples") == "rows":
+        labels = dataset.get("label_columns") or []
+        left_out = {labels} if isinstance(labels, str) else set(labels)
+        taken = dataset.get("feature_columns") or [column["name"] for column in content.get("columns", ()) if column["name"] not in left_out]
+        return {"kind": "row", "columns": [column for column in content.get("columns", ()) if column["name"] in taken]}
+    return {"kind": "numbers" if content.get("samples") == "numbers" else "image"}
