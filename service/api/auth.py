@@ -48,7 +48,12 @@ def session_of(request: Request) -> str:
 
 def _is_session(request: Request) -> bool:
     until, _, signature = request.cookies.get(SESSION_COOKIE, "").partition(".")
-    return until.isascii() and until.isdigit() and int(until) > time.time() and hmac.compare_digest(signature.encode(), _signed(request, until).encode())
+    return (
+        until.isascii()
+        and until.isdigit()
+        and int(until) > time.time()
+        and hmac.compare_digest(signature.encode(), _signed(request, until).encode())
+    )
 
 
 def _signed(request: Request, until: str) -> str:

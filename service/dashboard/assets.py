@@ -34,9 +34,7 @@ class Asset:
 @cache
 def assets() -> dict[str, Asset]:
     """Every file that is served, by its path below the folders."""
-    return {
-        path.relative_to(root).as_posix(): _asset(path) for root in ROOTS for path in sorted(root.rglob("*")) if path.suffix in SERVED
-    }
+    return {path.relative_to(root).as_posix(): _asset(path) for root in ROOTS for path in sorted(root.rglob("*")) if path.suffix in SERVED}
 
 
 def _asset(path: Path) -> Asset:

@@ -181,6 +181,8 @@ def _question(job: Job) -> Mapping[str, Any]:
     if content.get("samples") == "rows":
         labels = dataset.get("label_columns") or []
         left_out = {labels} if isinstance(labels, str) else set(labels)
-        taken = dataset.get("feature_columns") or [column["name"] for column in content.get("columns", ()) if column["name"] not in left_out]
+        taken = dataset.get("feature_columns") or [
+            column["name"] for column in content.get("columns", ()) if column["name"] not in left_out
+        ]
         return {"kind": "row", "columns": [column for column in content.get("columns", ()) if column["name"] in taken]}
     return {"kind": "numbers" if content.get("samples") == "numbers" else "image"}

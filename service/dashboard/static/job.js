@@ -24,6 +24,7 @@ function how() {
   return { log: tools.elements.log.checked, smooth: Number(tools.elements.smooth.value) };
 }
 
+/** Draws what is known; figures that stay keep their place, zoom and open table. */
 function show() {
   const kind = per();
   const shown = rows[kind];
@@ -33,14 +34,14 @@ function show() {
     return;
   }
   const groups = grouped(new Set(shown.flatMap((row) => Object.keys(row))));
-  const key = (title) => `${kind} ${title} ${groups.get(title)}`;
-  if ([...groups.keys()].some((title) => !charts.has(key(title))) || charts.size !== groups.size) {
-    charts = new Map([...groups].map(([title, names]) => [key(title), new Chart(title, names.map((label) => ({ label })), { x: kind })]));
+  const wanted = new Map([...groups].map(([title, names]) => [`${kind} ${title}: ${names}`, [title, names]]));
+  if ([...wanted.keys()].join() !== [...charts.keys()].join()) {
+    charts = new Map([...wanted].map(([key, [title, names]]) => [key, charts.get(key) ?? new Chart(title, names.map((label) => ({ label })), { x: kind })]));
     place.replaceChildren(...[...charts.values()].map((chart) => chart.root));
     for (const chart of charts.values()) chart.set(how());
   }
   const xs = shown.map((row) => row[kind]);
-  for (const [title, names] of groups) charts.get(key(title)).draw(xs, names.map((name) => shown.map((row) => row[name] ?? null)));
+  for (const [key, [, names]] of wanted) charts.get(key).draw(xs, names.map((name) => shown.map((row) => row[name] ?? null)));
 }
 
 async function load(kind) {
@@ -49,20 +50,29 @@ async function load(kind) {
   show();
 }
 
+let asking = false;
+/** Asks for what came since, one question at a time. */
 async function more() {
-  const newest = rows.step.at(-1)?.step ?? 0;
-  const found = await ask(`${here}/metrics?per=step&after=${newest}&points=${POINTS}`).catch(() => ({ data: [] }));
-  rows.step.push(...found.data);
-  // what is drawn stays small: once there is twice as much as fits, it is thinned by the service anew
-  if (rows.step.length > 2 * POINTS) await load("step");
-  else if (found.data.length) show();
+  if (asking) return;
+  asking = true;
+  const kind = per();
+  const newest = rows[kind].at(-1)?.step ?? 0;
+  const found = await ask(`${here}/metrics?per=${kind}&after=${newest}&points=${POINTS}`).catch(() => ({ data: [] }));
+  const fresh = found.data.filter((row) => row.step > newest);
+  rows[kind].push(...fresh);
+  // what is drawn stays small: once there is twice as much as fits, the service thins it anew
+  if (rows[kind].length > 2 * POINTS) await load(kind);
+  else if (fresh.length) show();
+  asking = false;
 }
 
 let due = null;
+/** Everything on the page asks for itself again, a few times a second at most. */
 function soon() {
   due ??= setTimeout(() => {
     due = null;
     tick();
+    more();
   }, 400);
 }
 
@@ -80,11 +90,6 @@ function follow() {
   const heard = (event) => {
     const told = JSON.parse(event.data);
     last = told.id;
-    if (told.type === "epoch" && !rows.epoch.some((row) => row.epoch === told.data.epoch)) {
-      rows.epoch.push(told.data);
-      if (rows.epoch.length > 2 * POINTS) load("epoch");
-      else if (per() === "epoch") show();
-    }
     soon();
     if (told.type === "state" && ["succeeded", "failed", "cancelled"].includes(told.data.state)) ended();
   };
@@ -110,9 +115,7 @@ document.addEventListener("visibilitychange", () => {
   else follow();
 });
 setInterval(() => {
-  if (over || document.hidden) return;
-  tick();
-  if (per() === "step") more();
+  if (!over && !document.hidden) soon();
 }, EVERY);
 
 await load("epoch");
