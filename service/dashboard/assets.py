@@ -52,7 +52,8 @@ def bundle() -> str:
 
 def address(path: str) -> str:
     """Where a file is served. Raises KeyError for one that is not there."""
-    assert assets()[path]
+    if path not in assets():
+        raise KeyError(path)
     return f"/assets/{bundle()}/{path}"
 
 

@@ -61,7 +61,7 @@ def jobs_page(
     )
     jobs = [dressed(job, services, alone=False) for job in found.jobs]
     counts = services.jobs.counts(project)
-    shown = {
+    shown: dict[str, Any] = {
         "jobs": jobs,
         "next_cursor": found.next_cursor,
         "filters": filters,
@@ -146,7 +146,7 @@ def files(job_id: str, request: Request, project: Project, services: Used) -> Re
 def spec(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """What was asked for, and what it came to mean."""
     job = services.jobs.find(project, job_id)
-    told = {
+    told: dict[str, Any] = {
         "spec": highlighted(as_yaml(job.spec), "yaml"),
         "resolved": highlighted(as_yaml(job.resolved_spec), "yaml") if job.resolved_spec else None,
     }

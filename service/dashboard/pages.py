@@ -13,6 +13,8 @@ from markupsafe import Markup
 
 from service.dashboard import assets
 
+NOTHING = "\N{EN DASH}"
+"""Where there is no value."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 ICONS = {
@@ -64,7 +66,7 @@ def is_fragment(request: Request) -> bool:
 def number(value: float | None) -> str:
     """A metric as people read it: four digits that tell something."""
     if value is None:
-        return "–"
+        return NOTHING
     if value == int(value) and abs(value) < 1e6:
         return f"{int(value):,}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.3g}"
@@ -73,7 +75,7 @@ def number(value: float | None) -> str:
 def size(count: float | None) -> str:
     """Bytes in the largest fitting unit of 1000."""
     if count is None:
-        return "–"
+        return NOTHING
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -84,7 +86,7 @@ def size(count: float | None) -> str:
 def count(value: float | None) -> str:
     """A large count in short: 1.2 k, 3.4 M."""
     if value is None:
-        return "–"
+        return NOTHING
     for factor, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k")):
         if abs(value) >= factor:
             return f"{value / (1e3 if unit == ' k' else factor):.3g}{unit}"
@@ -94,7 +96,7 @@ def count(value: float | None) -> str:
 def duration(seconds: float | timedelta | None) -> str:
     """Seconds as two units at most: 3 min 20 s."""
     if seconds is None:
-        return "–"
+        return NOTHING
     left = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
     if left < 10:
         return f"{left:.1f} s"
@@ -109,7 +111,7 @@ def duration(seconds: float | timedelta | None) -> str:
 def when(at: datetime | None, *, short: bool = True) -> Markup:
     """A moment: in UTC as it stands, in words and the reader's own time once app.js has run."""
     if at is None:
-        return Markup("–")
+        return Markup(NOTHING)
     return Markup('<time datetime="{}"{}>{}</time>').format(
         at.isoformat(), Markup(" data-ago") if short else "", at.strftime("%Y-%m-%d %H:%M UTC")
     )
