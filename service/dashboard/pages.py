@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from service.dashboard import assets
 
@@ -111,7 +111,7 @@ def duration(seconds: float | timedelta | None) -> str:
 def when(at: datetime | None, *, short: bool = True) -> Markup:
     """A moment: in UTC as it stands, in words and the reader's own time once app.js has run."""
     if at is None:
-        return Markup(NOTHING)
+        return escape(NOTHING)
     return Markup('<time datetime="{}"{}>{}</time>').format(
         at.isoformat(), Markup(" data-ago") if short else "", at.strftime("%Y-%m-%d %H:%M UTC")
     )
