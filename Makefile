@@ -11,7 +11,7 @@ E2E := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_rebuild.py $(wildcar
 # in written order, the long ones first: else the second core idles at the end
 TWO := -n 2 --dist loadfile --no-loadscope-reorder -q
 
-.PHONY: help install demo up bench test test-all test-faults test-containers check format catalog openapi clean
+.PHONY: help install demo up bench test test-all test-faults test-browser test-containers check format catalog openapi clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
@@ -48,6 +48,9 @@ test-all: install ## everything but containers, the long runs too
 
 test-faults: install ## kill, freeze and cut everything (TRAINYARD_CHAOS_SEED=1 repeats a chaos run)
 	@$(BIN)/python -m pytest tests/e2e/faults $(TWO)
+
+test-browser: install ## drive the dashboard in a real Chromium (Debian: apt-get install chromium)
+	@$(BIN)/python -m pytest tests/browser $(TWO)
 
 test-containers: install ## build and run the containers on a real engine
 	@$(BIN)/python -m pytest tests/containers -q

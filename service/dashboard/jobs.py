@@ -26,6 +26,9 @@ SHOWN = 50
 LOG_LINES = 300
 FAILED_SHOWN = 3
 
+FITS = {"Digits": "digits", **dict.fromkeys(("MNIST", "EMNIST", "QMNIST", "KMNIST"), "mnist")}
+"""How the samples of data sets of single characters fill their square."""
+
 router = pages()
 
 
@@ -185,4 +188,4 @@ def _question(job: Job) -> Mapping[str, Any]:
             column["name"] for column in content.get("columns", ()) if column["name"] not in left_out
         ]
         return {"kind": "row", "columns": [column for column in content.get("columns", ()) if column["name"] in taken]}
-    return {"kind": "numbers" if content.get("samples") == "numbers" else "image"}
+    return {"kind": "numbers"} if content.get("samples") == "numbers" else {"kind": "image", "fit": FITS.get(dataset.get("type"), "")}

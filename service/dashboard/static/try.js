@@ -1,8 +1,8 @@
 // Asking the trained model: a drawing, a picture, a row of a table, numbers.
 import { ask, element } from "./app.js";
 
-const SIDE = 28;
-const INNER = 20;
+// how the samples of a data set fill their square; drawings are made alike
+const FITS = { mnist: { side: 28, inner: 20, byMass: true }, digits: { side: 32, inner: 32, byMass: false } };
 
 function answer(predicted) {
   const place = document.querySelector("#answer");
@@ -27,43 +27,55 @@ async function put(job, body, kind, query = "") {
   }
 }
 
-/** The drawing as MNIST's were made: its box fitted into 20 x 20, its centre of mass in the middle of 28 x 28. */
-function centred(canvas) {
+/** The box around what is drawn: [left, top, width, height], null where nothing is. */
+function boxOf(canvas) {
   const { width, height } = canvas;
   const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
   let [left, right, top, bottom] = [width, -1, height, -1];
   for (let y = 0; y < height; y += 1)
     for (let x = 0; x < width; x += 1)
       if (pixels[4 * (y * width + x)] > 20) [left, right, top, bottom] = [Math.min(left, x), Math.max(right, x), Math.min(top, y), Math.max(bottom, y)];
-  const small = element("canvas", { width: SIDE, height: SIDE });
-  const pen = small.getContext("2d");
-  pen.fillRect(0, 0, SIDE, SIDE);
-  if (right < 0) return small;
-  const scale = INNER / Math.max(right - left + 1, bottom - top + 1);
-  const [wide, high] = [(right - left + 1) * scale, (bottom - top + 1) * scale];
-  const fitted = element("canvas", { width: SIDE, height: SIDE });
-  const brush = fitted.getContext("2d");
-  brush.imageSmoothingQuality = "high";
-  brush.drawImage(canvas, left, top, right - left + 1, bottom - top + 1, (SIDE - wide) / 2, (SIDE - high) / 2, wide, high);
-  const drawn = brush.getImageData(0, 0, SIDE, SIDE).data;
+  return right < 0 ? null : [left, top, right - left + 1, bottom - top + 1];
+}
+
+/** How far the centre of mass lies from the middle: [across, down] in pixels. */
+function offCentre(pen, side) {
+  const drawn = pen.getImageData(0, 0, side, side).data;
   let [mass, x, y] = [0, 0, 0];
-  for (let at = 0; at < SIDE * SIDE; at += 1) {
+  for (let at = 0; at < side * side; at += 1) {
     const grey = (drawn[4 * at] * drawn[4 * at + 3]) / 255;
-    [mass, x, y] = [mass + grey, x + grey * (at % SIDE), y + grey * Math.floor(at / SIDE)];
+    [mass, x, y] = [mass + grey, x + grey * (at % side), y + grey * Math.floor(at / side)];
   }
-  pen.drawImage(fitted, Math.round((SIDE - 1) / 2 - x / mass), Math.round((SIDE - 1) / 2 - y / mass));
-  return small;
+  return [x, y].map((sum) => Math.round((side - 1) / 2 - sum / mass));
+}
+
+/** The drawing as the data set's own were made: its box fitted into the inner square, MNIST's with their centre of mass in the middle. */
+function fitted(canvas, { side, inner, byMass }) {
+  const square = element("canvas", { width: side, height: side });
+  const pen = square.getContext("2d");
+  pen.fillRect(0, 0, side, side);
+  const box = boxOf(canvas);
+  if (!box) return square;
+  const scale = inner / Math.max(box[2], box[3]);
+  const [wide, high] = [box[2] * scale, box[3] * scale];
+  const placed = element("canvas", { width: side, height: side });
+  const brush = placed.getContext("2d");
+  brush.imageSmoothingQuality = "high";
+  brush.drawImage(canvas, ...box, (side - wide) / 2, (side - high) / 2, wide, high);
+  pen.drawImage(placed, ...(byMass ? offCentre(brush, side) : [0, 0]));
+  return square;
 }
 
 function startDrawing(ask_, canvas) {
-  const job = ask_.dataset.job;
+  const { job } = ask_.dataset;
+  const fit = FITS[ask_.dataset.fit];
   const pen = canvas.getContext("2d", { willReadFrequently: true });
   const wipe = () => {
     pen.fillStyle = "#000";
     pen.fillRect(0, 0, canvas.width, canvas.height);
   };
   wipe();
-  Object.assign(pen, { lineWidth: 22, lineCap: "round", lineJoin: "round", strokeStyle: "#fff" });
+  Object.assign(pen, { lineWidth: 26, lineCap: "round", lineJoin: "round", strokeStyle: "#fff" });
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
     return [((event.clientX - box.left) * canvas.width) / box.width, ((event.clientY - box.top) * canvas.height) / box.height];
@@ -81,7 +93,7 @@ function startDrawing(ask_, canvas) {
     pen.stroke();
   });
   const send = (picture) => put(job, picture, picture.type, "?resize=true");
-  document.querySelector("#ask-drawing").addEventListener("click", () => centred(canvas).toBlob(send, "image/png"));
+  document.querySelector("#ask-drawing").addEventListener("click", () => (fit ? fitted(canvas, fit) : canvas).toBlob(send, "image/png"));
   document.querySelector("#wipe").addEventListener("click", wipe);
   document.querySelector("#picture").addEventListener("change", (event) => event.target.files[0] && send(event.target.files[0]));
   for (const type of ["dragover", "dragleave", "drop"])
