@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,12 @@ def duration(seconds: float | timedelta | None) -> str:
     return " ".join(parts[:2])
 
 
+def in_order(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Metrics as people look for them: of the test first, then of validation and training, then the rest."""
+    splits = ("test_", "val_", "train_")
+    return sorted(metrics.items(), key=lambda item: (next((at for at, each in enumerate(splits) if item[0].startswith(each)), 9), item[0]))
+
+
 def when(at: datetime | None, *, short: bool = True) -> Markup:
     """A moment: in UTC as it stands, in words and the reader's own time once app.js has run."""
     if at is None:
@@ -130,7 +137,7 @@ def _made() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, size=size, count=count, duration=duration, when=when)
+    environment.filters.update(number=number, size=size, count=count, duration=duration, when=when, in_order=in_order)
     environment.globals.update(asset=assets.address, icon=icon)
     return environment
 

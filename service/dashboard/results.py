@@ -41,7 +41,10 @@ class Matrix:
 class Results:
     """What there is to show; each part may be missing."""
 
-    metrics: Mapping[str, Any]
+    scores: Mapping[str, Mapping[str, float]]
+    """By split, then by metric."""
+    classes: Sequence[Mapping[str, Any]]
+    """{class, precision, recall, f1, support} of the test samples."""
     matrix: Matrix | None
     pictures: Mapping[str, str]
 
@@ -61,7 +64,18 @@ def results_of(job: Job, *, services: Services) -> Results | None:
     pictures = {path: words for path, words in PICTURES.items() if path in there and path != "plots/curves.png"}
     if matrix is not None:
         pictures.pop("evaluation/confusion_matrix.png", None)
-    return Results(metrics=json.loads(text("evaluation/metrics.json")), matrix=matrix, pictures=pictures)
+    told = json.loads(text("evaluation/metrics.json"))
+    return Results(scores=by_split(told), classes=told.get("test_per_class", []), matrix=matrix, pictures=pictures)
+
+
+def by_split(metrics: Mapping[str, Any]) -> Mapping[str, Mapping[str, float]]:
+    """{val_loss, test_loss} as {val: {loss}, test: {loss}}; what is no number is left out."""
+    found: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        split, _, metric = name.partition("_")
+        if isinstance(value, int | float):
+            found.setdefault(split, {})[metric] = value
+    return found
 
 
 def _matrix(text: str) -> Matrix | None:
