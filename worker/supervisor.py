@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from service.sweeping import json_lines
 from worker.backlog import Backlog
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
 from worker.folders import AttemptFolders
+from worker.limits import OUT_OF_TIME, Limits
 from worker.oom import KillCount
 from worker.outcomes import Ending, failed, given_back
 from worker.preparing import Prepared, Sources, prepare
@@ -36,15 +35,6 @@ from worker.zygote import Trainer, ZygoteGone
 T = TypeVar("T")
 FLAG_SECONDS = 1.0
 EXIT_SECONDS = 10.0
-LAST_CHECKPOINT_SECONDS = 30.0
-"""How long a trainer that is out of time may take to write a checkpoint of its last step."""
-OUT_OF_TIME = failed(
-    Reason.TIMED_OUT,
-    "The job ran for longer than resources.timeout_seconds.",
-    hint="A retry goes on from its last checkpoint, with as much time again; or submit it with a larger resources.timeout_seconds.",
-)
-SLOW = 3
-"""Preparing and exporting may be silent for so many times as long as training and evaluating, which tell what they do."""
 MAX_LINE = 16 * 1024**2
 
 
@@ -92,7 +82,6 @@ class _Attempt:
         self.pausing = self.out_of_time = False
         self.reporter = Reporter(around.facts, claim)
         self.kills = KillCount()
-        self.patience = SLOW * around.stall_seconds
         self.storage = Storage(patience_seconds=around.storage_patience_seconds, abandon=self.over, tell=self._storage_says)
         self.uploader = Uploader(around.sources.artifacts, self.storage)
         self.threads: list[threading.Thread] = []
@@ -202,23 +191,21 @@ class _Attempt:
 
     def _relay(self, trainer: Trainer, backlog: Backlog) -> Succeeded | Stopped | Failed:
         """Pass facts on until the trainer is done, or rolls back. Raises Ending for every other end."""
-        job = self.claim.job
-        deadline = time.monotonic() + job.spec.get("resources", {}).get("timeout_seconds", 86_400) - _seconds_run(job)
-        heard = time.monotonic()
+        limits = Limits(self.claim.job, stall_seconds=self.around.stall_seconds)
         while True:
-            self.out_of_time = time.monotonic() > deadline
+            self.out_of_time = limits.is_out_of_time()
             if self.pausing or self.out_of_time or self.around.draining.is_set():
                 trainer.send({"command": "stop"})  # said again is harmless
             try:
                 item = self.inbox.get(timeout=0.2)
             except queue.Empty:
-                self._check_time(deadline=deadline, silent_until=heard + self.patience)
+                limits.check()
                 self.reporter.flush()
                 continue
             if isinstance(item, Flags | CheckpointPointer | Exception):
                 self._heed(item)  # our own threads' words are no sign of the trainer's life
                 continue
-            heard = time.monotonic()
+            limits.heard()
             match item:
                 case Succeeded() | Stopped():
                     return item
@@ -234,11 +221,11 @@ class _Attempt:
                     self.reporter.say("warning", word)
                     raise Ending(self._ended_by(Failed(code=Reason.TRAINER_LOST, message=word)))
                 case fact:
-                    self._pass_on(fact)
+                    self._pass_on(fact, limits)
 
-    def _pass_on(self, fact: Fact) -> None:
+    def _pass_on(self, fact: Fact, limits: Limits) -> None:
         if isinstance(fact, PhaseStarted):
-            self.patience = self.around.stall_seconds * (SLOW if fact.phase in ("preparing", "exporting") else 1)
+            limits.enter(fact.phase)
         if isinstance(fact, FirstStepDone):
             self.around.spawner.refill()
         if isinstance(fact, PlanChosen):  # the next attempt, and train.py, compute as this one does
@@ -246,13 +233,6 @@ class _Attempt:
             self.reporter.put(Report(resolved_spec=self.spec))
         self.reporter.tell(fact)
         self.reporter.flush()
-
-    def _check_time(self, *, deadline: float, silent_until: float) -> None:
-        now = time.monotonic()
-        if now > deadline + LAST_CHECKPOINT_SECONDS:
-            raise Ending(OUT_OF_TIME)
-        if now > silent_until:
-            raise Ending(Outcome(kind="give_back", reason=Reason.STALLED))
 
     def _heed(self, word: Flags | CheckpointPointer | Exception) -> None:
         """What the attempt's own threads say: the user's flags, a commit, or why they had to stop."""
@@ -363,9 +343,3 @@ class _Attempt:
         self.threads.append(thread)
         thread.start()
         return thread
-
-
-def _seconds_run(job: Job) -> float:
-    """How long earlier attempts ran."""
-    moves = [step for at, step in enumerate(job.transitions) if at == 0 or step.state != job.transitions[at - 1].state]
-    return sum((after.at - before.at).total_seconds() for before, after in itertools.pairwise(moves) if before.state is JobState.RUNNING)

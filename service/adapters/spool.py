@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PREFIX = "api-"
+"""Of our folders' names: what else lies there, such as a disk's lost+found, is somebody else's."""
+
 
 class Spool:
     """A folder of this process alone, below one that many share. Raises OSError where it cannot be made."""
 
     def __init__(self, shared: Path) -> None:
         shared.mkdir(parents=True, exist_ok=True)
-        for left in shared.iterdir():
+        for left in shared.glob(f"{PREFIX}*"):
             _remove_if_dead(left)
-        self.folder = Path(tempfile.mkdtemp(prefix="api-", dir=shared))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=shared))
         self.folder.chmod(0o711)  # who looks at an upload may be another user, and is told its name
         self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)

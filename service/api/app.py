@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from service.api import datasets, problems, routes
+from service.api.lingering import Lingering
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes
 from service.use_cases import Services
@@ -39,6 +40,7 @@ def create_app(
     )
     app.state.services, app.state.changes, app.state.api_key = services, changes, api_key
     problems.install(app)
+    app.add_middleware(Lingering)
     app.include_router(routes.taking)
     app.include_router(routes.router)
     app.include_router(datasets.router)

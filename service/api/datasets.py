@@ -23,6 +23,7 @@ from service.use_cases import Received
 
 AT_ONCE = 2**20
 """Bytes that are written, and hashed, in one go: what lies in memory of an upload."""
+ROOM = "Make room below TRAINYARD_SPOOL_DIR, or have it name a larger disk, and send it again."
 
 router = APIRouter(prefix="/v1/datasets", responses=responses(401, 503), dependencies=[Depends(project_of)], tags=["datasets"])
 
@@ -86,11 +87,15 @@ async def put_dataset(
     """Upload a data set. It is looked at next: poll it until its state is `ready` or `invalid`. The same bytes are the same version (200)."""
     use_cases.check_name(name)
     _check_size(int(request.headers.get("content-length") or 0), services.upload_bytes)
-    with services.spool.file() as path:
-        received = await _received(request, path, limit=services.upload_bytes)
-        stored = await run_in_threadpool(
-            use_cases.take_in, received, project=project, name=name, expected=x_content_sha256, services=services
-        )
+    try:
+        with services.spool.file() as path:
+            received = await _received(request, path, limit=services.upload_bytes)
+            stored = await run_in_threadpool(
+                use_cases.take_in, received, project=project, name=name, expected=x_content_sha256, services=services
+            )
+    except OSError as error:
+        detail = f"The API's machine cannot keep the upload ({error.strerror}); nothing of it is kept. {ROOM}"
+        raise UploadRefused("disk_full", detail) from error
     if stored.state is not DatasetState.VALIDATING:
         response.status_code = 200
     found = view(stored)
@@ -99,12 +104,14 @@ async def put_dataset(
 
 
 async def _received(request: Request, path: Path, *, limit: int) -> Received:
-    """The body in a file. Raises UploadRefused where it is too large, cut off, or the disk is full."""
+    """The body in a file. Raises UploadRefused where it is too large or cut off, OSError where the disk does not take it."""
     digest, size, waiting = hashlib.sha256(), 0, bytearray()
 
     def write(out: BinaryIO, data: bytes) -> None:
         digest.update(data)
-        out.write(data)
+        left = memoryview(data)
+        while left:  # a disk that is nearly full takes what it has room for, and says so only to the next write
+            left = left[out.write(left) :]
 
     try:
         with path.open("wb", buffering=0) as out:
@@ -118,8 +125,6 @@ async def _received(request: Request, path: Path, *, limit: int) -> Received:
             await run_in_threadpool(write, out, bytes(waiting))
     except ClientDisconnect as error:
         raise UploadRefused("cut_off", f"The upload ended after {size:,} bytes; nothing of it is kept. Send it again.") from error
-    except OSError as error:
-        raise UploadRefused("disk_full", f"The API's machine cannot keep the upload ({error.strerror}); nothing of it is kept.") from error
     return Received(path=path, size=size, sha256=digest.hexdigest())
 
 

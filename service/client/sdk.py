@@ -19,6 +19,7 @@ import httpx2
 from service.client.errors import BadRequest, Corrupt, NotTrainyard, Unreachable, error_of
 from service.client.packing import chunks, parcel
 from service.client.patience import Patience, patiently, seconds_asked
+from service.client.sending import Sending
 
 Job = dict[str, Any]
 Dataset = dict[str, Any]
@@ -38,8 +39,11 @@ class Client:
         key = api_key or os.environ.get("TRAINYARD_API_KEY")
         if key and not (key.isascii() and key.isprintable()):
             raise BadRequest("TRAINYARD_API_KEY is not a key: it holds a character that no key has.")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=_timeout(None), trust_env=False)
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = self._connected()
+
+    def _connected(self) -> httpx2.Client:
+        return httpx2.Client(base_url=self.url, headers=self._headers, timeout=_timeout(None), trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -228,13 +232,15 @@ class Client:
                     done += len(chunk)
                     moved(done, packed.size)
 
-            def once() -> httpx2.Response:
-                timeout = httpx2.Timeout(UPLOAD_SECONDS, connect=5.0)
-                with self._answer("PUT", _dataset_path(name, None), content=body(), headers=headers, timeout=timeout) as answer:
-                    answer.read()
-                return answer
+            return self._read(patiently(lambda: self._sent(_dataset_path(name, None), body(), headers)), has="version")
 
-            return self._read(patiently(once), has="version")
+    def _sent(self, path: str, body: Iterable[bytes], headers: Mapping[str, str]) -> httpx2.Response:
+        """The answer to an upload; where it is a refusal, before all of the body was sent."""
+        sending, timeout = Sending(body), httpx2.Timeout(UPLOAD_SECONDS, connect=5.0)
+        options: dict[str, Any] = {"headers": headers, "timeout": timeout, "extensions": sending.extensions}
+        with self._connected() as http, self._answer("PUT", path, http=http, content=sending, **options) as answer:
+            answer.read()
+        return answer
 
     def wait_dataset(self, name: str, version: str, *, timeout: float | None = None) -> Dataset:
         """The data set once it was looked at. Raises TimeoutError."""
@@ -293,9 +299,9 @@ class Client:
         return patiently(once, deadline)
 
     @contextmanager
-    def _answer(self, method: str, path: str, **options: Any) -> Iterator[httpx2.Response]:
+    def _answer(self, method: str, path: str, *, http: httpx2.Client | None = None, **options: Any) -> Iterator[httpx2.Response]:
         """A good answer, its body still to be read. Raises Unreachable for what may pass, another ClientError for what will not."""
-        with self._in_our_words(), self._http.stream(method, path, **options) as answer:
+        with self._in_our_words(), (http or self._http).stream(method, path, **options) as answer:
             if not answer.is_success:
                 answer.read()
                 raise error_of(answer.status_code, _problem(answer), retry_after=seconds_asked(answer.headers.get("Retry-After", "")))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.datasets.ports import DatasetStore, LocalData
+from service.datasets.ports import DatasetStore, LocalData, Look
 from service.datasets.record import NAME, VERSION, DatasetState, DatasetVersion, key_of
-from service.jobs.errors import ArtifactNotFound, DatasetNotFound, LocalDataMissing, UploadRefused
+from service.jobs.errors import ArtifactNotFound, DatasetNotFound, LocalDataMissing, Unavailable, UploadRefused
 from service.jobs.ports import ArtifactStore
 from service.spec import tables
 from service.spec.catalog import suggest
@@ -69,10 +69,12 @@ def look_at_one(services: Services) -> bool:
     version = services.datasets.take(seconds=services.look_seconds)
     if version is None:
         return False
-    with services.spool.file() as upload, services.spool.scratch() as scratch:
-        with upload.open("wb") as out:
-            out.writelines(services.artifacts.open(key_of(version, "upload")))
-        look = services.inspector.look(upload, scratch, alive=lambda: services.datasets.hold(version, seconds=services.look_seconds))
+    try:
+        look = _look(version, services)
+    except OSError as error:
+        raise Unavailable(
+            f"The API's machine has no room to look at {version.name} ({error.strerror}); it is looked at again later."
+        ) from error
     settled = version.settled(look.found, at=services.now())
     if settled.state is DatasetState.READY:
         if look.sheet is not None:
@@ -80,6 +82,14 @@ def look_at_one(services: Services) -> bool:
         services.artifacts.put_bytes(key_of(version, "dataset.json"), settled.model_dump_json().encode())
     services.datasets.settle(settled)
     return True
+
+
+def _look(version: DatasetVersion, services: Services) -> Look:
+    """Raises Unavailable, OSError."""
+    with services.spool.file() as upload, services.spool.scratch() as scratch:
+        with upload.open("wb") as out:
+            out.writelines(services.artifacts.open(key_of(version, "upload")))
+        return services.inspector.look(upload, scratch, alive=lambda: services.datasets.hold(version, seconds=services.look_seconds))
 
 
 def find_dataset(project: str, name: str, version: str | None, *, services: Services) -> DatasetVersion:

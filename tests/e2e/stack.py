@@ -71,6 +71,11 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def spooled(stack: Stack) -> list[Path]:
+    """What lies on the API's disk, but for its lock."""
+    return [path for path in Path(stack.environment["TRAINYARD_SPOOL_DIR"]).rglob("*") if path.is_file() and path.name != "lock"]
+
+
 def until(true, *, seconds: float) -> None:
     """Wait for something that announces itself nowhere else."""
     deadline, pause = monotonic() + seconds, Event()

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from service.client.errors import BadRequest, Conflict, NotFound, Rejected
-from tests.e2e.stack import Stack, running_stack, until
+from tests.e2e.stack import Stack, running_stack, spooled, until
 from tests.servers import S3Server
 from tests.unit.ingest.corpus import HOSTILE, class_folders, npz, zipped
 from worker.training.readers import read_idx
@@ -44,11 +44,6 @@ def service(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFact
     }
     with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), **settings) as running:
         yield running
-
-
-def spooled(stack: Stack) -> list[Path]:
-    """What lies on the API's disk, but for its lock."""
-    return [path for path in Path(stack.environment["TRAINYARD_SPOOL_DIR"]).rglob("*") if path.is_file() and path.name != "lock"]
 
 
 def stored(s3: S3Server, name: str) -> list[Path]:

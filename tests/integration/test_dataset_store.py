@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +15,13 @@ from service.adapters.memory import MemoryArtifacts, MemoryDoorbell
 from service.adapters.stores import Stores
 from service.datasets.ports import Look
 from service.datasets.record import DatasetState, DatasetVersion, key_of
-from service.jobs.errors import DatasetInUse, DatasetNotFound
+from service.jobs.errors import DatasetInUse, DatasetNotFound, Unavailable
 from service.jobs.job import Job
 from service.jobs.ports import Outcome
 from service.rebuilding import rebuild
 from service.spec.content import Content, Flaw, Inspected
 from tests.integration.conftest import Clock
-from tests.services import services_of
+from tests.services import TemporarySpool, services_of
 
 NewJob = Callable[..., Job]
 GOOD = Inspected(content=Content(layout="arrays", samples="numbers", shape=(4,), labels="class", classes=("a", "b"), sizes={"train": 6}))
@@ -162,3 +165,28 @@ def test_looking_settles_and_keeps_the_record(stores: Stores, clock: Clock) -> N
     assert DatasetVersion.model_validate_json(b"".join(artifacts.open(key_of(good, "dataset.json")))) == good
     stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).sweep()
     assert {stored.key for stored in artifacts.list("")} == {key_of(good, file) for file in ("upload", "sheet.png", "dataset.json")}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no disk that is always full")
+def test_an_upload_that_there_is_no_room_to_look_at_is_looked_at_later(stores: Stores, clock: Clock, new_version) -> None:
+    class Inspector:
+        def look(self, _, __, *, alive):
+            alive()
+            return Look(found=GOOD)
+
+    class FullSpool(TemporarySpool):
+        @contextmanager
+        def file(self) -> Iterator[Path]:
+            yield Path("/dev/full")
+
+    artifacts, version = MemoryArtifacts(), new_version("a")
+    artifacts.put_bytes(key_of(version, "upload"), b"data")
+    stores.datasets.put(version)
+    services = services_of(stores, artifacts=artifacts, inspector=Inspector(), now=clock.now)
+
+    with pytest.raises(Unavailable, match="no room to look at pets"):
+        use_cases.look_at_one(replace(services, spool=FullSpool()))
+    clock.pass_by(61)
+
+    assert use_cases.look_at_one(services)
+    assert stores.datasets.find("default", "pets").state == "ready"

@@ -17,10 +17,12 @@ from typing import Any
 import torch
 
 import worker.training.vision  # noqa: F401  # before torchvision and torchmetrics
-from worker.catalog.data import BATCH_TRANSFORMS, DATASETS, METRICS, OF_MANY_NUMBERS, TRANSFORMS
+from worker.catalog.datasets import DATASETS
 from worker.catalog.layers import LAYERS, OURS
 from worker.catalog.left_out import ARGUMENTS, OF_CLASS
+from worker.catalog.metrics import METRICS, OF_MANY_NUMBERS
 from worker.catalog.training import LOSSES, OPTIMIZERS, SCHEDULERS
+from worker.catalog.transforms import BATCH_TRANSFORMS, TRANSFORMS
 
 import torchmetrics.classification  # isort: skip
 import torchmetrics.regression  # isort: skip

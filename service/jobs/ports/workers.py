@@ -1,0 +1,55 @@
+"""Who works, what waits for them, and what wakes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+from service.jobs.job import Device
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerBeat:
+    """One worker process, as it last reported itself."""
+
+    name: str
+    device: Device
+    slots: int
+    busy: int
+    threads: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+    jobs: Sequence[str] = ()
+
+
+class WorkerRegistry(Protocol):
+    """Who works right now."""
+
+    def beat(self, beat: WorkerBeat) -> None:
+        """Say that this worker lives; forgotten after half a minute of silence."""
+
+    def leave(self, name: str) -> None:
+        """Say goodbye."""
+
+    def workers(self) -> Sequence[WorkerBeat]:
+        """All live workers, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Jobs of a class that wait, and slots that would take them."""
+
+    waiting: int
+    idle: int
+
+    @classmethod
+    def of(cls, device: Device, *, waiting: int, workers: Iterable[WorkerBeat]) -> Self:
+        """The demand on these workers."""
+        return cls(waiting=waiting, idle=sum(max(0, worker.slots - worker.busy) for worker in workers if worker.device == device))
+
+
+class Doorbell(Protocol):
+    """Wakes idle workers. Lost and doubled rings are harmless."""
+
+    def ring(self, device: Device, *, times: int) -> None:
+        """Wake up to `times` idle slots. Raises StoreUnavailable."""
