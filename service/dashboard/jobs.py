@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -25,6 +26,7 @@ from service.use_cases import Services
 SHOWN = 50
 LOG_LINES = 300
 FAILED_SHOWN = 3
+LATELY = timedelta(days=2)
 
 FITS = {"Digits": "digits", **dict.fromkeys(("MNIST", "EMNIST", "QMNIST", "KMNIST"), "mnist")}
 """How the samples of data sets of single characters fill their square."""
@@ -79,9 +81,10 @@ def jobs_page(
 
 
 def _lately_failed(project: str, services: Services) -> Sequence[JobView]:
-    """The newest failures that nobody has tried again."""
+    """The newest failures, as long as they are news."""
     failed = services.jobs.list(project, limit=FAILED_SHOWN, cursor=None, states=[JobState.FAILED], labels={}, name=None).jobs
-    return [dressed(job, services, alone=False) for job in failed]
+    since = services.now() - LATELY
+    return [dressed(job, services, alone=False) for job in failed if job.finished_at and job.finished_at > since]
 
 
 @router.get("/ui/sparks")
