@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from service.adapters.stores import exactness, finite, from_ms, to_ms
 from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
+from service.jobs.listing import kinds_of
 from service.spec.verdict import Estimate, SpecWarning
 
 OWN = ("name", "labels", "seed")
@@ -68,6 +69,13 @@ def put_away(job: Job) -> bytes:
     record = job.model_dump_json(exclude=_IN_THE_OPEN, exclude_defaults=True)
     squeezed = zlib.compressobj(level=9, wbits=-15, zdict=ENDED)
     return squeezed.compress(f"{record}\n{own(job.spec)}\n{own(job.resolved_spec)}".encode()) + squeezed.flush()
+
+
+def end_of(blob: bytes) -> tuple[int | None, dict[str, float]]:
+    """When an ended job that was put away ended, in ms, and its metrics."""
+    record = json.loads(zlib.decompressobj(wbits=-15, zdict=ENDED).decompress(blob).split(b"\n", 1)[0])
+    finished = record.get("finished_at")
+    return to_ms(datetime.fromisoformat(finished)) if finished else None, record.get("metrics", {})
 
 
 _IN_THE_OPEN = {"id", "project", "name", "labels", "state", "token", "spec", "resolved_spec"}
@@ -139,6 +147,7 @@ def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str
         "inexact": "\n".join(job.exactness.reasons),
         "progress": _progress(job.progress),
         "estimate": job.estimate.model_dump_json() if job.estimate else "",
+        "kinds": kinds_of(job.spec),
         "spec": digests[0],
         "resolved": digests[1],
         "spec_version": str((job.resolved_spec or job.spec).get("spec_version", 1)),

@@ -1,9 +1,7 @@
-"""What every adapter of the stores shares: their bundle, the page cursor, the caps of live tails. No vendor and no storage here."""
+"""What every adapter of the stores shares: their bundle, the caps of live tails. No vendor and no storage here."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -121,23 +119,3 @@ def to_ms(at: datetime) -> int:
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values without NaN and infinity, which JSON has no word for."""
     return {name: value for name, value in values.items() if not (isinstance(value, float) and not math.isfinite(value))}
-
-
-@dataclass(frozen=True, order=True)
-class Cursor:
-    """A place in a list of jobs, newest first: a job's creation in ms, and its id."""
-
-    created_ms: int
-    job_id: str
-
-    def __str__(self) -> str:
-        return base64.urlsafe_b64encode(f"{self.created_ms}:{self.job_id}".encode()).decode().rstrip("=")
-
-    @classmethod
-    def parse(cls, text: str) -> Cursor:
-        """The place that `str` wrote. Raises ValueError."""
-        try:
-            created, job_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(":", 1)
-            return cls(int(created), job_id)
-        except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-            raise ValueError(f"{text!r} is not a cursor of this list") from error

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import datasets, problems, routes
+from service.api import datasets, files, house, problems, routes, watching
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes
 from service.use_cases import Services
@@ -40,8 +40,8 @@ def create_app(
     app.state.services, app.state.changes, app.state.api_key = services, changes, api_key
     problems.install(app)
     app.include_router(routes.taking)
-    app.include_router(routes.router)
-    app.include_router(datasets.router)
+    for part in (routes, watching, files, house, datasets):
+        app.include_router(part.router)
     _add_health(app, checks)
     _add_problem_schema(app)
     return app

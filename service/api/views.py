@@ -49,10 +49,11 @@ class JobView(BaseModel):
 
 
 class JobPage(BaseModel):
-    """One page of jobs, newest first."""
+    """One page of jobs. `only_newest`: of more matches only so many, the newest, were sorted."""
 
     data: list[JobView]
     next_cursor: str | None
+    only_newest: int | None = None
 
 
 class EventView(BaseModel):

@@ -65,7 +65,7 @@ class Client:
         return self._job(job_id, wait=wait, leaving=leaving)
 
     def jobs(self, **filters: Any) -> dict[str, Any]:
-        """One page: {data, next_cursor}. Filters: limit, cursor, state, label, name."""
+        """One page: {data, next_cursor, only_newest}. Filters: limit, cursor, state, label, name, q (text), sort (`-val_accuracy`)."""
         return self._object("GET", "/v1/jobs", has="data", params={name: value for name, value in filters.items() if value is not None})
 
     def cancel(self, job_id: str) -> Job:

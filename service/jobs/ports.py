@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
 
 from service.jobs.job import CheckpointPointer, Device, Job, JobError
 from service.jobs.state import JobState, Reason
 from service.spec.verdict import Checked, SpecWarning
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +48,12 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Jobs, newest first, and the cursor of the next page (None at the end)."""
+    """Jobs in the order asked for, and the cursor of the next page (None at the end)."""
 
     jobs: Sequence[Job]
     next_cursor: str | None
+    only_newest: int | None = None
+    """Where there are more matches than are sorted: how many were, the newest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +131,18 @@ class JobStore(Protocol):
         """The job as it is now. Raises JobNotFound."""
 
     def list(
-        self, project: str, *, limit: int, cursor: str | None, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
+        self,
+        project: str,
+        *,
+        limit: int,
+        cursor: str | None,
+        states: Sequence[JobState] = (),
+        labels: Mapping[str, str] = NONE,
+        name: str | None = None,
+        text: str | None = None,
+        sort: str = "created_at",
     ) -> Page:
-        """One page, newest first. Raises ValueError for a cursor that is not ours."""
+        """One page, newest first, or sorted as `listing.Order` says. Raises ValueError for a sort or cursor that is not ours."""
 
     def position(self, job: Job) -> int | None:
         """Where the job stands in its pending order, from 1; None once it waits no more."""

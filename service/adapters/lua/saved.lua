@@ -6,7 +6,7 @@
 --   args    now, id, version written, seconds that the live tail stays, project, the record of an ended job as the caller compressed it,
 --           and of the version written: state, token, ms of its end ("": not ended)
 local now, id = clock(ARGV[1]), ARGV[2]
-local STAYS = { 'project', 'state', 'name', 'labels', 'version', 'token', 'marked', 'ended_by', 'ended_as', 'retried_as', 'spec', 'resolved' }
+local STAYS = { 'project', 'state', 'name', 'labels', 'kinds', 'version', 'token', 'marked', 'ended_by', 'ended_as', 'retried_as', 'spec', 'resolved' }
 
 -- Leave in the open what scripts and filters read.
 local function put_away(id, rest)

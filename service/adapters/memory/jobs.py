@@ -8,10 +8,11 @@ from typing import Any
 
 from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
-from service.adapters.stores import IDEMPOTENCY_SECONDS, Cursor, finite, to_ms
+from service.adapters.stores import IDEMPOTENCY_SECONDS, finite, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
 from service.jobs.job import Device, Job, Transition
-from service.jobs.ports import Ahead, Idempotency, Outlook, Page, Submitted
+from service.jobs.listing import SORTED_AMONG, Cursor, Order, Wanted, summary_of
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Submitted
 from service.jobs.state import JobState
 
 
@@ -64,7 +65,7 @@ class MemoryJobs:
     def outlook(self, project: str, *, limit: int) -> Outlook:
         """How things are now, with so many finished jobs."""
         with self._shelf.lock:
-            finished = self.list(project, limit=limit, cursor=None, states=[JobState.SUCCEEDED], labels={}, name=None).jobs
+            finished = self.list(project, limit=limit, cursor=None, states=[JobState.SUCCEEDED]).jobs
             return Outlook(stamp=self._stamp(project), devices=self._devices(), finished=finished)
 
     def _devices(self) -> frozenset[Device]:
@@ -83,22 +84,32 @@ class MemoryJobs:
             return self._shelf.job(project, job_id)
 
     def list(
-        self, project: str, *, limit: int, cursor: str | None, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
+        self,
+        project: str,
+        *,
+        limit: int,
+        cursor: str | None,
+        states: Sequence[JobState] = (),
+        labels: Mapping[str, str] = NONE,
+        name: str | None = None,
+        text: str | None = None,
+        sort: str = "created_at",
     ) -> Page:
-        """One page, newest first. Raises ValueError for a cursor that is not ours."""
-        after = Cursor.parse(cursor) if cursor else None
+        """One page, newest first, or sorted as `listing.Order` says. Raises ValueError for a sort or cursor that is not ours."""
+        wanted, order = Wanted(labels=labels, name=name, text=text), Order.parse(sort)
         with self._shelf.lock:
             places = {Cursor(to_ms(job.created_at), job.id): job for job in self._shelf.jobs.values() if job.project == project}
-        found = [
-            place
-            for place, job in sorted(places.items(), reverse=True)
-            if (after is None or place < after)
-            and (not states or job.state in states)
-            and labels.items() <= job.labels.items()
-            and name in (None, job.name)
-        ]
-        page = found[:limit]
-        return Page(jobs=[places[place] for place in page], next_cursor=str(page[-1]) if found[limit:] else None)
+        summaries = [summary_of(places[place], place) for place in sorted(places, reverse=True)]
+        found = [each for each in summaries if (not states or each.state in states) and wanted.has(each)]
+        only = None
+        if order.is_newest_first:
+            after = Cursor.parse(cursor) if cursor else None
+            ahead = [each.place for each in found if after is None or each.place < after]
+            page, following = ahead[:limit], str(ahead[limit - 1]) if ahead[limit:] else None
+        else:
+            only = SORTED_AMONG if found[SORTED_AMONG:] else None
+            page, following = order.page(found[:SORTED_AMONG], after=cursor, limit=limit)
+        return Page(jobs=[places[place] for place in page], next_cursor=following, only_newest=only)
 
     def position(self, job: Job) -> int | None:
         """Where the job stands in its pending order, from 1; None once it waits no more."""

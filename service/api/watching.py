@@ -1,0 +1,60 @@
+"""The endpoints that tell of one job while it runs, and afterwards: events, metrics, logs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from service import use_cases
+from service.api.auth import project_of
+from service.api.parts import Project, Used, Watched
+from service.api.problems import responses
+from service.api.streams import event_stream
+from service.api.views import EventPage, EventView, MetricRows
+
+router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
+
+
+@router.get("/jobs/{job_id}/events", response_model=EventPage, responses=responses(404), tags=["watching"])
+def list_events(
+    job_id: str,
+    request: Request,
+    project: Project,
+    services: Used,
+    changes: Watched,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    last_event_id: Annotated[int | None, Header()] = None,
+) -> Response | EventPage:
+    """What happened, oldest first. With `Accept: text/event-stream` a live stream that ends after the terminal event."""
+    job = services.jobs.find(project, job_id)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        stream = event_stream(job, after=last_event_id if last_event_id is not None else after, services=services, changes=changes)
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    found = use_cases.events(job, after=after, limit=limit, services=services)
+    return EventPage(data=[EventView(**event) for event in found])
+
+
+@router.get("/jobs/{job_id}/metrics", response_model=MetricRows, responses=responses(404), tags=["watching"])
+def list_metrics(job_id: str, request: Request, project: Project, services: Used, format: str = "json") -> Response | MetricRows:
+    """A row per finished epoch, as JSON or (`?format=csv` or `Accept: text/csv`) CSV."""
+    rows = use_cases.metrics(services.jobs.find(project, job_id), services=services)
+    if format != "csv" and "text/csv" not in request.headers.get("accept", ""):
+        return MetricRows(data=[dict(row) for row in rows])
+    out = io.StringIO()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = csv.DictWriter(out, columns)
+    table.writeheader()
+    table.writerows(rows)
+    return Response(out.getvalue(), media_type="text/csv")
+
+
+@router.get("/jobs/{job_id}/logs", response_class=PlainTextResponse, responses=responses(404), tags=["watching"])
+def get_logs(job_id: str, project: Project, services: Used, tail: Annotated[int | None, Query(ge=1)] = None) -> str:
+    """The job's log lines."""
+    lines = use_cases.logs(services.jobs.find(project, job_id), services=services)
+    return "".join(f"{line}\n" for line in (lines[-tail:] if tail else lines))
