@@ -20,14 +20,14 @@ from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
 from service.adapters.redis_facts import RedisFacts
 from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, RedisWorkers
 from service.adapters.redis_intake import RedisIntake
-from service.adapters.redis_records import Packed, end_of, fresh_fields, job_of, own_fields, packed, row_texts, shared_fields
+from service.adapters.redis_records import Packed, end_of, fresh_fields, job_of, own_fields, packed, shared_fields, tails
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores, from_ms, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
 from service.jobs.job import Job, Transition
 from service.jobs.listing import SORTED_AMONG, Cursor, Order, Summary, Wanted
-from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Submitted
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Step, Submitted
 from service.jobs.state import TERMINAL, JobState
 
 SCAN_BATCH = 500
@@ -84,15 +84,21 @@ class RedisJobs:
         """By a spec and an outlook: the specs as they are stored, and what of the records is the same, as JSON."""
 
     def submit(
-        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+        self,
+        job: Job,
+        *,
+        idempotency: Idempotency | None,
+        rows: Sequence[Mapping[str, Any]] = (),
+        steps: Sequence[Step] = (),
+        outlook: Outlook | None = None,
     ) -> Submitted:
         """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
-        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        `rows` are metric rows, and `steps` logged steps, that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
         digests, blobs = packed(job)
-        record = to_json(fresh_fields(job, digests, rows))
-        answer = self._scripts.call("submit", *_submission(job, blobs, record, idempotency=idempotency, rows=rows, outlook=outlook))
+        record, told = to_json(fresh_fields(job, digests, rows, steps)), tails(rows, steps)
+        answer = self._scripts.call("submit", *_submission(job, blobs, record, idempotency=idempotency, told=told, outlook=outlook))
         return self.submitted(answer, job, idempotency=idempotency)
 
     def submission(
@@ -259,13 +265,13 @@ def _submission(
     record: bytes,
     *,
     idempotency: Idempotency | None,
-    rows: Sequence[Mapping[str, Any]] = (),
+    told: str = "",
     outlook: Outlook | None,
 ) -> Sequence[str | bytes | float]:
     """What SUBMIT is called with."""
     key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
     seen = outlook.stamp if outlook else ""
-    return job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), seen, *blobs
+    return job.id, job.project, record, to_ms(job.created_at), key, body, told, seen, *blobs
 
 
 def _queued(job: Job, *, version: int, at: datetime) -> Job:

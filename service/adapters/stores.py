@@ -26,10 +26,12 @@ from service.jobs.ports import (
     WorkerRegistry,
 )
 from service.jobs.state import Reason
+from service.spec.training import MOST_LOGGED
 from service.sweeping import Sweeper
 
 EVENTS_KEPT = 10_000
 ROWS_KEPT = 100_000
+STEPS_KEPT = MOST_LOGGED
 LOGS_KEPT = 10_000
 AGAIN_LEASES = 10
 """After so many leases leftovers are looked for a second time: whoever wrote late has heard by then that it is fenced."""

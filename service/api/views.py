@@ -73,9 +73,9 @@ class EventPage(BaseModel):
 
 
 class MetricRows(BaseModel):
-    """A row per finished epoch; throughput excludes evaluation."""
+    """A row per finished epoch, whose throughput excludes evaluation; or per logged step, whose train_loss is null where it was no number."""
 
-    data: list[dict[str, float | int]]
+    data: list[dict[str, float | int | None]]
 
 
 class ArtifactView(BaseModel):

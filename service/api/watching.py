@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
+from pydantic_core import to_json
 
 from service import use_cases
 from service.api.auth import project_of
@@ -15,6 +16,7 @@ from service.api.parts import Project, Used, Watched
 from service.api.problems import responses
 from service.api.streams import event_stream
 from service.api.views import EventPage, EventView, MetricRows
+from service.jobs.ports import STEP_COLUMNS
 
 router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
 
@@ -39,14 +41,32 @@ def list_events(
     return EventPage(data=[EventView(**event) for event in found])
 
 
-@router.get("/jobs/{job_id}/metrics", response_model=MetricRows, responses=responses(404), tags=["watching"])
-def list_metrics(job_id: str, request: Request, project: Project, services: Used, format: str = "json") -> Response | MetricRows:
-    """A row per finished epoch, as JSON or (`?format=csv` or `Accept: text/csv`) CSV."""
-    rows = use_cases.metrics(services.jobs.find(project, job_id), services=services)
+@router.get("/jobs/{job_id}/metrics", response_model=MetricRows, responses=responses(404, 422), tags=["watching"])
+def list_metrics(
+    job_id: str,
+    request: Request,
+    project: Project,
+    services: Used,
+    per: Annotated[
+        Literal["epoch", "step"],
+        Query(description="a row per finished epoch, or per logged step: {step, epoch, train_loss, lr}, `epoch` counted from 1"),
+    ] = "epoch",
+    after: Annotated[int, Query(ge=-1, description="rows with a greater `step` only: what is new since the last answer")] = -1,
+    points: Annotated[
+        int | None,
+        Query(
+            ge=2, le=100_000, description="at most so many rows, for drawing: of equal buckets those where a metric is least and greatest"
+        ),
+    ] = None,
+    format: Literal["json", "csv"] = "json",
+) -> Response:
+    """A row per finished epoch or per logged step, oldest first, as JSON or (`?format=csv` or `Accept: text/csv`) CSV."""
+    job = services.jobs.find(project, job_id)
+    rows = use_cases.curve(job, per=per, after=after, points=points, services=services)
     if format != "csv" and "text/csv" not in request.headers.get("accept", ""):
-        return MetricRows(data=[dict(row) for row in rows])
+        return Response(to_json({"data": rows}), media_type="application/json")
     out = io.StringIO()
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or list(STEP_COLUMNS if per == "step" else ())
     table = csv.DictWriter(out, columns)
     table.writeheader()
     table.writerows(rows)

@@ -152,6 +152,11 @@ class Client:
         """One row per finished epoch."""
         return list(self._object("GET", f"/v1/jobs/{job_id}/metrics", has="data")["data"])
 
+    def steps(self, job_id: str, *, after: int = -1, points: int | None = None) -> Sequence[dict[str, Any]]:
+        """Logged steps after one of them: {step, epoch, train_loss, lr}; at most `points`, thinned for drawing."""
+        query = {"per": "step", "after": after, **({"points": points} if points is not None else {})}
+        return list(self._object("GET", f"/v1/jobs/{job_id}/metrics", has="data", params=query)["data"])
+
     def metrics_csv(self, job_id: str) -> str:
         """The same as CSV."""
         return self._text(f"/v1/jobs/{job_id}/metrics", "text/csv", params={"format": "csv"})

@@ -91,7 +91,7 @@ def _without(name: str, *left_out: str) -> Callable[[Mapping[str, Any]], Any]:
 _WORK: tuple[Callable[[Mapping[str, Any]], Any], ...] = (
     itemgetter("model"),
     itemgetter("dataloader"),
-    itemgetter("training"),
+    _without("training", "log_every_n_steps"),
     _without("optimizer", "lr"),
     _without("dataset", "limit", "validation_split", "size"),
     lambda resolved: resolved["resources"]["threads"],

@@ -91,6 +91,11 @@ class Outcome:
     counts: bool = True
 
 
+STEP_COLUMNS = ("step", "epoch", "train_loss", "lr")
+Step = Sequence[float | None]
+"""A logged step: its number since the job's start, the epoch that it was in (from 1), train_loss (None: no number), and the lr that it was made with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What an attempt learnt since the last report. Rows at or below the last recorded (epoch, step) are dropped by the store."""
@@ -101,6 +106,8 @@ class Report:
     """Latest values, merged into the job's."""
     row: Mapping[str, Any] | None = None
     """One finished epoch: {epoch, step, at, train_seconds, samples_per_second, train_loss, ...}; `at` in seconds since 1970."""
+    steps: Sequence[Step] = ()
+    """Logged steps, oldest first. Those at or below the last recorded one are dropped by the store."""
     events: Sequence[Mapping[str, Any]] = ()
     """{type, message, data}; the store adds id and at."""
     logs: Sequence[str] = ()
@@ -117,11 +124,17 @@ class JobStore(Protocol):
     """Jobs as users see them. Every method raises StoreUnavailable where the store does not answer."""
 
     def submit(
-        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+        self,
+        job: Job,
+        *,
+        idempotency: Idempotency | None,
+        rows: Sequence[Mapping[str, Any]] = (),
+        steps: Sequence[Step] = (),
+        outlook: Outlook | None = None,
     ) -> Submitted:
         """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
-        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        `rows` are metric rows, and `steps` logged steps, that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
 
     def outlook(self, project: str, *, limit: int) -> Outlook:
@@ -217,6 +230,9 @@ class FactLog(Protocol):
     def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
         """One row per finished epoch, oldest first; None once the live tail is gone."""
 
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+        """Logged steps with a greater number, oldest first; None once the live tail is gone."""
+
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """Log lines, oldest first; None once the live tail is gone."""
 
@@ -272,7 +288,7 @@ class Disposal(Protocol):
 class Rebuilding(Protocol):
     """Putting records back after Redis was lost."""
 
-    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]]) -> bool:
+    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step] = ()) -> bool:
         """Store the record unless one is here; one that ran waits again. False where there was nothing to do."""
 
 

@@ -2,6 +2,7 @@
 
 from service.tidying import usage
 from service.use_cases.asking import cancel, delete, pause, resume
+from service.use_cases.curves import curve
 from service.use_cases.datasets import (
     Received,
     all_datasets,
@@ -13,7 +14,7 @@ from service.use_cases.datasets import (
     take_in,
 )
 from service.use_cases.predicting import predict
-from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact
+from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact, steps
 from service.use_cases.services import Services
 from service.use_cases.submitting import new_id, retry, submit, submit_recalled, validate
 
@@ -24,6 +25,7 @@ __all__ = [
     "artifact",
     "cancel",
     "check_name",
+    "curve",
     "delete",
     "estimated_start",
     "events",
@@ -41,6 +43,7 @@ __all__ = [
     "remove_dataset",
     "resume",
     "retry",
+    "steps",
     "submit",
     "submit_recalled",
     "take_in",

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from service.adapters import redis_jobs
+from service.adapters.stores import Stores
+from service.jobs.ports import Claim, Report
 from tests.e2e.stack import Stack
+
+
+@pytest.fixture
+def stores(stack: Stack) -> Iterator[Stores]:
+    """The store behind the API, for a test that plays the worker."""
+    found = redis_jobs.connect(stack.environment["REDIS_URL"])
+    yield found
+    found.close()
 
 
 @pytest.fixture
@@ -39,3 +53,80 @@ def test_the_list_is_searched_and_sorted(http: httpx2.Client, stack: Stack, smal
     for wrong in ({"sort": "no key"}, {"sort": "-name", "cursor": "nonsense"}, {"q": "x" * 201}):
         refused = http.get("/v1/jobs", params=wrong)
         assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+
+
+def claimed(stack: Stack, body: dict[str, Any], stores: Stores) -> Claim:
+    """A submitted job, taken by the test itself."""
+    stack.client.submit(body)
+    claim = stores.attempts.claim(worker="test", device="cpu")
+    assert claim is not None
+    return claim
+
+
+def test_a_running_jobs_curve_is_read_step_by_step(http: httpx2.Client, stack: Stack, stores: Stores, small: dict[str, Any]) -> None:
+    """All of it, what is new since a step, thinned, and as CSV; of a job without any, nothing."""
+    claim = claimed(stack, small, stores)
+    path, per_step = f"/v1/jobs/{claim.job.id}/metrics", {"per": "step"}
+    assert http.get(path, params=per_step).json() == {"data": []}
+    assert http.get(path, params=per_step | {"format": "csv"}).text == "step,epoch,train_loss,lr\r\n"
+    losses = [1 / step for step in range(1, 5001)]
+    losses[1234] = 7.5
+    stores.facts.report(claim, Report(steps=[[step, 1, loss, 0.1] for step, loss in enumerate(losses, 1)]))
+    stores.facts.report(claim, Report(steps=[[5001, 2, math.nan, 0.01]]))
+
+    whole = http.get(path, params=per_step).json()["data"]
+    thin = stack.client.steps(claim.job.id, points=100)
+    new = stack.client.steps(claim.job.id, after=4999)
+
+    assert [row["train_loss"] for row in whole] == [*losses, None]
+    assert whole[0] == {"step": 1, "epoch": 1, "train_loss": 1.0, "lr": 0.1}
+    assert len(thin) <= 100
+    assert whole[1234] in thin
+    assert new == whole[4999:]
+    table = http.get(path, params=per_step, headers={"Accept": "text/csv"}).text.splitlines()
+    assert (table[0], table[2], table[-1], len(table)) == ("step,epoch,train_loss,lr", "2,1,0.5,0.1", "5001,2,,0.01", 5002)
+    for wrong in ({"per": "batch"}, {"points": 1}, {"after": -2}, {"format": "xml"}):
+        assert http.get(path, params=wrong).status_code == 422
+    assert http.get("/v1/jobs/nobody/metrics", params=per_step).status_code == 404
+
+
+def test_rows_of_epochs_come_after_a_step_and_thinned(http: httpx2.Client, stack: Stack, stores: Stores, small: dict[str, Any]) -> None:
+    """The best and the worst epoch by every metric are among them."""
+    claim = claimed(stack, small, stores)
+    path = f"/v1/jobs/{claim.job.id}/metrics"
+    for epoch in range(1, 101):
+        row = {"epoch": epoch, "step": 10 * epoch, "at": 1.0 * epoch, "train_loss": 1 / epoch, "val_loss": abs(epoch - 37) + 0.5}
+        stores.facts.report(claim, Report(row=row))
+
+    thin = http.get(path, params={"points": 12}).json()["data"]
+
+    assert len(thin) <= 12
+    assert {1, 37, 100} <= {row["epoch"] for row in thin}
+    assert [row["epoch"] for row in http.get(path, params={"after": 970}).json()["data"]] == [98, 99, 100]
+    assert len(http.get(path).json()["data"]) == 100
+
+
+def test_a_trained_jobs_steps_are_the_same_live_and_taken_home(stack: Stack, small: dict[str, Any], tmp_path: Path) -> None:
+    """Over the attempts of a job that was paused: each step once, in order; the artifact has what the API tells."""
+    body = small | {"epochs": 40, "dataloader": {"batch_size": 4}, "training": {"log_every_n_steps": 3}, "checkpoint": {"every_n_steps": 7}}
+    stack.start_worker()
+    job = stack.client.submit(body)
+    stack.until_event(job["id"], "epoch")
+    stack.client.pause(job["id"])
+    paused = stack.client.get(job["id"], wait=30, leaving="running")
+    before = stack.client.steps(job["id"])
+    stack.client.resume(job["id"])
+
+    ended = stack.client.wait(job["id"], timeout=60)
+
+    steps = stack.client.steps(job["id"])
+    assert (paused["state"], ended["state"]) == ("paused", "succeeded")
+    assert 0 < len(before) < len(steps)
+    assert steps[: len(before)] == before
+    assert [row["step"] for row in steps] == list(range(3, 50 * 40 + 1, 3))
+    assert [row["epoch"] for row in steps] == [-(-row["step"] // 50) for row in steps]
+    stack.client.download(job["id"], tmp_path)
+    assert [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()] == steps
+    means = [row["train_loss"] for row in stack.client.metrics(job["id"])]
+    by_epoch = [[row["train_loss"] for row in steps if row["epoch"] == epoch] for epoch in range(1, 41)]
+    assert [sum(each) / len(each) for each in by_epoch] == pytest.approx(means, rel=0.5)

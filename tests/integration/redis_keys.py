@@ -15,7 +15,7 @@ from service.adapters.redis_records import ENDED
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState
 
 PRIORITY_STEP = 2**42
-_PARTS = ("metrics", "transitions", "events", "rows", "logs", "borrowers")
+_PARTS = ("metrics", "transitions", "events", "rows", "steps", "logs", "borrowers")
 
 
 @dataclass
@@ -63,7 +63,7 @@ def _read(pipeline: redis.client.Pipeline, name: str) -> None:
     match kind, rest[1:]:
         case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses", _) | ("successes", _):
             pipeline.hgetall(name)
-        case ("job", ["transitions" | "rows" | "logs"]):
+        case ("job", ["transitions" | "rows" | "steps" | "logs"]):
             pipeline.lrange(name, 0, -1)
         case ("job", ["events"]):
             pipeline.xrange(name)
@@ -173,6 +173,9 @@ def _of_record(id: str, keys: Keys) -> Iterator[str]:
     places = [(row["epoch"], row["step"]) for row in map(json.loads, parts.get("rows", ()))]
     if places != sorted(set(places)):
         yield f"{id} has its rows out of order, or twice: {places}"
+    steps = [json.loads(row)[0] for row in parts.get("steps", ())]
+    if steps != sorted(set(steps)) or (steps and steps[-1] != int(record.get("told_step", steps[-1]))):
+        yield f"{id} has its logged steps out of order, or twice, or counts others: {steps}, {record.get('told_step')}"
     events = [int(entry.partition("-")[0]) for entry, _ in parts.get("events", ())]
     if events != list(range(1, len(events) + 1)):
         yield f"{id} has gaps in its events: {events}"

@@ -34,7 +34,7 @@ local old = tonumber(ARGV[3]) < (tonumber(field(id, 'marked')) or 0)
 if old or not same then return redis.call('ZADD', 'ty:unsaved', whole(now), id) end
 redis.call('ZREM', 'ty:unsaved', id)
 if TERMINAL[field(id, 'state')] then
-  for _, part in ipairs({ 'events', 'rows', 'logs' }) do redis.call('EXPIRE', part_key(id, part), ARGV[4], 'NX') end
+  for _, part in ipairs({ 'events', 'rows', 'steps', 'logs' }) do redis.call('EXPIRE', part_key(id, part), ARGV[4], 'NX') end
   if field(id, 'version') == ARGV[3] then put_away(id, ARGV[6]) end
 end
 return 1

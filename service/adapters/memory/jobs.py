@@ -8,11 +8,11 @@ from typing import Any
 
 from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
-from service.adapters.stores import IDEMPOTENCY_SECONDS, finite, to_ms
+from service.adapters.stores import IDEMPOTENCY_SECONDS, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
 from service.jobs.job import Device, Job, Transition
 from service.jobs.listing import SORTED_AMONG, Cursor, Order, Wanted, summary_of
-from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Submitted
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Step, Submitted
 from service.jobs.state import JobState
 
 
@@ -23,11 +23,17 @@ class MemoryJobs:
         self._shelf, self._workers = shelf, workers
 
     def submit(
-        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+        self,
+        job: Job,
+        *,
+        idempotency: Idempotency | None,
+        rows: Sequence[Mapping[str, Any]] = (),
+        steps: Sequence[Step] = (),
+        outlook: Outlook | None = None,
     ) -> Submitted:
         """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
-        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        `rows` are metric rows, and `steps` logged steps, that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
         shelf = self._shelf
         with shelf.lock:
@@ -52,10 +58,8 @@ class MemoryJobs:
                     return Submitted(job=again, replayed=True)
                 shelf.retried_as[job.retry_of] = job.id
                 if job.borrowed_from and job.borrowed_from not in shelf.jobs:  # deleted, and the checkpoint with it
-                    job, rows = job.model_copy(update={"checkpoints": ()}), ()
-            tail = shelf.tails[job.id]
-            tail.rows.extend(finite(row) for row in rows)
-            tail.last_row = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (-1, -1)
+                    job, rows, steps = job.model_copy(update={"checkpoints": ()}), (), ()
+            shelf.tails[job.id].begin(rows, steps)
             shelf.submitted[job.id] = shelf.now()
             first = Transition(state=JobState.QUEUED, at=shelf.now(), reason=job.reason)
             job = shelf.move(job.model_copy(update={"transitions": (first,), "version": 1}))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, rfc3339
+from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, STEPS_KEPT, finite, rfc3339
 from service.adapters.waiting import Waiters
 from service.datasets.record import DatasetVersion
 from service.jobs.errors import Fenced, JobNotFound
 from service.jobs.job import Device, Job, JobError
-from service.jobs.ports import Claim
+from service.jobs.ports import Claim, Step
 from service.jobs.state import JobState, Reason
 
 Clock = Callable[[], datetime]
@@ -26,10 +27,26 @@ class Tail:
 
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     rows: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=ROWS_KEPT))
+    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=STEPS_KEPT))
     logs: deque[str] = field(default_factory=lambda: deque(maxlen=LOGS_KEPT))
     last_id: int = 0
     last_row: tuple[int, int] = (-1, -1)
+    last_step: float = -1
     gone_at: datetime | None = None
+
+    def begin(self, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> None:
+        """With what was told before."""
+        self.rows.extend(finite(row) for row in rows)
+        self.last_row = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (-1, -1)
+        self.last_step = -1
+        self.log(steps)
+
+    def log(self, steps: Sequence[Step]) -> None:
+        """Add those steps that are newer than all that are here."""
+        for step in steps:
+            if (at := step[0] or 0) > self.last_step:
+                self.last_step = at
+                self.steps.append([None if isinstance(each, float) and not math.isfinite(each) else each for each in step])
 
 
 @dataclass
