@@ -25,9 +25,9 @@ from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores, from_ms, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
-from service.jobs.job import Job, Transition
+from service.jobs.job import Device, Job, Transition
 from service.jobs.listing import SORTED_AMONG, Cursor, Order, Summary, Wanted
-from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Step, Submitted
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Step, Submitted
 from service.jobs.state import TERMINAL, JobState
 
 SCAN_BATCH = 500
@@ -197,6 +197,11 @@ class RedisJobs:
         """
         found = self._scripts.call("ahead", job.id, job.project, job.device, limit)
         return found and Ahead(running=[job_of(other) for other in found[0]], waiting=[job_of(other) for other in found[1]])
+
+    def queue(self, project: str, device: Device, *, limit: int) -> Queue:
+        """What waits and runs in a class, `limit` of what waits."""
+        waiting, running, first, alone = self._scripts.call("queue", project, device, limit)
+        return Queue(waiting=waiting, jobs=[job_of(job) for job in first], running=[job_of(job) for job in running], alone=bool(alone))
 
     def _read(self, ids: Sequence[str | bytes]) -> Sequence[Job]:
         return [job_of(job) for job in self._scripts.call("read", *ids) if job] if ids else []

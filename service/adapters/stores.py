@@ -32,6 +32,8 @@ from service.sweeping import Sweeper
 EVENTS_KEPT = 10_000
 ROWS_KEPT = 100_000
 STEPS_KEPT = MOST_LOGGED
+WORKED_KEPT = 20
+"""Attempts of each worker."""
 LOGS_KEPT = 10_000
 AGAIN_LEASES = 10
 """After so many leases leftovers are looked for a second time: whoever wrote late has heard by then that it is fenced."""

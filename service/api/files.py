@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -17,7 +18,7 @@ from service.api.predicting import PREDICT_BODY, Prediction, question_of
 from service.api.problems import Refused, responses
 from service.api.ranges import Unsatisfiable, parse_range
 from service.api.streams import zipped
-from service.api.views import ArtifactPage, ArtifactView
+from service.api.views import ArtifactPage, ArtifactView, CheckpointFile, CheckpointPage, CheckpointView
 
 router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
 
@@ -52,9 +53,65 @@ def get_artifact(
     """One artifact's bytes; Range and If-None-Match are honoured."""
     job = services.jobs.find(project, job_id)
     file = use_cases.artifact(job, path, artifacts=services.artifacts)
+
+    def read(start: int, end: int | None) -> Iterator[bytes]:
+        return use_cases.read_artifact(job, path, start=start, end=end, artifacts=services.artifacts)
+
+    return _file(file, read, kind=file["content_type"], range=range, known=if_none_match)
+
+
+@router.get("/jobs/{job_id}/checkpoints", response_model=CheckpointPage, responses=responses(404), tags=["artifacts"])
+def list_checkpoints(job_id: str, project: Project, services: Used) -> CheckpointPage:
+    """The checkpoints that are kept, the newest first: while the job runs, and afterwards."""
+    found = use_cases.checkpoints(services.jobs.find(project, job_id), services=services)
+    return CheckpointPage(data=[_checkpoint(job_id, kept) for kept in found])
+
+
+def _checkpoint(job_id: str, kept: use_cases.Kept) -> CheckpointView:
+    step, here = kept.pointer.step, f"/v1/jobs/{job_id}/checkpoints/{kept.pointer.step}"
+    return CheckpointView(
+        step=step,
+        epoch=kept.pointer.epoch,
+        attempt_token=kept.pointer.token,
+        created_at=kept.created_at,
+        size=sum(file["size"] for file in kept.files),
+        best=kept.best,
+        files=[CheckpointFile(**file, url=f"{here}/{quote(file['path'])}") for file in kept.files],
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/checkpoints/{step}/{path:path}",
+    response_class=StreamingResponse,
+    responses=responses(404, 416),
+    tags=["artifacts"],
+)
+def get_checkpoint_file(
+    job_id: str,
+    step: int,
+    path: str,
+    project: Project,
+    services: Used,
+    range: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """One file of a checkpoint; Range and If-None-Match are honoured. 404 once a newer checkpoint has taken its place."""
+    kept, file = use_cases.checkpoint_file(services.jobs.find(project, job_id), step, path, services=services)
+
+    def read(start: int, end: int | None) -> Iterator[bytes]:
+        return use_cases.read_checkpoint(kept, path, start=start, end=end, artifacts=services.artifacts)
+
+    kind = "application/json" if path.endswith(".json") else "application/octet-stream"
+    return _file(file, read, kind=kind, range=range, known=if_none_match)
+
+
+def _file(
+    file: Mapping[str, Any], read: Callable[[int, int | None], Iterator[bytes]], *, kind: str, range: str | None, known: str | None
+) -> Response:
+    """A file's bytes, or the part of them that is asked for, or 304 where they are `known`. `read` is given the first and last byte."""
     size, etag = file["size"], f'"{file["sha256"]}"'
-    headers = {"ETag": etag, "Accept-Ranges": "bytes", **_named(path.rpartition("/")[2])}
-    if if_none_match == etag:
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", **_named(file["path"].rpartition("/")[2])}
+    if known == etag:
         return Response(status_code=304, headers=headers)
     try:
         part = parse_range(range, size)
@@ -64,8 +121,7 @@ def get_artifact(
     headers["Content-Length"] = str(last - first + 1)
     if part:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    chunks = use_cases.read_artifact(job, path, start=first, end=last if part else None, artifacts=services.artifacts)
-    return StreamingResponse(chunks, status_code=206 if part else 200, media_type=file["content_type"], headers=headers)
+    return StreamingResponse(read(first, last if part else None), status_code=206 if part else 200, media_type=kind, headers=headers)
 
 
 @router.post(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from service import use_cases
 from service.api.auth import project_of
 from service.api.examples import examples
 from service.api.parts import Project, Used
 from service.api.problems import responses
+from service.jobs.job import Device
+from service.jobs.ports import Worked, WorkerBeat
+from service.jobs.state import JobState
 from service.spec import catalog
 from service.spec.job import JobSpec
 from service.tidying import Usage
@@ -19,11 +26,88 @@ from service.tidying import Usage
 router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
 
 
-@router.get("/workers", tags=["who works"])
-def get_workers(services: Used) -> dict[str, Any]:
-    """Live workers, and what they are busy with."""
-    own = [{**worker.__dict__, "versions": dict(worker.versions), "jobs": list(worker.jobs)} for worker in services.workers.workers()]
-    return {"data": own}
+class WorkedView(BaseModel):
+    """One attempt of a worker: `state` is the job's as it is now, `ended` null while the attempt holds it."""
+
+    id: str
+    name: str | None
+    state: JobState
+    started: datetime
+    ended: datetime | None
+
+
+class WorkerView(BaseModel):
+    """A live worker, what it is busy with, and its last attempts (at most 20, the newest first), which are forgotten with it."""
+
+    name: str
+    device: Device
+    device_name: str | None
+    memory_bytes: int | None
+    slots: int
+    busy: int
+    threads: int
+    versions: dict[str, str]
+    jobs: list[str]
+    history: list[WorkedView]
+
+
+class WorkerList(BaseModel):
+    """Live workers, by name."""
+
+    data: list[WorkerView]
+
+
+@router.get("/workers", response_model=WorkerList, tags=["who works"])
+def get_workers(project: Project, services: Used) -> WorkerList:
+    """Live workers: what each is, what it is busy with, what it worked on of late."""
+    return WorkerList(data=[_worker(beat, history) for beat, history in use_cases.workers(project, services=services)])
+
+
+def _worker(beat: WorkerBeat, history: Sequence[Worked]) -> WorkerView:
+    told = [WorkedView(id=each.id, name=each.name, state=each.state, started=each.started_at, ended=each.ended_at) for each in history]
+    return WorkerView(**{**asdict(beat), "history": told})
+
+
+class WaitingJob(BaseModel):
+    """A job that waits: `position` from 1, and when it is expected to start, where all before it have an estimate."""
+
+    id: str
+    name: str | None
+    position: int
+    priority: int
+    created_at: datetime
+    estimated_start_at: datetime | None
+
+
+class ClassView(BaseModel):
+    """One class of machines: the project's jobs that wait and run there, the first 50 that wait; all slots, and those that are idle."""
+
+    device: Device
+    waiting: int
+    running: int
+    slots: int
+    idle: int
+    jobs: list[WaitingJob]
+
+
+class QueueView(BaseModel):
+    """Every class."""
+
+    data: list[ClassView]
+
+
+@router.get("/queue", response_model=QueueView, tags=["who works"])
+def get_queue(project: Project, services: Used) -> QueueView:
+    """What waits, in its order, and who could take it."""
+    return QueueView(data=[_class(each) for each in use_cases.queue(project, services=services)])
+
+
+def _class(each: use_cases.Waiting) -> ClassView:
+    jobs = [
+        WaitingJob(id=job.id, name=job.name, position=position, priority=job.priority, created_at=job.created_at, estimated_start_at=start)
+        for position, (job, start) in enumerate(each.jobs, 1)
+    ]
+    return ClassView(device=each.device, waiting=each.waiting, running=each.running, slots=each.slots, idle=each.idle, jobs=jobs)
 
 
 @router.get("/storage", tags=["who works"])

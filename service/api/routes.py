@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
@@ -116,6 +117,19 @@ def _accepted(submitted: Submitted, view: JobView) -> Response:
 def validate_job(body: Body, project: Project, services: Used) -> Verdict:
     """Check a job spec without queueing it: faults, warnings, the layer table, the spec with everything filled in."""
     return use_cases.validate(body, project=project, services=services)
+
+
+@router.post(
+    "/jobs/script",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/x-python": {"schema": {"type": "string"}}}}, **responses(413, 422)},
+    openapi_extra=SPEC_BODY,
+    tags=["jobs"],
+)
+def script_of_job(body: Body, project: Project, services: Used) -> Response:
+    """A spec as the textbook's program, plain PyTorch: the `train.py` that its job would hand out. 503 where torch is not beside the API."""
+    text = use_cases.script(body, project=project, services=services)
+    return Response(text, media_type="text/x-python", headers={"Content-Disposition": 'inline; filename="train.py"'})
 
 
 @router.get("/jobs", response_model=JobPage, responses=responses(422), tags=["jobs"])

@@ -90,6 +90,33 @@ class ArtifactView(BaseModel):
     """How far it is from the trained model, where it is another form of that."""
 
 
+class CheckpointFile(BaseModel):
+    """One file of a checkpoint."""
+
+    path: str
+    size: int
+    sha256: str
+    url: str
+
+
+class CheckpointView(BaseModel):
+    """A checkpoint that is kept. `best`: taken at the best epoch so far; `attempt_token` is the fencing token of the attempt that wrote it."""
+
+    step: int
+    epoch: int
+    attempt_token: int
+    created_at: datetime | None
+    size: int
+    best: bool
+    files: list[CheckpointFile]
+
+
+class CheckpointPage(BaseModel):
+    """The newest first."""
+
+    data: list[CheckpointView]
+
+
 class ArtifactPage(BaseModel):
     """The manifest of an ended job."""
 
@@ -114,7 +141,7 @@ def job_view(job: Job, *, position: int | None, start: datetime | None) -> JobVi
     """The job, dressed."""
     here = f"/v1/jobs/{job.id}"
     links = (
-        {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "artifacts")}
+        {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "checkpoints", "artifacts")}
         | {"self": here}
         | {name: f"{here}/{name}" for name in _ASKED[job.state]}
     )

@@ -60,6 +60,12 @@ class Client:
         """The verdict: {valid, errors, warnings, resolved_spec, layers, num_parameters}."""
         return self._object("POST", "/v1/jobs/validate", has="valid", json=dict(spec))
 
+    def script(self, spec: Mapping[str, Any]) -> str:
+        """The spec as the textbook's program: the train.py that its job would hand out. Raises Rejected with every fault."""
+        answer = self._ask("POST", "/v1/jobs/script", json=dict(spec))
+        self._check_kind(answer, "text/x-python")
+        return answer.text
+
     def get(self, job_id: str, *, wait: float = 0, leaving: str | None = None) -> Job:
         """The job; with `wait`, once its state differs or after so many seconds (at most 60)."""
         return self._job(job_id, wait=wait, leaving=leaving)
@@ -164,6 +170,10 @@ class Client:
     def logs(self, job_id: str, *, tail: int | None = None) -> str:
         """The log's text."""
         return self._text(f"/v1/jobs/{job_id}/logs", "text/plain", params={"tail": tail} if tail else {})
+
+    def checkpoints(self, job_id: str) -> Sequence[dict[str, Any]]:
+        """Those that are kept, the newest first: {step, epoch, attempt_token, created_at, size, best, files: [{path, size, sha256, url}]}."""
+        return list(self._object("GET", f"/v1/jobs/{job_id}/checkpoints", has="data")["data"])
 
     def artifacts(self, job_id: str) -> Sequence[dict[str, Any]]:
         """The manifest: {path, size, sha256, content_type, url}. Raises Conflict before the end."""
@@ -271,6 +281,14 @@ class Client:
     def storage(self) -> dict[str, Any]:
         """What the project's jobs and data sets take in storage: {jobs: {objects, bytes}, datasets: {objects, bytes}}."""
         return self._object("GET", "/v1/storage", has="jobs")
+
+    def queue(self) -> Sequence[dict[str, Any]]:
+        """What waits, class by class: {device, waiting, running, slots, idle, jobs: [{id, name, position, priority, created_at, estimated_start_at}]}."""
+        return list(self._object("GET", "/v1/queue", has="data")["data"])
+
+    def workers(self) -> Sequence[dict[str, Any]]:
+        """Live workers: {name, device, device_name, memory_bytes, slots, busy, threads, versions, jobs, history}."""
+        return list(self._object("GET", "/v1/workers", has="data")["data"])
 
     def ready(self) -> dict[str, Any]:
         """What readiness says, also when it says no."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self
@@ -62,6 +63,17 @@ class Ahead:
 
     running: Sequence[Job]
     waiting: Sequence[Job]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """One class of a project: how many jobs wait, the first of them in their order, and those that run."""
+
+    waiting: int
+    jobs: Sequence[Job]
+    running: Sequence[Job]
+    alone: bool
+    """Whether no other project has jobs that wait or run there: else they take turns, and nobody knows when a job starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +177,9 @@ class JobStore(Protocol):
 
         None where it does not wait, more than `limit` are before it or one that has no estimate, or other projects take turns.
         """
+
+    def queue(self, project: str, device: Device, *, limit: int) -> Queue:
+        """What waits and runs in a class, `limit` of what waits."""
 
 
 class Intake(Protocol):
@@ -303,6 +318,21 @@ class WorkerBeat:
     threads: int
     versions: Mapping[str, str] = field(default_factory=dict)
     jobs: Sequence[str] = ()
+    device_name: str | None = None
+    """The processor's model, or the GPU's name."""
+    memory_bytes: int | None = None
+    """The machine's, or the GPU's; less where a container may use less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """One attempt of a worker. `state` is the job's as it is now; `ended_at` is None while the attempt holds the job."""
+
+    id: str
+    name: str | None
+    state: JobState
+    started_at: datetime
+    ended_at: datetime | None
 
 
 class WorkerRegistry(Protocol):
@@ -316,6 +346,9 @@ class WorkerRegistry(Protocol):
 
     def workers(self) -> Sequence[WorkerBeat]:
         """All live workers, by name."""
+
+    def history(self, project: str, names: Sequence[str]) -> Mapping[str, Sequence[Worked]]:
+        """The last attempts of these workers, at most 20 of each, the newest first: of the project's jobs that are still there."""
 
 
 class Watch(Protocol):
@@ -380,10 +413,13 @@ class ArtifactStore(Protocol):
 
 
 class Preflight(Protocol):
-    """The check of a spec by building it with real torch, in a child process."""
+    """What needs real torch beside the API, in a child process."""
 
     def check(self, parts: Mapping[str, Any]) -> Checked:
         """Every fault that building `service.spec.checking.needed(spec)` shows. Raises PreflightBusy, and Unavailable without torch."""
+
+    def script(self, resolved: Mapping[str, Any]) -> str:
+        """A resolved spec as train.py. Raises PreflightBusy, and Unavailable without torch."""
 
 
 @dataclass(frozen=True, kw_only=True)

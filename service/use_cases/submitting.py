@@ -139,6 +139,14 @@ def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | 
     return submitted
 
 
+def script(body: Mapping[str, Any], *, project: str, services: Services) -> str:
+    """The textbook's program of a spec, as its job would hand it out. Raises SpecRejected, Unavailable."""
+    resolved = _judged(body, project=project, services=services).resolved_spec
+    if resolved is None:
+        raise Unavailable("torch is not installed beside the API: the program is written by the worker, among the job's artifacts.")
+    return services.preflight.script(resolved)
+
+
 async def submit_recalled(
     body: Mapping[str, Any], *, project: str, idempotency: Idempotency | None, services: Services
 ) -> Submitted | None:

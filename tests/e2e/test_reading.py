@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -12,9 +13,14 @@ import httpx2
 import pytest
 
 from service.adapters import redis_jobs
+from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.stores import Stores
+from service.jobs.job import CheckpointPointer
+from service.jobs.layout import checkpoint_prefix
 from service.jobs.ports import Claim, Report
 from tests.e2e.stack import Stack
+from tests.integration.test_s3 import settings_for
+from tests.servers import S3Server
 
 
 @pytest.fixture
@@ -130,3 +136,106 @@ def test_a_trained_jobs_steps_are_the_same_live_and_taken_home(stack: Stack, sma
     means = [row["train_loss"] for row in stack.client.metrics(job["id"])]
     by_epoch = [[row["train_loss"] for row in steps if row["epoch"] == epoch] for epoch in range(1, 41)]
     assert [sum(each) / len(each) for each in by_epoch] == pytest.approx(means, rel=0.5)
+
+
+def test_checkpoints_are_listed_and_handed_out(http: httpx2.Client, stack: Stack, small: dict[str, Any]) -> None:
+    """Each file is as its manifest says, whole or in part; what no manifest names is not there."""
+    body = small | {
+        "dataset": {"type": "Digits", "limit": 200, "validation_split": 0.2},
+        "epochs": 4,
+        "checkpoint": {"monitor": "val_loss", "mode": "min"},
+    }
+    stack.start_worker()
+    job = stack.client.wait(stack.client.submit(body)["id"], timeout=60)
+
+    found = stack.client.checkpoints(job["id"])
+
+    assert job["state"] == "succeeded"
+    assert (found[0]["step"], found[0]["epoch"]) == (9, 3)  # the last epoch's needs none; of earlier ones the newest overtakes
+    assert all(each["step"] == 3 * each["epoch"] for each in found)
+    assert [each["best"] for each in found] == [job["best"]["step"] == each["step"] for each in found]
+    for each in found:
+        assert job["created_at"] < each["created_at"] < job["finished_at"]
+        assert {"model.safetensors", "state.pt", "best.safetensors"} <= {file["path"] for file in each["files"]}
+        assert each["size"] == sum(file["size"] for file in each["files"])
+        for file in each["files"]:
+            answer = http.get(file["url"])
+            assert (answer.status_code, len(answer.content)) == (200, file["size"])
+            assert hashlib.sha256(answer.content).hexdigest() == file["sha256"] == answer.headers["etag"].strip('"')
+    weights = next(file for file in found[0]["files"] if file["path"] == "model.safetensors")
+    whole = http.get(weights["url"]).content
+    part = http.get(weights["url"], headers={"Range": "bytes=5-9"})
+    assert (part.status_code, part.content, part.headers["content-range"]) == (206, whole[5:10], f"bytes 5-9/{len(whole)}")
+    assert http.get(weights["url"], headers={"If-None-Match": f'"{weights["sha256"]}"'}).status_code == 304
+    assert http.get(weights["url"], headers={"Range": f"bytes={len(whole)}-"}).status_code == 416
+    here = f"/v1/jobs/{job['id']}/checkpoints"
+    for missing in (f"{here}/8/model.safetensors", f"{here}/9/manifest.json", f"{here}/9/../../x", "/v1/jobs/nobody/checkpoints"):
+        assert http.get(missing).status_code == 404
+
+
+def test_a_running_job_shows_its_checkpoints(
+    http: httpx2.Client, stack: Stack, stores: Stores, s3: S3Server, small: dict[str, Any]
+) -> None:
+    """None at first; then the committed one, also where another attempt wrote the same step before."""
+    claim = claimed(stack, small, stores)
+    assert stack.client.checkpoints(claim.job.id) == []
+    artifacts = S3Artifacts(settings_for(s3))
+    for token in (claim.token - 1, claim.token):
+        prefix = checkpoint_prefix("default", claim.job.id, token, 7)
+        file = {"path": "model.safetensors", "size": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
+        artifacts.put_bytes(prefix + "model.safetensors", b"abc")
+        artifacts.put_bytes(prefix + "manifest.json", json.dumps({"epoch": 1, "step": 7, "token": token, "files": [file]}).encode())
+        stores.attempts.checkpoint(claim, CheckpointPointer(token=token, epoch=1, step=7, prefix=prefix), keep=3)
+
+    (found,) = stack.client.checkpoints(claim.job.id)
+
+    assert (found["step"], found["attempt_token"], found["created_at"], found["best"]) == (7, claim.token, None, False)
+    assert http.get(found["files"][0]["url"]).content == b"abc"
+
+
+def test_the_queue_and_its_workers_are_told(http: httpx2.Client, stack: Stack, small: dict[str, Any]) -> None:
+    """What waits and in which order, who works; and afterwards what the worker was at."""
+    later, sooner = (stack.client.submit(small | {"name": str(of), "resources": {"priority": of}}) for of in (0, 5))
+
+    on_cpu, on_gpu = stack.client.queue()
+
+    assert {name: on_cpu[name] for name in ("device", "waiting", "running", "slots", "idle")} == {
+        "device": "cpu",
+        "waiting": 2,
+        "running": 0,
+        "slots": 0,
+        "idle": 0,
+    }
+    assert (on_gpu["device"], on_gpu["waiting"], on_gpu["jobs"]) == ("gpu", 0, [])
+    first = {"id": sooner["id"], "name": "5", "position": 1, "priority": 5, "created_at": sooner["created_at"], "estimated_start_at": None}
+    assert on_cpu["jobs"][0] == first
+    assert [job["id"] for job in on_cpu["jobs"]] == [sooner["id"], later["id"]]
+    stack.start_worker(slots=2)
+    ended = {job["id"]: stack.client.wait(job["id"], timeout=60) for job in (later, sooner)}
+    (worker,) = stack.client.workers()
+    assert (worker["name"], worker["device"], worker["slots"], bool(worker["device_name"])) == ("w1", "cpu", 2, True)
+    assert worker["memory_bytes"] > 2**26
+    assert {each["id"] for each in worker["history"]} == set(ended)
+    for each in worker["history"]:
+        job = ended[each["id"]]
+        assert (each["name"], each["state"]) == (job["name"], "succeeded")
+        assert (each["started"], each["ended"]) == (job["started_at"], job["finished_at"])
+    assert [each["slots"] for each in http.get("/v1/queue").json()["data"]] == [2, 0]
+
+
+def test_a_spec_is_written_as_a_program(http: httpx2.Client, stack: Stack, small: dict[str, Any]) -> None:
+    """Without a job; faulty specs are refused as they are at POST; no job comes of it."""
+    body = small | {"name": "mine", "optimizer": {"type": "SGD", "lr": 0.125}}
+
+    text = stack.client.script(body)
+
+    compile(text, "train.py", "exec")
+    assert "torch.optim.SGD(model.parameters(), lr=0.125" in text
+    assert http.get("/v1/jobs").json()["data"] == []
+    refused = http.post("/v1/jobs/script", json=body | {"optimizer": {"type": "SGD", "learning_rate": 0.1}})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/optimizer/learning_rate")
+    by_yaml = http.post("/v1/jobs/script", content=json.dumps(body), headers={"Content-Type": "application/yaml"})
+    assert (by_yaml.text, by_yaml.headers["content-type"]) == (text, "text/x-python; charset=utf-8")
+    stack.start_worker()
+    job = stack.client.wait(stack.client.submit(body)["id"], timeout=60)
+    assert http.get(f"/v1/jobs/{job['id']}/artifacts/train.py").text == text

@@ -23,6 +23,7 @@
 --   ty:passes                      hash    how often that was done, by {list}:{project}/{id}
 --   ty:last_sweep, ty:grace_until  string  ms
 --   ty:worker:{name}, ty:workers   string, zset  the last beat; names by its ms
+--   ty:worked:{worker}             list    id|token|ms of the claim|ms of the end ("": not yet) of its last attempts, the newest first; goes with the worker
 --   ty:live:{device}, ty:idle:{device}  zset  names of that class's workers, of those with an idle slot, by the ms of the last beat
 --   ty:datasets:{project}          set     names of uploaded data sets
 --   ty:dataset:{project}:{name}    hash    the record of each version, as JSON, by its digest
@@ -35,6 +36,7 @@
 local TERMINAL = { succeeded = true, failed = true, cancelled = true }
 local EVENTS_KEPT, ROWS_KEPT, STEPS_KEPT, LOGS_KEPT, HISTORY_KEPT, TRANSITIONS_KEPT = 10000, 100000, 100000, 10000, 100000, 1000
 local PRIORITY_STEP = 4398046511104 -- 2^42 ms: later than any submit time
+local WORKED_KEPT = 20
 local SILENCE_MS = 30000 -- a worker that says nothing for so long is forgotten
 
 -- Now, in ms. Tests give their own.
@@ -51,6 +53,8 @@ local function job_key(id) return 'ty:job:' .. id end
 local function part_key(id, part) return 'ty:job:' .. id .. ':' .. part end
 
 local function dataset_key(project, name) return 'ty:dataset:' .. project .. ':' .. name end
+
+local function worked_key(worker) return 'ty:worked:' .. worker end
 
 local function field(id, name) return redis.call('HGET', job_key(id), name) or '' end
 
@@ -155,7 +159,11 @@ local function dequeue(id, device, project)
 end
 
 -- The attempt holds the job no more.
-local function release(id)
+local function release(id, now)
+  local key, attempt = worked_key(field(id, 'owner')), id .. '|' .. field(id, 'token') .. '|'
+  for at, entry in ipairs(redis.call('LRANGE', key, 0, -1)) do
+    if entry:sub(1, #attempt) == attempt and entry:sub(-1) == '|' then redis.call('LSET', key, at - 1, entry .. whole(now)) end
+  end
   redis.call('ZREM', 'ty:leases', id)
   redis.call('SREM', 'ty:running:' .. field(id, 'project'), id)
   redis.call('HSET', job_key(id), 'owner', '')

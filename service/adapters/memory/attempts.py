@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.adapters.memory.shelf import Shelf, Tail, told
+from service.adapters.memory.shelf import Attempt, Shelf, Tail, told
 from service.adapters.stores import exactness, failure, finite, to_ms
 from service.jobs.job import Best, CheckpointPointer, Device, Job, Progress, Transition
 from service.jobs.ports import Claim, Flags, Outcome, Report, Step
@@ -43,6 +43,7 @@ class MemoryAttempts:
             token = max(best.token + 1, to_ms(shelf.now()))
             job = shelf.move(best.claimed(owner=worker, token=token, at=shelf.now()))
             shelf.leases[job.id] = shelf.now() + shelf.lease
+            shelf.worked[worker].append(Attempt(job_id=job.id, token=token, started_at=shelf.now()))
             return Claim(job=job, token=token, worker=worker)
 
     def renew(self, claim: Claim) -> Flags:

@@ -12,7 +12,7 @@ from service.adapters.stores import IDEMPOTENCY_SECONDS, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
 from service.jobs.job import Device, Job, Transition
 from service.jobs.listing import SORTED_AMONG, Cursor, Order, Wanted, summary_of
-from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Step, Submitted
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Step, Submitted
 from service.jobs.state import JobState
 
 
@@ -136,6 +136,15 @@ class MemoryJobs:
         if any(each.estimate is None or each.estimate.seconds_per_epoch is None for each in before):
             return None
         return Ahead(running=sorted(running, key=lambda each: self._shelf.leases[each.id]), waiting=before)
+
+    def queue(self, project: str, device: Device, *, limit: int) -> Queue:
+        """What waits and runs in a class, `limit` of what waits."""
+        with self._shelf.lock:
+            waiting = self._shelf.waiting(device)
+            held = [each for each in self._shelf.jobs.values() if each.state is JobState.RUNNING and each.device == device]
+        running = sorted((each for each in held if each.project == project), key=lambda each: self._shelf.leases[each.id])
+        own = [each for each in waiting if each.project == project]
+        return Queue(waiting=len(own), jobs=own[:limit], running=running, alone={each.project for each in (*waiting, *held)} <= {project})
 
 
 class MemoryIntake:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, STEPS_KEPT, finite, rfc3339
+from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, STEPS_KEPT, WORKED_KEPT, finite, rfc3339
 from service.adapters.waiting import Waiters
 from service.datasets.record import DatasetVersion
 from service.jobs.errors import Fenced, JobNotFound
@@ -50,6 +50,16 @@ class Tail:
 
 
 @dataclass
+class Attempt:
+    """What a worker was at."""
+
+    job_id: str
+    token: int
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass
 class Shelf:
     """All that the twins share: what Redis would hold."""
 
@@ -75,6 +85,8 @@ class Shelf:
     """How often a project's succeeded jobs changed."""
     datasets: dict[tuple[str, str, str], DatasetVersion] = field(default_factory=dict)
     """Uploaded data sets by project, name and version."""
+    worked: defaultdict[str, deque[Attempt]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=WORKED_KEPT)))
+    """The last attempts of each worker, the newest last."""
     waiters: Waiters = field(default_factory=Waiters)
 
     def job(self, project: str, job_id: str) -> Job:
@@ -105,6 +117,9 @@ class Shelf:
         self.unsaved[job.id] = None
         if job.state is not JobState.RUNNING:
             self.leases.pop(job.id, None)
+            for attempt in (each for attempts in self.worked.values() for each in attempts):
+                if (attempt.job_id, attempt.token, attempt.ended_at) == (job.id, job.token, None):
+                    attempt.ended_at = self.now()
         self.successes[job.project] += job.state is JobState.SUCCEEDED
         if job.is_terminal:
             self.litter("garbage", job.project, job.id)
