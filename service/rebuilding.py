@@ -14,8 +14,8 @@ from service.datasets.ports import DatasetStore
 from service.datasets.record import DatasetVersion
 from service.jobs.errors import ArtifactNotFound
 from service.jobs.job import CheckpointPointer, Job
-from service.jobs.layout import metrics_key
-from service.jobs.ports import ArtifactStore, Rebuilding
+from service.jobs.layout import metrics_key, steps_key
+from service.jobs.ports import ArtifactStore, Rebuilding, Step
 
 
 @dataclass
@@ -54,9 +54,12 @@ def rebuild(*, artifacts: ArtifactStore, rebuilding: Rebuilding, datasets: Datas
             found.unreadable.append(key)
             continue
         rows: Sequence[Mapping[str, Any]] = ()
+        steps: Sequence[Step] = ()
         if not job.is_terminal:
             job, rows = _at_newest_checkpoint(job, manifests[job_id], artifacts)
-        found.count(restored=rebuilding.restore(job, rows=rows))
+            covered = job.checkpoint.step if job.checkpoint else -1
+            steps = [step for step in _lines(steps_key(job.project, job_id), artifacts) if step[0] <= covered]
+        found.count(restored=rebuilding.restore(job, rows=rows, steps=steps))
     return found
 
 
@@ -81,7 +84,7 @@ def _at_newest_checkpoint(job: Job, manifests: Sequence[str], artifacts: Artifac
 
     The record may be older than the checkpoints: whichever attempt wrote one, it is a state of this very training.
     """
-    rows = _saved_rows(job, artifacts)
+    rows = _lines(metrics_key(job.project, job.id), artifacts)
     told = rows[-1]["epoch"] if rows else 0
     known = {pointer.prefix for pointer in job.checkpoints}
     newer = [_pointer(key, artifacts) for key in manifests if key.removesuffix("manifest.json") not in known]
@@ -99,8 +102,8 @@ def _pointer(key: str, artifacts: ArtifactStore) -> CheckpointPointer:
     )
 
 
-def _saved_rows(job: Job, artifacts: ArtifactStore) -> list[Mapping[str, Any]]:
+def _lines(key: str, artifacts: ArtifactStore) -> list[Any]:
     try:
-        return [json.loads(line) for line in b"".join(artifacts.open(metrics_key(job.project, job.id))).splitlines()]
+        return [json.loads(line) for line in b"".join(artifacts.open(key)).splitlines()]
     except ArtifactNotFound:
         return []

@@ -12,8 +12,8 @@ from service.collecting import collect, erase, erase_dataset
 from service.datasets.ports import DatasetStore
 from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
-from service.jobs.layout import events_key, logs_key, metrics_key, record_key
-from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore
+from service.jobs.layout import events_key, logs_key, metrics_key, record_key, steps_key
+from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore, Step
 from service.killpoints import KillPoint, passing
 
 AT_ONCE = 50
@@ -47,7 +47,7 @@ class Sweeper:
                 self.doorbell.ring(device, times=times)
 
     def save(self) -> None:
-        """Write every unsaved record to storage, its metric rows before it; with an ended job goes its whole live tail."""
+        """Write every unsaved record to storage, its metric rows and logged steps before it; with an ended job goes its whole live tail."""
         for job in self.housekeeping.unsaved(AT_ONCE):
             with suppress(JobNotFound):  # deleted just now: what is written here goes with the rest
                 self._save_tail(job)
@@ -76,6 +76,8 @@ class Sweeper:
             return
         if rows:
             self.artifacts.put_bytes(metrics_key(*place), json_lines(rows), content_type="application/jsonl")
+        if steps := self.facts.steps(*place):
+            self.artifacts.put_bytes(steps_key(*place), json_lines(steps), content_type="application/jsonl")
         if job.is_terminal:
             events = self.facts.events(*place, after=0, limit=100_000) or ()
             self.artifacts.put_bytes(events_key(*place), json_lines(events), content_type="application/jsonl")
@@ -83,6 +85,7 @@ class Sweeper:
             self.artifacts.put_bytes(logs_key(*place), logs.encode(), content_type="text/plain; charset=utf-8")
 
 
-def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """One JSON object a line."""
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+def json_lines(rows: Iterable[Mapping[str, Any] | Step]) -> bytes:
+    """One JSON object, or list, a line."""
+    encode = json.JSONEncoder().encode
+    return "".join(encode(row) + "\n" for row in rows).encode()

@@ -25,6 +25,9 @@ class NoPreflight:
     def check(self, _: object) -> Checked:
         raise AssertionError("nothing is to be checked here")
 
+    def script(self, _: object) -> str:
+        raise AssertionError("nothing is to be written here")
+
 
 class NoInspector:
     """Nobody looks."""

@@ -33,6 +33,7 @@ from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
 from worker.hearing import Deaf, Hearing
 from worker.keeper import ZygoteKeeper
+from worker.machine import described
 from worker.pool import WakingPool
 from worker.preparing import CacheFolder, Sources
 from worker.settings import WorkerSettings
@@ -115,6 +116,7 @@ def _work(
         renew_seconds=min(FLAG_SECONDS, settings.lease_seconds / 3),
         storage_patience_seconds=settings.storage_patience_seconds,
     )
+    device_name, memory_bytes = described(arguments.device)
     beat = WorkerBeat(
         name=arguments.name,
         device=arguments.device,
@@ -122,6 +124,8 @@ def _work(
         busy=0,
         threads=settings.threads,
         versions={name: version(name) for name in ("torch", "torchvision")},
+        device_name=device_name,
+        memory_bytes=memory_bytes,
     )
     house = stores.sweeper(artifacts=artifacts, doorbell=CeleryDoorbell(app))
     slots = Slots(

@@ -24,6 +24,7 @@ from worker.training.facts import (
     PhaseStarted,
     PlanChosen,
     StepDone,
+    StepsLogged,
     Stopped,
     TrainingStarted,
     Warned,
@@ -31,6 +32,7 @@ from worker.training.facts import (
 
 REPORT_SECONDS = 0.5
 LINES_AT_ONCE = 500
+STEPS_AT_ONCE = 2000
 WAITING_AT_MOST = 10_000
 
 
@@ -57,6 +59,9 @@ class Reporter:
                 self._add(report, f"{fact.epochs} epochs, {fact.steps} steps{resumed}")
             case StepDone():
                 self._waiting.append(Report(progress=self._at(fact.epoch, fact.step)))
+            case StepsLogged():
+                rows = fact.rows()
+                self._waiting += [Report(steps=rows[at : at + STEPS_AT_ONCE]) for at in range(0, len(rows), STEPS_AT_ONCE)]
             case EpochDone():
                 latest = {**fact.metrics, "samples_per_second": fact.samples_per_second}
                 shown = ", ".join(f"{name} {value:.4g}" for name, value in fact.metrics.items())

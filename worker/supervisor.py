@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from service.jobs.errors import Fenced, PreflightBusy, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job
-from service.jobs.ports import AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report
+from service.jobs.ports import STEP_COLUMNS, AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report, Step
 from service.jobs.state import JobState, Phase, Reason
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom, needed, verdict
@@ -285,17 +285,18 @@ class _Attempt:
             raise Ending(failed(Reason.USER_CODE, "The job's code put links where its results should be."))
         self.reporter.put(Report(phase=Phase.UPLOADING, logs=["uploading"]))
         self.reporter.flush(force=True)
-        metrics, logs, record = self._patiently(lambda: self._told_so_far(job))
+        metrics, steps, logs, record = self._patiently(lambda: self._told_so_far(job))
         (folder / "metrics.jsonl").write_bytes(json_lines(metrics))
+        (folder / "steps.jsonl").write_bytes(json_lines(dict(zip(STEP_COLUMNS, step, strict=True)) for step in steps))
         (folder / "logs.txt").write_text("".join(f"{line}\n" for line in logs))
         (folder / "job.json").write_text(record.model_dump_json(indent=2) + "\n")
         passing(KillPoint.BEFORE_ARTIFACTS)
         self.uploader.artifacts(self.claim, folder)
         passing(KillPoint.ARTIFACTS_MANIFEST_PUT)
 
-    def _told_so_far(self, job: Job) -> tuple[Sequence[Mapping[str, Any]], Sequence[str], Job]:
-        place = (job.project, job.id)
-        return self.around.facts.metrics(*place) or (), self.around.facts.logs(*place) or (), self.around.sources.jobs.find(*place)
+    def _told_so_far(self, job: Job) -> tuple[Sequence[Mapping[str, Any]], Sequence[Step], Sequence[str], Job]:
+        place, facts = (job.project, job.id), self.around.facts
+        return facts.metrics(*place) or (), facts.steps(*place) or (), facts.logs(*place) or (), self.around.sources.jobs.find(*place)
 
     def _ended_by(self, fact: Failed) -> Outcome:
         """How the attempt ends. Where another spec may help the next one, it is stored before the job is given back."""

@@ -38,6 +38,7 @@ from worker.training.facts import (
     LogLine,
     PhaseStarted,
     StepDone,
+    StepsLogged,
     Stopped,
     Succeeded,
     TrainingStarted,
@@ -185,11 +186,19 @@ def _train(
     try:
         return _trained(run, save, history, tell=tell, stopping=stopping)
     except NanLoss as nan:
+        _tell_steps(run, tell)
         if run.spec.training.nan_loss == "roll_back":
             # Chowdhery et al. 2022 (PaLM), section 5.1: go back, and skip the batches around the spike
             count = 2 ** (rollbacks + 1) * run.spec.training.gradient_accumulation_steps
             nan.left_out = leading_to(run.spec, len(run.splits.train), nan.at, since=since, count=count)
         raise
+
+
+def _tell_steps(run: Run, tell: Callable[[Fact], None]) -> None:
+    """The losses of steps since the last time."""
+    if logged := run.tally.logged():
+        steps, epochs, losses, lrs = map(list, zip(*logged, strict=True))
+        tell(StepsLogged(steps=steps, epochs=epochs, losses=losses, lrs=lrs))
 
 
 def _next_batch(run: Run) -> Numbered:
@@ -207,18 +216,21 @@ def _trained(run: Run, save: Callable[[], None], history: History, *, tell: Call
         if isinstance(fact, EpochDone):
             measured = replace(fact, metrics=fact.metrics | peak.metrics())
             history.add(measured)
+            _tell_steps(run, tell)
             tell(measured)
             if fact.epoch % every.every_n_epochs == 0 and fact.epoch < run.spec.epochs:
                 save()
         elif time.monotonic() - told >= REPORT_SECONDS:
             told = time.monotonic()
             raise_for_nan(run)
+            _tell_steps(run, tell)
             tell(fact)
         if isinstance(fact, StepDone):
             passing(KillPoint.LATER_EPOCH_STEP if fact.epoch else KillPoint.FIRST_EPOCH_STEP)
         if isinstance(fact, StepDone) and every.every_n_steps and fact.step % every.every_n_steps == 0:
             save()
         if stopping():
+            _tell_steps(run, tell)
             save()
             return False
     return True

@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,7 +92,7 @@ class Uploader:
             self._file(prefix + file["path"], folder / file["path"], inside=folder)
         passing(KillPoint.CHECKPOINT_FILES_PUT)
         self._checkpoints[prefix] = [prefix + name for name in ("manifest.json", *(file["path"] for file in written.files))]
-        manifest = {"epoch": written.epoch, "step": written.step, "token": claim.token, "files": written.files}
+        manifest = {"epoch": written.epoch, "step": written.step, "token": claim.token, "at": _now(), "files": written.files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest).encode(), "application/json")
         shutil.rmtree(folder)
         return CheckpointPointer(token=claim.token, epoch=written.epoch, step=written.step, prefix=prefix)
@@ -125,6 +126,10 @@ class Uploader:
 
     def _bytes(self, key: str, data: bytes, kind: str) -> None:
         self._storage.patiently(lambda: self._artifacts.put_bytes(key, data, content_type=kind))
+
+
+def _now() -> str:
+    return datetime.now(tz=UTC).isoformat(timespec="milliseconds")
 
 
 _EXPORTS = TypeAdapter(dict[str, Exported])

@@ -1,4 +1,4 @@
-"""The Preflight port: warm child processes with torch, started anew when they die or take too long. Torch itself never comes in here."""
+"""The Preflight port: warm child processes with torch, which check specs and write programs, started anew when they die or take too long. Torch itself never comes in here."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from service.adapters import bubblewrap
 from service.jobs.errors import PreflightBusy, Unavailable
 from service.spec.checking import digest, is_custom
 from service.spec.verdict import Checked, Fault
 
+T = TypeVar("T")
 CHILD_MODULE = "worker.training.preflight"
 MEMORY_BYTES = 12 * 1024**3
 """Address space of a checking child; torch alone takes some 4 GiB of it."""
@@ -95,19 +96,34 @@ class PreflightChildren:
                 self._verdicts.move_to_end(key)
             return self._verdicts.get(key)
 
-    def _checked(self, parts: Mapping[str, Any], key: str) -> Checked:
+    def script(self, resolved: Mapping[str, Any]) -> str:
+        """A resolved spec as train.py. Raises PreflightBusy, and Unavailable where torch is not installed. Custom code is written down, not run."""
+        if not self.available():
+            raise Unavailable("torch is not installed beside the API: the program is written by the worker, among the job's artifacts.")
+        child = self._ready(self._place())
         try:
-            place = self._idle.get(timeout=self._wait)
-        except queue.Empty as error:
-            raise PreflightBusy("Every checking child is busy.") from error
+            return child.ask({"script": dict(resolved)}, str, seconds=self._timeout)
+        except _Gone as gone:
+            raise Unavailable(f"Writing the program {gone}.") from gone
+        finally:
+            self._give_back(child)
+
+    def _checked(self, parts: Mapping[str, Any], key: str) -> Checked:
+        place = self._place()
         if (known := self._remembered(key)) is not None:  # who had the child before us may have asked the same
             self._idle.put(place)
             return known
         child = self._ready(place)
         try:
-            return child.ask(parts, seconds=self._timeout)
+            return child.ask({"parts": dict(parts)}, Checked.model_validate, seconds=self._timeout)
         finally:
             self._give_back(child)
+
+    def _place(self) -> _Child | None:
+        try:
+            return self._idle.get(timeout=self._wait)
+        except queue.Empty as error:
+            raise PreflightBusy("Every checking child is busy.") from error
 
     def _checked_apart(self, parts: Mapping[str, Any]) -> Checked:
         """Custom code gets a child of its own, contained, that is thrown away."""
@@ -116,7 +132,7 @@ class PreflightChildren:
         try:
             child = _Child(self._contained(), start_seconds=self._start_seconds)
             try:
-                return child.ask(parts, seconds=self._timeout)
+                return child.ask({"parts": dict(parts)}, Checked.model_validate, seconds=self._timeout)
             finally:
                 child.kill()
         except NotContained as error:
@@ -182,12 +198,13 @@ class _Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, parts: Mapping[str, Any], *, seconds: float) -> Checked:
+    def ask(self, question: Mapping[str, Any], read: Callable[[Any], T], *, seconds: float) -> T:
+        """The answer to a line, as `read` takes it. Raises _Gone, and the child is no more."""
         assert self._process.stdin is not None  # noqa: S101  # Popen was given PIPE
         try:
-            self._process.stdin.write(json.dumps({"parts": dict(parts)}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(question).encode() + b"\n")
             self._process.stdin.flush()
-            return Checked.model_validate(json.loads(self._next(seconds))["checked"])
+            return read(json.loads(self._next(seconds))["answer"])
         except BrokenPipeError as error:
             self.kill()
             raise _Gone("ended the checking process") from error

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.adapters.redis_records import kept_fields, packed, row_texts, transition_line
+from service.adapters.redis_records import kept_fields, packed, tails, transition_line
 from service.adapters.redis_scripts import Scripts
 from service.adapters.stores import PASSES, finite, to_ms
 from service.jobs.job import Job
+from service.jobs.ports import Step
 
 
 class RedisDisposal:
@@ -52,11 +53,13 @@ class RedisRebuilding:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]]) -> bool:
+    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step] = ()) -> bool:
         """Store the record unless one is here; one that ran waits again. False where there was nothing to do."""
         digests, blobs = packed(job)
         state = (job.state, job.reason or "", json.dumps([transition_line(step) for step in job.transitions]))
         metrics = json.dumps({name: json.dumps(value) for name, value in finite(job.metrics).items()})
-        record = json.dumps(kept_fields(job, digests, rows))
-        answer = self._scripts.call("restore", job.id, job.project, record, to_ms(job.created_at), *state, metrics, row_texts(rows), *blobs)
+        record = json.dumps(kept_fields(job, digests, rows, steps))
+        answer = self._scripts.call(
+            "restore", job.id, job.project, record, to_ms(job.created_at), *state, metrics, tails(rows, steps), *blobs
+        )
         return bool(answer)

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis
+from pydantic_core import from_json
 
-from service.adapters.redis_records import own, pack
+from service.adapters.redis_records import own, pack, step_texts
 from service.adapters.redis_scripts import Scripts, our_errors
 from service.adapters.stores import finite, from_ms, rfc3339
 from service.jobs.errors import Fenced, JobNotFound
-from service.jobs.ports import Claim, Report
+from service.jobs.ports import Claim, Report, Step
 
 
 class RedisFacts:
@@ -41,6 +42,14 @@ class RedisFacts:
         rows = self._tail(project, job_id, lambda pipeline: pipeline.lrange(f"ty:job:{job_id}:rows", 0, -1))
         return rows if rows is None else [json.loads(row) for row in rows]
 
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+        """Logged steps with a greater number, oldest first; None once the live tail is gone."""
+        rows = self._scripts.call("steps", job_id, project, after)
+        if rows is None:
+            raise JobNotFound(job_id)
+        steps: Sequence[Step] | None = None if rows == 0 else from_json(b"[" + rows + b"]")
+        return steps
+
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """Log lines, oldest first; None once the live tail is gone."""
         lines = self._tail(project, job_id, lambda pipeline: pipeline.lrange(f"ty:job:{job_id}:logs", 0, -1))
@@ -65,6 +74,7 @@ def _for_lua(report: Report) -> dict[str, Any]:
             {"type": event["type"], "message": event.get("message") or "", "data": json.dumps(event.get("data") or {})}
             for event in report.events
         ],
+        "steps": step_texts(report.steps),
         "logs": list(report.logs),
         "warnings": [warning.model_dump_json() for warning in report.warnings],
     }

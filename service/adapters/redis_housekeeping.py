@@ -11,10 +11,10 @@ import redis
 
 from service.adapters.redis_records import job_of, put_away
 from service.adapters.redis_scripts import Scripts, our_errors
-from service.adapters.stores import TAIL_SECONDS, retries_used_up, to_ms
+from service.adapters.stores import TAIL_SECONDS, from_ms, retries_used_up, to_ms
 from service.jobs.job import Device, Job
-from service.jobs.ports import Demand, WorkerBeat
-from service.jobs.state import Reason
+from service.jobs.ports import Demand, Worked, WorkerBeat
+from service.jobs.state import JobState, Reason
 
 DEVICES: tuple[Device, ...] = ("cpu", "gpu")
 
@@ -64,7 +64,7 @@ class RedisWorkers:
     def leave(self, name: str) -> None:
         """Say goodbye."""
         with our_errors(), self._client.pipeline() as pipeline:
-            pipeline.delete(f"ty:worker:{name}")
+            pipeline.delete(f"ty:worker:{name}", f"ty:worked:{name}")
             for names in ("ty:workers", *(f"ty:{kind}:{device}" for kind in ("live", "idle") for device in DEVICES)):
                 pipeline.zrem(names, name)
             pipeline.execute()
@@ -75,6 +75,17 @@ class RedisWorkers:
             names: Any = self._client.zrange("ty:workers", 0, -1)
             beats: Any = self._client.mget([f"ty:worker:{name.decode()}" for name in names]) if names else []
         return sorted((_beat(beat) for beat in beats if beat), key=lambda beat: beat.name)
+
+    def history(self, project: str, names: Sequence[str]) -> Mapping[str, Sequence[Worked]]:
+        """The last attempts of these workers, at most 20 of each, the newest first: of the project's jobs that are still there."""
+        told = self._scripts.call("worked", project, *names)
+        return {name: [_worked(row) for row in rows] for name, rows in zip(names, told, strict=True)}
+
+
+def _worked(row: Sequence[bytes]) -> Worked:
+    job_id, name, state, started, ended = (each.decode() for each in row)
+    ended_at = from_ms(int(ended)) if ended else None
+    return Worked(id=job_id, name=name or None, state=JobState(state), started_at=from_ms(int(started)), ended_at=ended_at)
 
 
 def _beat(text: bytes) -> WorkerBeat:

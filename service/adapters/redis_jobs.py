@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, cast
 
 import redis
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from service.adapters.redis_attempts import RedisAttempts
 from service.adapters.redis_changes import RedisChanges
@@ -20,16 +20,18 @@ from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
 from service.adapters.redis_facts import RedisFacts
 from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, RedisWorkers
 from service.adapters.redis_intake import RedisIntake
-from service.adapters.redis_records import Packed, fresh_fields, job_of, own_fields, packed, row_texts, shared_fields
+from service.adapters.redis_records import Packed, end_of, fresh_fields, job_of, own_fields, packed, shared_fields, tails
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
-from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Cursor, Stores, from_ms, to_ms
+from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores, from_ms, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
-from service.jobs.job import Job, Transition
-from service.jobs.ports import Ahead, Idempotency, Outlook, Page, Submitted
-from service.jobs.state import JobState
+from service.jobs.job import Device, Job, Transition
+from service.jobs.listing import SORTED_AMONG, Cursor, Order, Summary, Wanted
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Step, Submitted
+from service.jobs.state import TERMINAL, JobState
 
-SCAN_BATCH = 200
+SCAN_BATCH = 500
+"""Jobs whose summaries are read at a time: a millisecond or two of Redis."""
 SHAPES_KEPT = 1000
 
 
@@ -82,15 +84,21 @@ class RedisJobs:
         """By a spec and an outlook: the specs as they are stored, and what of the records is the same, as JSON."""
 
     def submit(
-        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+        self,
+        job: Job,
+        *,
+        idempotency: Idempotency | None,
+        rows: Sequence[Mapping[str, Any]] = (),
+        steps: Sequence[Step] = (),
+        outlook: Outlook | None = None,
     ) -> Submitted:
         """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
-        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        `rows` are metric rows, and `steps` logged steps, that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
         digests, blobs = packed(job)
-        record = to_json(fresh_fields(job, digests, rows))
-        answer = self._scripts.call("submit", *_submission(job, blobs, record, idempotency=idempotency, rows=rows, outlook=outlook))
+        record, told = to_json(fresh_fields(job, digests, rows, steps)), tails(rows, steps)
+        answer = self._scripts.call("submit", *_submission(job, blobs, record, idempotency=idempotency, told=told, outlook=outlook))
         return self.submitted(answer, job, idempotency=idempotency)
 
     def submission(
@@ -148,17 +156,33 @@ class RedisJobs:
         raise JobNotFound(job_id)
 
     def list(
-        self, project: str, *, limit: int, cursor: str | None, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
+        self,
+        project: str,
+        *,
+        limit: int,
+        cursor: str | None,
+        states: Sequence[JobState] = (),
+        labels: Mapping[str, str] = NONE,
+        name: str | None = None,
+        text: str | None = None,
+        sort: str = "created_at",
     ) -> Page:
-        """One page, newest first. Raises ValueError for a cursor that is not ours."""
-        after = Cursor.parse(cursor) if cursor else None
-        filtered = bool(labels) or name is not None
-        places = self._newest_first(project, states or tuple(JobState), after, batch=SCAN_BATCH if filtered else limit + 1)
-        if filtered:
-            places = self._matching(places, labels=labels, name=name)
-        found = list(islice(places, limit + 1))
-        page = found[:limit]
-        return Page(jobs=self._read([place.job_id for place in page]), next_cursor=str(page[-1]) if found[limit:] else None)
+        """One page, newest first, or sorted as `listing.Order` says. Raises ValueError for a sort or cursor that is not ours."""
+        wanted, order = Wanted(labels=labels, name=name, text=text), Order.parse(sort)
+        among = states or tuple(JobState)
+        if order.is_newest_first:
+            after = Cursor.parse(cursor) if cursor else None
+            places = self._newest_first(project, among, after, batch=limit + 1 if wanted.is_anything else SCAN_BATCH)
+            if not wanted.is_anything:
+                places = (each.place for each in self._matching(places, wanted, order))
+            found = list(islice(places, limit + 1))
+            page, following = found[:limit], str(found[limit - 1]) if found[limit:] else None
+            return Page(jobs=self._read([place.job_id for place in page]), next_cursor=following)
+        everywhere = self._newest_first(project, among, None, batch=SCAN_BATCH)
+        matches = list(islice(self._matching(everywhere, wanted, order), SORTED_AMONG + 1))
+        page, following = order.page(matches[:SORTED_AMONG], after=cursor, limit=limit)
+        only = SORTED_AMONG if matches[SORTED_AMONG:] else None
+        return Page(jobs=self._read([place.job_id for place in page]), next_cursor=following, only_newest=only)
 
     def counts(self, project: str) -> Mapping[JobState, int]:
         """How many jobs are in each state."""
@@ -180,6 +204,11 @@ class RedisJobs:
         """
         found = self._scripts.call("ahead", job.id, job.project, job.device, limit)
         return found and Ahead(running=[job_of(other) for other in found[0]], waiting=[job_of(other) for other in found[1]])
+
+    def queue(self, project: str, device: Device, *, limit: int) -> Queue:
+        """What waits and runs in a class, `limit` of what waits."""
+        waiting, running, first, alone = self._scripts.call("queue", project, device, limit)
+        return Queue(waiting=waiting, jobs=[job_of(job) for job in first], running=[job_of(job) for job in running], alone=bool(alone))
 
     def _read(self, ids: Sequence[str | bytes]) -> Sequence[Job]:
         return [job_of(job) for job in self._scripts.call("read", *ids) if job] if ids else []
@@ -207,17 +236,39 @@ class RedisJobs:
             with our_errors():
                 found = self._client.zrevrangebyscore(key, newest, "-inf", start=offset, num=batch, withscores=True)
 
-    def _matching(self, places: Iterator[Cursor], *, labels: Mapping[str, str], name: str | None) -> Iterator[Cursor]:
+    def _matching(self, places: Iterator[Cursor], wanted: Wanted, order: Order) -> Iterator[Summary]:
+        """Those of the places whose jobs will do, with what they are sorted by."""
         while batch := list(islice(places, SCAN_BATCH)):
-            with our_errors():
-                pipeline = self._client.pipeline(transaction=False)
-                for place in batch:
-                    pipeline.hmget(f"ty:job:{place.job_id}", "name", "labels")
-                rows = pipeline.execute()
-            for place, (its_name, its_labels) in zip(batch, rows, strict=True):
-                its: dict[str, str] = json.loads(its_labels or b"{}")
-                if labels.items() <= its.items() and name in (None, (its_name or b"").decode()):
-                    yield place
+            rows = from_json(self._scripts.call("summaries", order.metric or "", *(place.job_id for place in batch)))
+            found = [_summary(place, row, order) for place, row in zip(batch, rows, strict=True) if row[3]]
+            matching = [each for each in found if wanted.has(each)]
+            yield from self._with_ends(matching) if order.metric or order.key == "finished_at" else matching
+
+    def _with_ends(self, found: Sequence[Summary]) -> Iterator[Summary]:
+        """With what was put away of those that have ended."""
+        ended = [f"ty:job:{each.place.job_id}:ended" for each in found if each.state in TERMINAL and each.finished_ms is None]
+        with our_errors():
+            blobs: Any = iter(self._client.mget(ended) if ended else ())
+        for each in found:
+            blob = next(blobs) if each.state in TERMINAL and each.finished_ms is None else None
+            if blob is None:
+                yield each
+                continue
+            finished_ms, metrics = end_of(blob)
+            yield replace(each, finished_ms=finished_ms, metrics=metrics)
+
+
+def _summary(place: Cursor, row: Sequence[Any], order: Order) -> Summary:
+    name, labels, kinds, state, finished, value = row
+    return Summary(
+        place=place,
+        state=JobState(state),
+        name=name or "",
+        labels=from_json(labels) if labels and labels != "{}" else NONE,
+        kinds=kinds or "",
+        finished_ms=int(finished) if finished else None,
+        metrics={order.metric: from_json(value)} if order.metric and value else {},
+    )
 
 
 def _submission(
@@ -226,13 +277,13 @@ def _submission(
     record: bytes,
     *,
     idempotency: Idempotency | None,
-    rows: Sequence[Mapping[str, Any]] = (),
+    told: str = "",
     outlook: Outlook | None,
 ) -> Sequence[str | bytes | float]:
     """What SUBMIT is called with."""
     key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
     seen = outlook.stamp if outlook else ""
-    return job.id, job.project, record, to_ms(job.created_at), key, body, row_texts(rows), seen, *blobs
+    return job.id, job.project, record, to_ms(job.created_at), key, body, told, seen, *blobs
 
 
 def _queued(job: Job, *, version: int, at: datetime) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,6 +15,8 @@ from pydantic import BaseModel
 
 from service.adapters.stores import exactness, finite, from_ms, to_ms
 from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
+from service.jobs.listing import kinds_of
+from service.jobs.ports import Step
 from service.spec.verdict import Estimate, SpecWarning
 
 OWN = ("name", "labels", "seed")
@@ -70,6 +73,13 @@ def put_away(job: Job) -> bytes:
     return squeezed.compress(f"{record}\n{own(job.spec)}\n{own(job.resolved_spec)}".encode()) + squeezed.flush()
 
 
+def end_of(blob: bytes) -> tuple[int | None, dict[str, float]]:
+    """When an ended job that was put away ended, in ms, and its metrics."""
+    record = json.loads(zlib.decompressobj(wbits=-15, zdict=ENDED).decompress(blob).split(b"\n", 1)[0])
+    finished = record.get("finished_at")
+    return to_ms(datetime.fromisoformat(finished)) if finished else None, record.get("metrics", {})
+
+
 _IN_THE_OPEN = {"id", "project", "name", "labels", "state", "token", "spec", "resolved_spec"}
 
 
@@ -91,11 +101,16 @@ def _taken_out(job_id: str, text: Mapping[str, str], raw: Sequence[Any]) -> Job:
     )
 
 
-def row_texts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Metric rows as Lua stores them: each as JSON text, because Lua would round its numbers."""
-    if not rows:
-        return "[]"
-    return json.dumps([json.dumps(finite(row)) for row in rows])
+def tails(rows: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> str:
+    """Metric rows and logged steps as Lua stores them: each as JSON text, because Lua would round its numbers. "" where there are none."""
+    if not rows and not steps:
+        return ""
+    return json.dumps({"rows": [json.dumps(finite(row)) for row in rows], "steps": step_texts(steps)})
+
+
+def step_texts(steps: Iterable[Step]) -> list[str]:
+    """Logged steps as they are kept."""
+    return [_compact([None if isinstance(each, float) and not math.isfinite(each) else each for each in step]) for step in steps]
 
 
 def lines(records: Iterable[BaseModel]) -> str:
@@ -108,9 +123,9 @@ def _progress(progress: Progress) -> str:
     return progress.model_dump_json()
 
 
-def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
+def fresh_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]] = (), steps: Sequence[Step] = ()) -> dict[str, str]:
     """The hash of a job that no attempt has touched yet. Every value is text."""
-    return shared_fields(job, digests, rows) | own_fields(job)
+    return shared_fields(job, digests, rows, steps) | own_fields(job)
 
 
 def own_fields(job: Job) -> dict[str, str]:
@@ -125,7 +140,7 @@ def own_fields(job: Job) -> dict[str, str]:
     }
 
 
-def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
+def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]] = (), steps: Sequence[Step] = ()) -> dict[str, str]:
     """All the rest of a fresh job's hash."""
     newest, last = job.checkpoint, rows[-1] if rows else None
     return {
@@ -139,6 +154,7 @@ def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str
         "inexact": "\n".join(job.exactness.reasons),
         "progress": _progress(job.progress),
         "estimate": job.estimate.model_dump_json() if job.estimate else "",
+        "kinds": kinds_of(job.spec),
         "spec": digests[0],
         "resolved": digests[1],
         "spec_version": str((job.resolved_spec or job.spec).get("spec_version", 1)),
@@ -149,14 +165,15 @@ def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str
         "borrowed_from": job.borrowed_from or "",
         "row_epoch": str(last["epoch"] if last else -1),
         "row_step": str(last["step"] if last else -1),
+        "told_step": str(steps[-1][0] if steps else -1),
         **({"upload": "/".join(job.upload)} if job.upload else {}),
         **dict.fromkeys(("attempt", "retries", "retries_since_checkpoint", "cancel", "pause", "version"), "0"),
     }
 
 
-def kept_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def kept_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> dict[str, str]:
     """The hash of a record that storage kept."""
-    return fresh_fields(job, digests, rows) | {
+    return fresh_fields(job, digests, rows, steps) | {
         "attempt": str(job.attempt),
         "retries": str(job.retries),
         "cancel": "1" if job.cancel_requested else "0",

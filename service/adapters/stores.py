@@ -1,9 +1,7 @@
-"""What every adapter of the stores shares: their bundle, the page cursor, the caps of live tails. No vendor and no storage here."""
+"""What every adapter of the stores shares: their bundle, the caps of live tails. No vendor and no storage here."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,10 +26,14 @@ from service.jobs.ports import (
     WorkerRegistry,
 )
 from service.jobs.state import Reason
+from service.spec.training import MOST_LOGGED
 from service.sweeping import Sweeper
 
 EVENTS_KEPT = 10_000
 ROWS_KEPT = 100_000
+STEPS_KEPT = MOST_LOGGED
+WORKED_KEPT = 20
+"""Attempts of each worker."""
 LOGS_KEPT = 10_000
 AGAIN_LEASES = 10
 """After so many leases leftovers are looked for a second time: whoever wrote late has heard by then that it is fenced."""
@@ -121,23 +123,3 @@ def to_ms(at: datetime) -> int:
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values without NaN and infinity, which JSON has no word for."""
     return {name: value for name, value in values.items() if not (isinstance(value, float) and not math.isfinite(value))}
-
-
-@dataclass(frozen=True, order=True)
-class Cursor:
-    """A place in a list of jobs, newest first: a job's creation in ms, and its id."""
-
-    created_ms: int
-    job_id: str
-
-    def __str__(self) -> str:
-        return base64.urlsafe_b64encode(f"{self.created_ms}:{self.job_id}".encode()).decode().rstrip("=")
-
-    @classmethod
-    def parse(cls, text: str) -> Cursor:
-        """The place that `str` wrote. Raises ValueError."""
-        try:
-            created, job_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(":", 1)
-            return cls(int(created), job_id)
-        except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-            raise ValueError(f"{text!r} is not a cursor of this list") from error

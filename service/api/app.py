@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import datasets, problems, routes
+from service.api import datasets, files, house, problems, routes, watching
 from service.api.lingering import Lingering
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes
@@ -42,8 +42,8 @@ def create_app(
     problems.install(app)
     app.add_middleware(Lingering)
     app.include_router(routes.taking)
-    app.include_router(routes.router)
-    app.include_router(datasets.router)
+    for part in (routes, watching, files, house, datasets):
+        app.include_router(part.router)
     _add_health(app, checks)
     _add_problem_schema(app)
     return app

@@ -49,10 +49,11 @@ class JobView(BaseModel):
 
 
 class JobPage(BaseModel):
-    """One page of jobs, newest first."""
+    """One page of jobs. `only_newest`: of more matches only so many, the newest, were sorted."""
 
     data: list[JobView]
     next_cursor: str | None
+    only_newest: int | None = None
 
 
 class EventView(BaseModel):
@@ -72,9 +73,9 @@ class EventPage(BaseModel):
 
 
 class MetricRows(BaseModel):
-    """A row per finished epoch; throughput excludes evaluation."""
+    """A row per finished epoch, whose throughput excludes evaluation; or per logged step, whose train_loss is null where it was no number."""
 
-    data: list[dict[str, float | int]]
+    data: list[dict[str, float | int | None]]
 
 
 class ArtifactView(BaseModel):
@@ -87,6 +88,33 @@ class ArtifactView(BaseModel):
     url: str
     export: Exported | None = None
     """How far it is from the trained model, where it is another form of that."""
+
+
+class CheckpointFile(BaseModel):
+    """One file of a checkpoint."""
+
+    path: str
+    size: int
+    sha256: str
+    url: str
+
+
+class CheckpointView(BaseModel):
+    """A checkpoint that is kept. `best`: taken at the best epoch so far; `attempt_token` is the fencing token of the attempt that wrote it."""
+
+    step: int
+    epoch: int
+    attempt_token: int
+    created_at: datetime | None
+    size: int
+    best: bool
+    files: list[CheckpointFile]
+
+
+class CheckpointPage(BaseModel):
+    """The newest first."""
+
+    data: list[CheckpointView]
 
 
 class ArtifactPage(BaseModel):
@@ -113,7 +141,7 @@ def job_view(job: Job, *, position: int | None, start: datetime | None) -> JobVi
     """The job, dressed."""
     here = f"/v1/jobs/{job.id}"
     links = (
-        {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "artifacts")}
+        {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "checkpoints", "artifacts")}
         | {"self": here}
         | {name: f"{here}/{name}" for name in _ASKED[job.state]}
     )

@@ -64,12 +64,18 @@ class Client:
         """The verdict: {valid, errors, warnings, resolved_spec, layers, num_parameters}."""
         return self._object("POST", "/v1/jobs/validate", has="valid", json=dict(spec))
 
+    def script(self, spec: Mapping[str, Any]) -> str:
+        """The spec as the textbook's program: the train.py that its job would hand out. Raises Rejected with every fault."""
+        answer = self._ask("POST", "/v1/jobs/script", json=dict(spec))
+        self._check_kind(answer, "text/x-python")
+        return answer.text
+
     def get(self, job_id: str, *, wait: float = 0, leaving: str | None = None) -> Job:
         """The job; with `wait`, once its state differs or after so many seconds (at most 60)."""
         return self._job(job_id, wait=wait, leaving=leaving)
 
     def jobs(self, **filters: Any) -> dict[str, Any]:
-        """One page: {data, next_cursor}. Filters: limit, cursor, state, label, name."""
+        """One page: {data, next_cursor, only_newest}. Filters: limit, cursor, state, label, name, q (text), sort (`-val_accuracy`)."""
         return self._object("GET", "/v1/jobs", has="data", params={name: value for name, value in filters.items() if value is not None})
 
     def cancel(self, job_id: str) -> Job:
@@ -156,6 +162,11 @@ class Client:
         """One row per finished epoch."""
         return list(self._object("GET", f"/v1/jobs/{job_id}/metrics", has="data")["data"])
 
+    def steps(self, job_id: str, *, after: int = -1, points: int | None = None) -> Sequence[dict[str, Any]]:
+        """Logged steps after one of them: {step, epoch, train_loss, lr}; at most `points`, thinned for drawing."""
+        query = {"per": "step", "after": after, **({"points": points} if points is not None else {})}
+        return list(self._object("GET", f"/v1/jobs/{job_id}/metrics", has="data", params=query)["data"])
+
     def metrics_csv(self, job_id: str) -> str:
         """The same as CSV."""
         return self._text(f"/v1/jobs/{job_id}/metrics", "text/csv", params={"format": "csv"})
@@ -163,6 +174,10 @@ class Client:
     def logs(self, job_id: str, *, tail: int | None = None) -> str:
         """The log's text."""
         return self._text(f"/v1/jobs/{job_id}/logs", "text/plain", params={"tail": tail} if tail else {})
+
+    def checkpoints(self, job_id: str) -> Sequence[dict[str, Any]]:
+        """Those that are kept, the newest first: {step, epoch, attempt_token, created_at, size, best, files: [{path, size, sha256, url}]}."""
+        return list(self._object("GET", f"/v1/jobs/{job_id}/checkpoints", has="data")["data"])
 
     def artifacts(self, job_id: str) -> Sequence[dict[str, Any]]:
         """The manifest: {path, size, sha256, content_type, url}. Raises Conflict before the end."""
@@ -272,6 +287,14 @@ class Client:
     def storage(self) -> dict[str, Any]:
         """What the project's jobs and data sets take in storage: {jobs: {objects, bytes}, datasets: {objects, bytes}}."""
         return self._object("GET", "/v1/storage", has="jobs")
+
+    def queue(self) -> Sequence[dict[str, Any]]:
+        """What waits, class by class: {device, waiting, running, slots, idle, jobs: [{id, name, position, priority, created_at, estimated_start_at}]}."""
+        return list(self._object("GET", "/v1/queue", has="data")["data"])
+
+    def workers(self) -> Sequence[dict[str, Any]]:
+        """Live workers: {name, device, device_name, memory_bytes, slots, busy, threads, versions, jobs, history}."""
+        return list(self._object("GET", "/v1/workers", has="data")["data"])
 
     def ready(self) -> dict[str, Any]:
         """What readiness says, also when it says no."""

@@ -50,17 +50,38 @@ def judged(job: Job) -> Estimate | None:
 
 def seconds_to_start(*, slots: int, running: Sequence[Job], before: Sequence[Job]) -> float | None:
     """Seconds until a slot is free for whoever waits behind `before`: each in turn takes the slot that is free first. None if any number is unknown."""
-    remaining, lasting = [_remaining(job) for job in running], [_lasting(job) for job in before]
-    known = [seconds for seconds in remaining if seconds is not None]
-    if slots < max(1, len(running)) or len(known) < len(remaining):
-        return None
+    free = _free(slots, running)
+    for job in before:
+        _take_turn(free, job)
+    return free[0] if free else None
+
+
+def starts(*, slots: int, running: Sequence[Job], waiting: Sequence[Job]) -> list[float | None]:
+    """The same for each of those that wait, one behind the other."""
+    free, found = _free(slots, running), []
+    for job in waiting:
+        found.append(free[0] if free else None)
+        _take_turn(free, job)
+    return found
+
+
+def _free(slots: int, running: Sequence[Job]) -> list[float]:
+    """Seconds until each slot is free, as a heap; none where that is unknown."""
+    known = [seconds for seconds in map(_remaining, running) if seconds is not None]
+    if slots < max(1, len(running)) or len(known) < len(running):
+        return []
     free = [0.0] * (slots - len(running)) + known
     heapq.heapify(free)
-    for seconds in lasting:
-        if seconds is None:
-            return None
+    return free
+
+
+def _take_turn(free: list[float], job: Job) -> None:
+    """The job has the slot that is free first; from one on that lasts nobody knows how long, nothing is known."""
+    seconds = _lasting(job)
+    if seconds is None:
+        free.clear()
+    elif free:
         heapq.heapreplace(free, free[0] + seconds)
-    return free[0]
 
 
 def _remaining(job: Job) -> float | None:
@@ -91,7 +112,7 @@ def _without(name: str, *left_out: str) -> Callable[[Mapping[str, Any]], Any]:
 _WORK: tuple[Callable[[Mapping[str, Any]], Any], ...] = (
     itemgetter("model"),
     itemgetter("dataloader"),
-    itemgetter("training"),
+    _without("training", "log_every_n_steps"),
     _without("optimizer", "lr"),
     _without("dataset", "limit", "validation_split", "size"),
     lambda resolved: resolved["resources"]["threads"],

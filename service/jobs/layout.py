@@ -31,6 +31,11 @@ def metrics_key(project: str, job_id: str) -> str:
     return job_prefix(project, job_id) + "metrics.jsonl"
 
 
+def steps_key(project: str, job_id: str) -> str:
+    """The logged steps of a job, `[step,epoch,train_loss,lr]` a line: a third of what objects with names would take."""
+    return job_prefix(project, job_id) + "steps.jsonl"
+
+
 def logs_key(project: str, job_id: str) -> str:
     """The log lines of an ended job."""
     return job_prefix(project, job_id) + "logs.txt"

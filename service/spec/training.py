@@ -117,6 +117,10 @@ class EarlyStopping(Closed):
     min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
 
 
+MOST_LOGGED = 100_000
+"""Steps of a job that are told one by one."""
+
+
 class Training(Closed):
     """How steps are taken."""
 
@@ -154,6 +158,11 @@ class Training(Closed):
         "False allows faster ones, and speed that changes rounding.",
     )
     early_stopping: EarlyStopping | None = None
+    log_every_n_steps: Count | None = Field(
+        default=None,
+        description="Loss and learning rate of every so many-th step are kept. null: of so many that the job has 2,000 such points at most. "
+        "No job has more than 100,000: where this would give more, every so many-th of them is kept.",
+    )
 
 
 class Checkpoint(Closed):

@@ -2,6 +2,8 @@
 
 from service.tidying import usage
 from service.use_cases.asking import cancel, delete, pause, resume
+from service.use_cases.checkpoints import Kept, checkpoint_file, checkpoints, read_checkpoint
+from service.use_cases.curves import curve
 from service.use_cases.datasets import (
     Received,
     all_datasets,
@@ -13,17 +15,23 @@ from service.use_cases.datasets import (
     take_in,
 )
 from service.use_cases.predicting import predict
-from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact
+from service.use_cases.queueing import Waiting, queue, workers
+from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact, steps
 from service.use_cases.services import Services
-from service.use_cases.submitting import new_id, retry, submit, submit_recalled, validate
+from service.use_cases.submitting import new_id, retry, script, submit, submit_recalled, validate
 
 __all__ = [
+    "Kept",
     "Received",
     "Services",
+    "Waiting",
     "all_datasets",
     "artifact",
     "cancel",
     "check_name",
+    "checkpoint_file",
+    "checkpoints",
+    "curve",
     "delete",
     "estimated_start",
     "events",
@@ -36,14 +44,19 @@ __all__ = [
     "new_id",
     "pause",
     "predict",
+    "queue",
     "read_artifact",
+    "read_checkpoint",
     "read_dataset",
     "remove_dataset",
     "resume",
     "retry",
+    "script",
+    "steps",
     "submit",
     "submit_recalled",
     "take_in",
     "usage",
     "validate",
+    "workers",
 ]

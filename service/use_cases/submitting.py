@@ -22,7 +22,7 @@ from service.spec.rules import NOT_LOOKED_UP
 from service.spec.verdict import Fault, SpecWarning, Verdict
 from service.use_cases.datasets import is_brought, no_dataset, with_content, with_earlier_scale
 from service.use_cases.judging import Judged, Learnt, shape_of
-from service.use_cases.reading import metrics
+from service.use_cases.reading import metrics, steps
 from service.use_cases.services import Services
 
 NO_WORKER = "no_capable_worker"
@@ -139,6 +139,14 @@ def submit(body: Mapping[str, Any], *, project: str, idempotency: Idempotency | 
     return submitted
 
 
+def script(body: Mapping[str, Any], *, project: str, services: Services) -> str:
+    """The textbook's program of a spec, as its job would hand it out. Raises SpecRejected, Unavailable."""
+    resolved = _judged(body, project=project, services=services).resolved_spec
+    if resolved is None:
+        raise Unavailable("torch is not installed beside the API: the program is written by the worker, among the job's artifacts.")
+    return services.preflight.script(resolved)
+
+
 async def submit_recalled(
     body: Mapping[str, Any], *, project: str, idempotency: Idempotency | None, services: Services
 ) -> Submitted | None:
@@ -226,7 +234,8 @@ def retry(project: str, job_id: str, *, services: Services) -> Submitted:
         raise IllegalTransition(job_id, state=source.state, wanted="retried")
     job, covered = _again(source, services=services), source.checkpoint.step if source.checkpoint else -1
     rows = [row for row in metrics(source, services=services) if row["step"] <= covered]
-    submitted = services.jobs.submit(job, idempotency=None, rows=rows)
+    logged = [step for step in steps(source, services=services) if (step[0] or 0) <= covered]
+    submitted = services.jobs.submit(job, idempotency=None, rows=rows, steps=logged)
     services.ring()
     return submitted
 

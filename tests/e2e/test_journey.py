@@ -31,6 +31,7 @@ ARTIFACTS = {
     "model.safetensors",
     "plots/curves.png",
     "resolved_spec.json",
+    "steps.jsonl",
     "tensorboard/events.out.tfevents.0",
     "train.py",
 }

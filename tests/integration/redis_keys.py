@@ -12,10 +12,11 @@ from itertools import pairwise
 import redis
 
 from service.adapters.redis_records import ENDED
+from service.adapters.stores import WORKED_KEPT
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState
 
 PRIORITY_STEP = 2**42
-_PARTS = ("metrics", "transitions", "events", "rows", "logs", "borrowers")
+_PARTS = ("metrics", "transitions", "events", "rows", "steps", "logs", "borrowers")
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Keys:
     waiting: dict[str, set[str]] = field(default_factory=dict)
     running: dict[str, set[str]] = field(default_factory=dict)
     listed: dict[str, set[str]] = field(default_factory=dict)
+    worked: dict[str, list[str]] = field(default_factory=dict)
     specs: set[str] = field(default_factory=set)
     others: dict[str, object] = field(default_factory=dict)
     """The rest, by its name without the prefix."""
@@ -63,7 +65,9 @@ def _read(pipeline: redis.client.Pipeline, name: str) -> None:
     match kind, rest[1:]:
         case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses", _) | ("successes", _):
             pipeline.hgetall(name)
-        case ("job", ["transitions" | "rows" | "logs"]):
+        case ("worked", _):
+            pipeline.lrange(name, 0, -1)
+        case ("job", ["transitions" | "rows" | "steps" | "logs"]):
             pipeline.lrange(name, 0, -1)
         case ("job", ["events"]):
             pipeline.xrange(name)
@@ -88,7 +92,7 @@ def _sort(found: Keys, name: str, value: object) -> None:
             found.parts[job_id][part] = told
         case "pending", [device, project]:
             found.pending[f"{device}:{project}"] = dict(told)
-        case (("waiting" | "running"), [of]):
+        case (("waiting" | "running" | "worked"), [of]):
             getattr(found, kind)[of] = told
         case "jobs", [project, state]:
             found.listed[f"{project}:{state}"] = {job_id for job_id, _ in told}
@@ -110,7 +114,13 @@ def _text(value: object) -> object:
 
 def faults(keys: Keys) -> list[str]:
     """Whatever does not agree; empty where all is well."""
-    return [*_indexes(keys), *_specs(keys), *_leftovers(keys), *(fault for id in keys.records for fault in _of_record(id, keys))]
+    return [
+        *_indexes(keys),
+        *_worked(keys),
+        *_specs(keys),
+        *_leftovers(keys),
+        *(fault for id in keys.records for fault in _of_record(id, keys)),
+    ]
 
 
 def _indexes(keys: Keys) -> Iterator[str]:
@@ -132,6 +142,18 @@ def _indexes(keys: Keys) -> Iterator[str]:
         wanting = {key.partition(":")[2] for key in keys.pending if key.startswith(device)}
         if keys.waiting.get(device, set()) != wanting:
             yield f"of {wanting} with pending {device} jobs, {keys.waiting.get(device)} are known to wait"
+
+
+def _worked(keys: Keys) -> Iterator[str]:
+    """An attempt that a worker has not ended holds its job; no worker has more of them than are kept."""
+    for worker, entries in keys.worked.items():
+        if len(entries) > WORKED_KEPT:
+            yield f"{worker} remembers {len(entries)} attempts"
+        for entry in entries:
+            id, token, _, ended = entry.split("|")
+            record = keys.records.get(id, {})
+            if not ended and (record.get("owner"), record.get("token")) != (worker, token):
+                yield f"{worker} is said to be at {id}, which has {record.get('owner')!r} and token {record.get('token')}"
 
 
 def _specs(keys: Keys) -> Iterator[str]:
@@ -173,6 +195,9 @@ def _of_record(id: str, keys: Keys) -> Iterator[str]:
     places = [(row["epoch"], row["step"]) for row in map(json.loads, parts.get("rows", ()))]
     if places != sorted(set(places)):
         yield f"{id} has its rows out of order, or twice: {places}"
+    steps = [json.loads(row)[0] for row in parts.get("steps", ())]
+    if steps != sorted(set(steps)) or (steps and steps[-1] != int(record.get("told_step", steps[-1]))):
+        yield f"{id} has its logged steps out of order, or twice, or counts others: {steps}, {record.get('told_step')}"
     events = [int(entry.partition("-")[0]) for entry, _ in parts.get("events", ())]
     if events != list(range(1, len(events) + 1)):
         yield f"{id} has gaps in its events: {events}"

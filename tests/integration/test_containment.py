@@ -373,7 +373,7 @@ def test_the_check_answers_from_inside(limits: Limits) -> None:
             model = {"type": "Module", "class_name": "Net", "code": (HOSTILE / f"{name}.py").read_text()}
             child.stdin.write(json.dumps({"parts": spec | {"model": model}}).encode() + b"\n")
             child.stdin.flush()
-            verdicts.append(json.loads(child.stdout.readline())["checked"])
+            verdicts.append(json.loads(child.stdout.readline())["answer"])
 
     assert [verdict["num_parameters"] for verdict in verdicts] == [7850, 7850], verdicts
 

@@ -137,10 +137,11 @@ class Life(RuleBasedStateMachine):
         covered = source.checkpoint.step if source.checkpoint else -1
         told = self.both.redis.facts.metrics(source.project, source.id) or ()
         rows = [row for row in told if row["step"] <= covered]
+        steps = [row for row in self.both.redis.facts.steps(source.project, source.id) or () if row[0] <= covered]
         kept = {name: getattr(source, name) for name in ("project", "max_retries", "priority", "device", "spec", "resolved_spec")}
         fresh = Job(id=f"job-{next(self.numbers):03}", created_at=self.clock.now(), retry_of=source.id, **kept)
         job = fresh.model_copy(update={"checkpoints": source.checkpoints, "token": source.token})
-        answer = self.both(lambda stores: stores.jobs.submit(job, idempotency=None, rows=rows))
+        answer = self.both(lambda stores: stores.jobs.submit(job, idempotency=None, rows=rows, steps=steps))
         assert answer.replayed == (answer.job.id != job.id)
         self.minted.setdefault(answer.job.id, source.token)
         if cancelled and answer.job.state is not JobState.RUNNING:
@@ -216,6 +217,7 @@ class Life(RuleBasedStateMachine):
     def report(self, claim: Claim, phase: Phase | None, epoch: int, step: int, seed: int) -> None:
         """Rows may be repeated, and come in any order."""
         self.both(lambda stores: stores.facts.report(claim, _report(claim, phase, epoch, step, seed)))
+        self.both(lambda stores: stores.facts.steps(claim.job.project, claim.job.id, after=step - 1))
 
     @some(held)
     @rule(
@@ -406,7 +408,7 @@ class Life(RuleBasedStateMachine):
             self.dispose()
             self.clock.pass_by(11 * LEASE)
         left = {name.decode() for name in self.both.client.keys("ty:*")}
-        assert {name for name in left if not name.startswith(("ty:claim:", "ty:idempotency:"))} <= {
+        assert {name for name in left if not name.startswith(("ty:claim:", "ty:idempotency:", "ty:worked:"))} <= {
             "ty:history",
             "ty:successes",
             "ty:last_sweep",
@@ -419,6 +421,7 @@ def _report(claim: Claim, phase: Phase | None, epoch: int, step: int, seed: int)
         phase=phase,
         row={"epoch": epoch, "step": step, "train_loss": 0.1 + 0.2},
         events=[{"type": "epoch", "message": f"epoch {epoch}", "data": {"step": step}}],
+        steps=[[at, epoch + 1, 0.1 * at, 0.1 + 0.2] for at in range(step, step + 3)],
         metrics={"train_loss": 0.1 * step},
         logs=[f"line {step}"],
         resolved_spec={**claim.job.spec, "seed": seed} if seed else None,

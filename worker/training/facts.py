@@ -52,6 +52,20 @@ class StepDone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepsLogged:
+    """Steps whose losses have been read, as columns: numbers since the job's start, epochs from 1, losses, learning rates."""
+
+    steps: list[int]
+    epochs: list[int]
+    losses: list[float]
+    lrs: list[float]
+
+    def rows(self) -> list[tuple[int, int, float, float]]:
+        """(step, epoch, loss, lr) of each."""
+        return list(zip(self.steps, self.epochs, self.losses, self.lrs, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochDone:
     """`epoch` epochs are complete, `at` this time (seconds since 1970).
 
@@ -130,7 +144,7 @@ class LogLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Succeeded:
-    """Training, evaluation and export are done; `directory` holds every artifact but job.json, logs.txt, metrics.jsonl and manifest.json."""
+    """Training, evaluation and export are done; `directory` holds every artifact but job.json, logs.txt, metrics.jsonl, steps.jsonl and manifest.json."""
 
     directory: str
 
@@ -161,6 +175,7 @@ Fact = (
     | PlanChosen
     | FirstStepDone
     | StepDone
+    | StepsLogged
     | EpochDone
     | CheckpointWritten
     | Evaluating

@@ -69,6 +69,8 @@ class Run:
     tally: Tally
     order: EpochOrder
     plan: Plan
+    log_every: int
+    """Of every so many-th step the loss is told."""
     forward: Forward
     """The model's forward pass, in the plan's arithmetic."""
     scaler: torch.amp.GradScaler
@@ -147,9 +149,11 @@ def _steps(run: Run) -> Iterator[StepDone]:
         optimizer.zero_grad(set_to_none=True)
         if run.average is not None:
             run.average.update_parameters(model)
+        position.step += 1
+        if position.step % run.log_every == 0:
+            run.tally.mark(step=position.step, epoch=position.epoch + 1, batches=members, lr=optimizer.param_groups[0]["lr"])
         if each_step:
             run.scheduler.step()
-        position.step += 1
         first = position.batch
         now = time.perf_counter()  # from step to step: what the reader of facts costs is time of the epoch
         position.seconds, started = position.seconds + now - started, now

@@ -1,6 +1,6 @@
 """The check of a spec before it queues, and the child process that runs it.
 
-The child reads one JSON line `{"parts"}` and answers one `{"checked"}`; it ends with its input.
+The child reads JSON lines, `{"parts"}` to be checked or `{"script"}` to be written as a program, and answers `{"answer"}`; it ends with its input.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import nn
 
 from service.spec.catalog import Declared
 from service.spec.checking import Parts
+from service.spec.job import JobSpec
 from service.spec.lints import last_leaf
 from service.spec.model import Composite, FromJob, Model, Module, Sequential, Torchvision, built, frozen, leaves
 from service.spec.model import faults as model_faults
@@ -368,8 +369,17 @@ def main() -> None:
     check(WARM_UP)
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
-        checked = check(json.loads(line)["parts"])
-        print(json.dumps({"checked": checked.model_dump(mode="json", exclude_computed_fields=True)}), file=answers, flush=True)
+        print(json.dumps({"answer": _answer(json.loads(line))}), file=answers, flush=True)
+
+
+def _answer(question: Mapping[str, Any]) -> Any:
+    if "script" not in question:
+        return check(question["parts"]).model_dump(mode="json", exclude_computed_fields=True)
+    from worker.training.environment import environment
+    from worker.training.script import render
+
+    spec = JobSpec.model_validate(question["script"])
+    return render(spec, environment(threads=spec.resources.threads or 1, device=torch.device("cpu")))
 
 
 WARM_UP = {

@@ -17,6 +17,7 @@ from service.spec.training import FUSED
 from worker.training.build import build_loss, build_metrics, build_optimizer, build_scheduler, seeded_model
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import load_initial, plan_of, restore
+from worker.training.curve import log_every
 from worker.training.data import Batches, EpochOrder, grouped
 from worker.training.deciding import Decision
 from worker.training.device import device_of
@@ -64,9 +65,14 @@ def prepare(
         splits=splits,
         device=device,
         position=Position(),
-        tally=Tally(decision=Decision.of(spec), loss_is_sum=getattr(loss_fn, "reduction", "mean") == "sum"),
+        tally=Tally(
+            decision=Decision.of(spec),
+            loss_is_sum=getattr(loss_fn, "reduction", "mean") == "sum",
+            accumulated=spec.training.gradient_accumulation_steps,
+        ),
         order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle, weights=_weights(spec, splits)),
         plan=plan,
+        log_every=log_every(spec, len(splits.train)),
         forward=plan.forward(model, device),
         scaler=plan.scaler(device),
         average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- BEAT: a worker lives.
---   writes  ty:worker:{name}, ty:workers, ty:live:{device}, ty:idle:{device}
+--   writes  ty:worker:{name}, ty:worked:{name}, ty:workers, ty:live:{device}, ty:idle:{device}
 --   args    now, name, beat (JSON), device, 1 where a slot is idle, else 0
 local now, name, device = clock(ARGV[1]), ARGV[2], ARGV[4]
 redis.call('SET', 'ty:worker:' .. name, ARGV[3], 'PX', SILENCE_MS)
+redis.call('PEXPIRE', worked_key(name), SILENCE_MS)
 for _, list in ipairs({ 'ty:workers', 'ty:live:' .. device, 'ty:idle:' .. device }) do
   redis.call('ZADD', list, whole(now), name)
   redis.call('ZREMRANGEBYSCORE', list, '-inf', '(' .. whole(now - SILENCE_MS))

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- CLAIM: a worker takes the best pending job, with a new fencing token and a lease.
 --   reads   ty:waiting:{device}, ty:pending:{device}:*, ty:running:*
---   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:claim:{nonce}, ty:unsaved, ty:history
+--   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:worked:{worker}, ty:claim:{nonce}, ty:unsaved, ty:history
 --   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit)
 --   answers the job, or nil where none waits
 local now, worker, device, lease, nonce = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
@@ -43,6 +43,9 @@ dequeue(id, device, project)
 redis.call('SADD', 'ty:running:' .. project, id)
 redis.call('ZADD', 'ty:leases', whole(now + lease), id)
 redis.call('SET', 'ty:claim:' .. nonce, id, 'EX', 60)
+redis.call('LPUSH', worked_key(worker), table.concat({ id, token, whole(now), '' }, '|'))
+redis.call('LTRIM', worked_key(worker), 0, WORKED_KEPT - 1)
+redis.call('PEXPIRE', worked_key(worker), SILENCE_MS)
 redis.call('HSETNX', job_key(id), 'started', whole(now))
 redis.call('HINCRBY', job_key(id), 'attempt', 1)
 redis.call('HSET', job_key(id), 'token', token, 'owner', worker)

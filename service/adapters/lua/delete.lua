@@ -21,7 +21,7 @@ redis.call('ZREM', 'ty:unsaved', id)
 drop_spec(field(id, 'spec'))
 drop_spec(field(id, 'resolved'))
 redis.call('DEL', job_key(id))
-for _, part in ipairs({ 'metrics', 'transitions', 'events', 'rows', 'logs', 'ended' }) do redis.call('DEL', part_key(id, part)) end
+for _, part in ipairs({ 'metrics', 'transitions', 'events', 'rows', 'steps', 'logs', 'ended' }) do redis.call('DEL', part_key(id, part)) end
 chronicle(id, now, 'deleted')
 redis.call('PUBLISH', 'ty:changed', id)
 return { 'ok' }

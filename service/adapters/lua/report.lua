@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- REPORT: record what an attempt learnt. A row at or below the last recorded (epoch, step), and the event of that epoch, is dropped.
+-- REPORT: record what an attempt learnt. A row at or below the last recorded (epoch, step), with the event of that epoch, and a step at or below the
+-- last recorded one, is dropped.
 --   reads   ty:job:{id}
---   writes  it, its metrics, transitions, events, rows and logs, ty:spec:{sha256}, ty:history
+--   writes  it, its metrics, transitions, events, rows, steps and logs, ty:spec:{sha256}, ty:history
 --   args    now, id, token, report (JSON; parts that only Python reads are JSON text inside it), digest, blob and own values of the resolved spec
 --   answers nil where FENCED | 1
 local now, id = clock(ARGV[1]), ARGV[2]
@@ -30,6 +31,19 @@ if report.row then
     redis.call('RPUSH', part_key(id, 'rows'), report.row)
     redis.call('LTRIM', part_key(id, 'rows'), -ROWS_KEPT, -1)
   end
+end
+local told = tonumber(field(id, 'told_step')) or -1
+local newest = told
+for _, row in ipairs(report.steps) do
+  local at = step_of(row)
+  if at and at > newest then
+    redis.call('RPUSH', part_key(id, 'steps'), row)
+    newest = at
+  end
+end
+if newest > told then
+  redis.call('HSET', job, 'told_step', whole(newest))
+  redis.call('LTRIM', part_key(id, 'steps'), -STEPS_KEPT, -1)
 end
 for _, event in ipairs(report.events) do
   if not (repeated and event.type == 'epoch') then emit(id, now, event.type, event.message, event.data) end

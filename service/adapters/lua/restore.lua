@@ -3,7 +3,7 @@
 --   reads   ty:job:{id}, ty:deleted
 --   writes  ty:job:{id} and its parts, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:successes, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
 --   args    now, id, project, record (JSON of flat strings), created ms, state, reason, transitions (JSON list), metrics (JSON object of JSON texts),
---           metric rows (JSON list of JSON texts), then digest and blob of each spec
+--           tails ("", or JSON: its metric rows and steps, lists of JSON texts), then digest and blob of each spec
 --   answers 1, or 0 where there was nothing to do
 local now, id, project, state = clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[6]
 if redis.call('EXISTS', job_key(id)) == 1 or redis.call('ZSCORE', 'ty:deleted', project .. '/' .. id) then return 0 end

@@ -6,7 +6,7 @@
 --   args    now, id, version written, seconds that the live tail stays, project, the record of an ended job as the caller compressed it,
 --           and of the version written: state, token, ms of its end ("": not ended)
 local now, id = clock(ARGV[1]), ARGV[2]
-local STAYS = { 'project', 'state', 'name', 'labels', 'version', 'token', 'marked', 'ended_by', 'ended_as', 'retried_as', 'spec', 'resolved' }
+local STAYS = { 'project', 'state', 'name', 'labels', 'kinds', 'version', 'token', 'marked', 'ended_by', 'ended_as', 'retried_as', 'spec', 'resolved' }
 
 -- Leave in the open what scripts and filters read.
 local function put_away(id, rest)
@@ -34,7 +34,7 @@ local old = tonumber(ARGV[3]) < (tonumber(field(id, 'marked')) or 0)
 if old or not same then return redis.call('ZADD', 'ty:unsaved', whole(now), id) end
 redis.call('ZREM', 'ty:unsaved', id)
 if TERMINAL[field(id, 'state')] then
-  for _, part in ipairs({ 'events', 'rows', 'logs' }) do redis.call('EXPIRE', part_key(id, part), ARGV[4], 'NX') end
+  for _, part in ipairs({ 'events', 'rows', 'steps', 'logs' }) do redis.call('EXPIRE', part_key(id, part), ARGV[4], 'NX') end
   if field(id, 'version') == ARGV[3] then put_away(id, ARGV[6]) end
 end
 return 1

@@ -5,6 +5,7 @@
 --   ty:job:{id}:transitions        list    state|phase|ms|reason, oldest first
 --   ty:job:{id}:events             stream  ids 1-0, 2-0, 3-0, ...; there from SUBMIT until the live tail expires
 --   ty:job:{id}:rows               list    one JSON row per finished epoch
+--   ty:job:{id}:steps              list    [step,epoch,train_loss,lr] of each logged step
 --   ty:job:{id}:logs               list    log lines
 --   ty:job:{id}:borrowers          set     live jobs whose only checkpoint lies in this one's folder
 --   ty:spec:{sha256}               string  a spec as compressed JSON, once per digest
@@ -22,6 +23,7 @@
 --   ty:passes                      hash    how often that was done, by {list}:{project}/{id}
 --   ty:last_sweep, ty:grace_until  string  ms
 --   ty:worker:{name}, ty:workers   string, zset  the last beat; names by its ms
+--   ty:worked:{worker}             list    id|token|ms of the claim|ms of the end ("": not yet) of its last attempts, the newest first; goes with the worker
 --   ty:live:{device}, ty:idle:{device}  zset  names of that class's workers, of those with an idle slot, by the ms of the last beat
 --   ty:datasets:{project}          set     names of uploaded data sets
 --   ty:dataset:{project}:{name}    hash    the record of each version, as JSON, by its digest
@@ -32,8 +34,9 @@
 --   ty:changed                     channel the id of a job that changed
 
 local TERMINAL = { succeeded = true, failed = true, cancelled = true }
-local EVENTS_KEPT, ROWS_KEPT, LOGS_KEPT, HISTORY_KEPT, TRANSITIONS_KEPT = 10000, 100000, 10000, 100000, 1000
+local EVENTS_KEPT, ROWS_KEPT, STEPS_KEPT, LOGS_KEPT, HISTORY_KEPT, TRANSITIONS_KEPT = 10000, 100000, 100000, 10000, 100000, 1000
 local PRIORITY_STEP = 4398046511104 -- 2^42 ms: later than any submit time
+local WORKED_KEPT = 20
 local SILENCE_MS = 30000 -- a worker that says nothing for so long is forgotten
 
 -- Now, in ms. Tests give their own.
@@ -50,6 +53,8 @@ local function job_key(id) return 'ty:job:' .. id end
 local function part_key(id, part) return 'ty:job:' .. id .. ':' .. part end
 
 local function dataset_key(project, name) return 'ty:dataset:' .. project .. ':' .. name end
+
+local function worked_key(worker) return 'ty:worked:' .. worker end
 
 local function field(id, name) return redis.call('HGET', job_key(id), name) or '' end
 
@@ -154,7 +159,11 @@ local function dequeue(id, device, project)
 end
 
 -- The attempt holds the job no more.
-local function release(id)
+local function release(id, now)
+  local key, attempt = worked_key(field(id, 'owner')), id .. '|' .. field(id, 'token') .. '|'
+  for at, entry in ipairs(redis.call('LRANGE', key, 0, -1)) do
+    if entry:sub(1, #attempt) == attempt and entry:sub(-1) == '|' then redis.call('LSET', key, at - 1, entry .. whole(now)) end
+  end
   redis.call('ZREM', 'ty:leases', id)
   redis.call('SREM', 'ty:running:' .. field(id, 'project'), id)
   redis.call('HSET', job_key(id), 'owner', '')
@@ -189,8 +198,9 @@ local function give_back(id, now, reason, counts, failure)
   return 'queued'
 end
 
--- A new record: its fields, the uploaded data set that it needs, its metric rows so far, and from `specs` on in ARGV the digest and blob of each spec that it names.
-local function store(id, record, rows, specs)
+-- A new record: its fields, the uploaded data set that it needs, its tails so far (JSON object of lists of JSON texts), and from `specs` on in ARGV
+-- the digest and blob of each spec that it names.
+local function store(id, record, tails, specs)
   for at = specs, #ARGV, 2 do keep_spec(ARGV[at], ARGV[at + 1]) end
   local flat = {}
   for name, value in pairs(record) do
@@ -198,11 +208,16 @@ local function store(id, record, rows, specs)
     flat[#flat + 1] = value
   end
   redis.call('HSET', job_key(id), unpack(flat))
-  if rows ~= '[]' then
-    for _, row in ipairs(cjson.decode(rows)) do redis.call('RPUSH', part_key(id, 'rows'), row) end
+  if tails ~= '' then
+    for part, lines in pairs(cjson.decode(tails)) do
+      for _, line in ipairs(lines) do redis.call('RPUSH', part_key(id, part), line) end
+    end
   end
   if record.upload then redis.call('SADD', 'ty:dataset_jobs:' .. record.project .. '/' .. record.upload, id) end
 end
+
+-- The number of a logged step; nil of what is none.
+local function step_of(row) return tonumber(row:match('^%[(%d+),')) end
 
 -- Does this token hold the job? Every write of an attempt asks first.
 local function holds(id, token) return field(id, 'state') == 'running' and field(id, 'token') == token end

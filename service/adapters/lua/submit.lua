@@ -2,7 +2,7 @@
 -- SUBMIT: store a job and put it in the pending order. Refused when Redis is nearly full: no allow-oom here.
 --   reads   ty:idempotency:{project}:{key}, ty:dataset:*, ty:live:*, ty:idle:*, ty:successes
 --   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:job:{home}:borrowers, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
---   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, metric rows (JSON list of JSON texts),
+--   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, tails ("", or JSON: metric rows and steps, lists of JSON texts),
 --           the outlook that the submitter goes by ("": any), then digest and blob of each spec
 --   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"outdated"} | {"no_dataset", name/version} | {"replayed" | "found", job}
 --           | of a new job four numbers as text: version, now, place in the pending order from 0, 1 where an idle slot is to be woken;
@@ -21,7 +21,7 @@ if ARGV[6] ~= '' then
   if job then return { 'conflict', first } end
 end
 if ARGV[9] ~= '' and ARGV[9] ~= outlook(project, now) then return { 'outdated' } end
-local record, rows, changed = cjson.decode(ARGV[4]), ARGV[8], false
+local record, tails, changed = cjson.decode(ARGV[4]), ARGV[8], false
 if record.upload then
   local name, version = record.upload:match('^([^/]+)/(.+)$')
   if redis.call('HEXISTS', dataset_key(project, name), version) == 0 then return { 'no_dataset', record.upload } end
@@ -37,14 +37,14 @@ if source ~= '' then
   redis.call('HSET', job_key(source), 'retried_as', id)
   if record.borrowed_from ~= '' and redis.call('EXISTS', job_key(record.borrowed_from)) == 0 then
     -- a retry of a retry: the job whose checkpoint both would start from was deleted, and the checkpoint with it
-    record.checkpoints, record.borrowed_from, rows, changed = '', '', '[]', true
-    for _, name in ipairs({ 'checkpoint_token', 'checkpoint_step', 'row_epoch', 'row_step' }) do record[name] = '-1' end
+    record.checkpoints, record.borrowed_from, tails, changed = '', '', '', true
+    for _, name in ipairs({ 'checkpoint_token', 'checkpoint_step', 'row_epoch', 'row_step', 'told_step' }) do record[name] = '-1' end
   end
   if record.borrowed_from ~= '' then redis.call('SADD', part_key(record.borrowed_from, 'borrowers'), id) end
 end
 
 record.submitted = whole(now)
-store(id, record, rows, 10)
+store(id, record, tails, 10)
 list_under(id, '', 'queued', ARGV[5])
 enqueue(id)
 move(id, now, 'queued', '', record.reason)

@@ -18,7 +18,7 @@ __all__ = ["MemoryArtifacts", "MemoryDoorbell", "stores"]
 def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEEP_SECONDS, project_slots: int = 0) -> Stores:
     """Every store, empty, on one clock."""
     shelf = Shelf(now=now, lease=timedelta(seconds=lease_seconds), sweep=timedelta(seconds=sweep_seconds))
-    workers = MemoryWorkers(now)
+    workers = MemoryWorkers(shelf)
     jobs = MemoryJobs(shelf, workers)
     return Stores(
         jobs=jobs,

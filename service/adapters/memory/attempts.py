@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.adapters.memory.shelf import Shelf, Tail, told
+from service.adapters.memory.shelf import Attempt, Shelf, Tail, told
 from service.adapters.stores import exactness, failure, finite, to_ms
 from service.jobs.job import Best, CheckpointPointer, Device, Job, Progress, Transition
-from service.jobs.ports import Claim, Flags, Outcome, Report
+from service.jobs.ports import Claim, Flags, Outcome, Report, Step
 from service.jobs.state import JobState, Phase
 from service.spec.job import SPEC_VERSION
 
@@ -43,6 +43,7 @@ class MemoryAttempts:
             token = max(best.token + 1, to_ms(shelf.now()))
             job = shelf.move(best.claimed(owner=worker, token=token, at=shelf.now()))
             shelf.leases[job.id] = shelf.now() + shelf.lease
+            shelf.worked[worker].append(Attempt(job_id=job.id, token=token, started_at=shelf.now()))
             return Claim(job=job, token=token, worker=worker)
 
     def renew(self, claim: Claim) -> Flags:
@@ -113,6 +114,7 @@ class MemoryFacts:
             if place is not None and report.row is not None and not repeated:
                 tail.rows.append(finite(report.row))
                 tail.last_row = place
+            tail.log(report.steps)
             changes = _changes(job, report)
             if report.phase and report.phase != job.phase:
                 step = Transition(state=JobState.RUNNING, phase=Phase(report.phase), at=shelf.now())
@@ -134,6 +136,11 @@ class MemoryFacts:
         """One row per finished epoch, oldest first; None once the live tail is gone."""
         tail = self._tail(project, job_id)
         return None if tail is None else list(tail.rows)
+
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+        """Logged steps with a greater number, oldest first; None once the live tail is gone."""
+        tail = self._tail(project, job_id)
+        return None if tail is None else [step for step in tail.steps if (step[0] or 0) > after]
 
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """Log lines, oldest first; None once the live tail is gone."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
-from service.adapters.stores import PASSES, TAIL_SECONDS, finite, retries_used_up
+from service.adapters.stores import PASSES, TAIL_SECONDS, retries_used_up
 from service.jobs.job import Device, Job, Transition
-from service.jobs.ports import Demand
+from service.jobs.ports import Demand, Step
 from service.jobs.state import JobState, Reason
 
 
@@ -121,15 +121,14 @@ class MemoryRebuilding:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
 
-    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]]) -> bool:
+    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step] = ()) -> bool:
         """Store the record unless one is here; one that ran waits again. False where there was nothing to do."""
         shelf = self._shelf
         with shelf.lock:
             if job.id in shelf.jobs or (job.project, job.id) in shelf.due["deleted"]:
                 return False
             shelf.submitted[job.id] = job.created_at
-            shelf.tails[job.id].rows.extend(finite(row) for row in rows)
-            shelf.tails[job.id].last_row = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (-1, -1)
+            shelf.tails[job.id].begin(rows, steps)
             fresh = job.model_copy(update={"pause_requested": False, "owner": None})
             if job.is_terminal:
                 shelf.tails[job.id].gone_at = shelf.now()

@@ -9,10 +9,11 @@ from typing import Any
 
 from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
-from service.adapters.stores import IDEMPOTENCY_SECONDS, Cursor, finite, to_ms
+from service.adapters.stores import IDEMPOTENCY_SECONDS, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
 from service.jobs.job import Device, Job, Transition
-from service.jobs.ports import Ahead, Idempotency, Outlook, Page, Submitted
+from service.jobs.listing import SORTED_AMONG, Cursor, Order, Wanted, summary_of
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Step, Submitted
 from service.jobs.state import JobState
 
 
@@ -23,11 +24,17 @@ class MemoryJobs:
         self._shelf, self._workers = shelf, workers
 
     def submit(
-        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+        self,
+        job: Job,
+        *,
+        idempotency: Idempotency | None,
+        rows: Sequence[Mapping[str, Any]] = (),
+        steps: Sequence[Step] = (),
+        outlook: Outlook | None = None,
     ) -> Submitted:
         """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
-        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        `rows` are metric rows, and `steps` logged steps, that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
         shelf = self._shelf
         with shelf.lock:
@@ -52,10 +59,8 @@ class MemoryJobs:
                     return Submitted(job=again, replayed=True)
                 shelf.retried_as[job.retry_of] = job.id
                 if job.borrowed_from and job.borrowed_from not in shelf.jobs:  # deleted, and the checkpoint with it
-                    job, rows = job.model_copy(update={"checkpoints": ()}), ()
-            tail = shelf.tails[job.id]
-            tail.rows.extend(finite(row) for row in rows)
-            tail.last_row = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (-1, -1)
+                    job, rows, steps = job.model_copy(update={"checkpoints": ()}), (), ()
+            shelf.tails[job.id].begin(rows, steps)
             shelf.submitted[job.id] = shelf.now()
             first = Transition(state=JobState.QUEUED, at=shelf.now(), reason=job.reason)
             job = shelf.move(job.model_copy(update={"transitions": (first,), "version": 1}))
@@ -65,7 +70,7 @@ class MemoryJobs:
     def outlook(self, project: str, *, limit: int) -> Outlook:
         """How things are now, with so many finished jobs."""
         with self._shelf.lock:
-            finished = self.list(project, limit=limit, cursor=None, states=[JobState.SUCCEEDED], labels={}, name=None).jobs
+            finished = self.list(project, limit=limit, cursor=None, states=[JobState.SUCCEEDED]).jobs
             return Outlook(stamp=self._stamp(project), devices=self._devices(), finished=finished)
 
     def _devices(self) -> frozenset[Device]:
@@ -84,22 +89,32 @@ class MemoryJobs:
             return self._shelf.job(project, job_id)
 
     def list(
-        self, project: str, *, limit: int, cursor: str | None, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
+        self,
+        project: str,
+        *,
+        limit: int,
+        cursor: str | None,
+        states: Sequence[JobState] = (),
+        labels: Mapping[str, str] = NONE,
+        name: str | None = None,
+        text: str | None = None,
+        sort: str = "created_at",
     ) -> Page:
-        """One page, newest first. Raises ValueError for a cursor that is not ours."""
-        after = Cursor.parse(cursor) if cursor else None
+        """One page, newest first, or sorted as `listing.Order` says. Raises ValueError for a sort or cursor that is not ours."""
+        wanted, order = Wanted(labels=labels, name=name, text=text), Order.parse(sort)
         with self._shelf.lock:
             places = {Cursor(to_ms(job.created_at), job.id): job for job in self._shelf.jobs.values() if job.project == project}
-        found = [
-            place
-            for place, job in sorted(places.items(), reverse=True)
-            if (after is None or place < after)
-            and (not states or job.state in states)
-            and labels.items() <= job.labels.items()
-            and name in (None, job.name)
-        ]
-        page = found[:limit]
-        return Page(jobs=[places[place] for place in page], next_cursor=str(page[-1]) if found[limit:] else None)
+        summaries = [summary_of(places[place], place) for place in sorted(places, reverse=True)]
+        found = [each for each in summaries if (not states or each.state in states) and wanted.has(each)]
+        only = None
+        if order.is_newest_first:
+            after = Cursor.parse(cursor) if cursor else None
+            ahead = [each.place for each in found if after is None or each.place < after]
+            page, following = ahead[:limit], str(ahead[limit - 1]) if ahead[limit:] else None
+        else:
+            only = SORTED_AMONG if found[SORTED_AMONG:] else None
+            page, following = order.page(found[:SORTED_AMONG], after=cursor, limit=limit)
+        return Page(jobs=[places[place] for place in page], next_cursor=following, only_newest=only)
 
     def counts(self, project: str) -> Mapping[JobState, int]:
         """How many jobs are in each state."""
@@ -128,6 +143,15 @@ class MemoryJobs:
         if any(each.estimate is None or each.estimate.seconds_per_epoch is None for each in before):
             return None
         return Ahead(running=sorted(running, key=lambda each: self._shelf.leases[each.id]), waiting=before)
+
+    def queue(self, project: str, device: Device, *, limit: int) -> Queue:
+        """What waits and runs in a class, `limit` of what waits."""
+        with self._shelf.lock:
+            waiting = self._shelf.waiting(device)
+            held = [each for each in self._shelf.jobs.values() if each.state is JobState.RUNNING and each.device == device]
+        running = sorted((each for each in held if each.project == project), key=lambda each: self._shelf.leases[each.id])
+        own = [each for each in waiting if each.project == project]
+        return Queue(waiting=len(own), jobs=own[:limit], running=running, alone={each.project for each in (*waiting, *held)} <= {project})
 
 
 class MemoryIntake:

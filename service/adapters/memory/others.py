@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import md5
 from pathlib import Path
 
-from service.adapters.memory.shelf import Clock
+from service.adapters.memory.shelf import Attempt, Shelf
 from service.adapters.stores import SILENCE_SECONDS
 from service.adapters.waiting import JobWatch, Waiters
 from service.jobs.errors import ArtifactNotFound
-from service.jobs.job import Device
-from service.jobs.ports import Stored, WorkerBeat
+from service.jobs.job import Device, Job
+from service.jobs.ports import Stored, Worked, WorkerBeat
 
 
 class MemoryWorkers:
     """The WorkerRegistry."""
 
-    def __init__(self, now: Clock) -> None:
-        self._now = now
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf, self._now = shelf, shelf.now
         self._beats: dict[str, tuple[WorkerBeat, datetime]] = {}
 
     def beat(self, beat: WorkerBeat) -> None:
@@ -30,11 +30,25 @@ class MemoryWorkers:
     def leave(self, name: str) -> None:
         """Say goodbye."""
         self._beats.pop(name, None)
+        self._shelf.worked.pop(name, None)
 
     def workers(self) -> Sequence[WorkerBeat]:
         """All live workers, by name."""
         oldest = self._now() - timedelta(seconds=SILENCE_SECONDS)
         return sorted((beat for beat, at in list(self._beats.values()) if at > oldest), key=lambda beat: beat.name)
+
+    def history(self, project: str, names: Sequence[str]) -> Mapping[str, Sequence[Worked]]:
+        """The last attempts of these workers, at most 20 of each, the newest first: of the project's jobs that are still there."""
+        with self._shelf.lock:
+            own = {job.id: job for job in self._shelf.jobs.values() if job.project == project}
+            return {
+                name: [_worked(own[each.job_id], each) for each in reversed(self._shelf.worked[name]) if each.job_id in own]
+                for name in names
+            }
+
+
+def _worked(job: Job, attempt: Attempt) -> Worked:
+    return Worked(id=job.id, name=job.name, state=job.state, started_at=attempt.started_at, ended_at=attempt.ended_at)
 
 
 class MemoryChanges:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, rfc3339
+from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, STEPS_KEPT, WORKED_KEPT, finite, rfc3339
 from service.adapters.waiting import Waiters
 from service.datasets.record import DatasetVersion
 from service.jobs.errors import Fenced, JobNotFound
 from service.jobs.job import Device, Job, JobError
-from service.jobs.ports import Claim
+from service.jobs.ports import Claim, Step
 from service.jobs.state import JobState, Reason
 
 Clock = Callable[[], datetime]
@@ -26,10 +27,36 @@ class Tail:
 
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     rows: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=ROWS_KEPT))
+    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=STEPS_KEPT))
     logs: deque[str] = field(default_factory=lambda: deque(maxlen=LOGS_KEPT))
     last_id: int = 0
     last_row: tuple[int, int] = (-1, -1)
+    last_step: float = -1
     gone_at: datetime | None = None
+
+    def begin(self, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> None:
+        """With what was told before."""
+        self.rows.extend(finite(row) for row in rows)
+        self.last_row = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (-1, -1)
+        self.last_step = -1
+        self.log(steps)
+
+    def log(self, steps: Sequence[Step]) -> None:
+        """Add those steps that are newer than all that are here."""
+        for step in steps:
+            if (at := step[0] or 0) > self.last_step:
+                self.last_step = at
+                self.steps.append([None if isinstance(each, float) and not math.isfinite(each) else each for each in step])
+
+
+@dataclass
+class Attempt:
+    """What a worker was at."""
+
+    job_id: str
+    token: int
+    started_at: datetime
+    ended_at: datetime | None = None
 
 
 @dataclass
@@ -58,6 +85,8 @@ class Shelf:
     """How often a project's succeeded jobs changed."""
     datasets: dict[tuple[str, str, str], DatasetVersion] = field(default_factory=dict)
     """Uploaded data sets by project, name and version."""
+    worked: defaultdict[str, deque[Attempt]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=WORKED_KEPT)))
+    """The last attempts of each worker, the newest last."""
     waiters: Waiters = field(default_factory=Waiters)
 
     def job(self, project: str, job_id: str) -> Job:
@@ -88,6 +117,9 @@ class Shelf:
         self.unsaved[job.id] = None
         if job.state is not JobState.RUNNING:
             self.leases.pop(job.id, None)
+            for attempt in (each for attempts in self.worked.values() for each in attempts):
+                if (attempt.job_id, attempt.token, attempt.ended_at) == (job.id, job.token, None):
+                    attempt.ended_at = self.now()
         self.successes[job.project] += job.state is JobState.SUCCEEDED
         if job.is_terminal:
             self.litter("garbage", job.project, job.id)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from service.jobs.ports.artifacts import ArtifactStore, Stored
-from service.jobs.ports.attempts import AttemptStore, Claim, FactLog, Flags, Outcome, Report
+from service.jobs.ports.attempts import STEP_COLUMNS, AttemptStore, Claim, FactLog, Flags, Outcome, Report, Step
 from service.jobs.ports.changes import Changes, Watch
 from service.jobs.ports.children import Fetch, Predictor, Preflight, Question
 from service.jobs.ports.housekeeping import Disposal, Housekeeping, Rebuilding
-from service.jobs.ports.jobs import Ahead, Idempotency, Intake, JobStore, Outlook, Page, Requests, Submitted
-from service.jobs.ports.workers import Demand, Doorbell, WorkerBeat, WorkerRegistry
+from service.jobs.ports.jobs import NONE, Ahead, Idempotency, Intake, JobStore, Outlook, Page, Queue, Requests, Submitted
+from service.jobs.ports.workers import Demand, Doorbell, Worked, WorkerBeat, WorkerRegistry
 
 __all__ = [
+    "NONE",
+    "STEP_COLUMNS",
     "Ahead",
     "ArtifactStore",
     "AttemptStore",
@@ -32,12 +34,15 @@ __all__ = [
     "Predictor",
     "Preflight",
     "Question",
+    "Queue",
     "Rebuilding",
     "Report",
     "Requests",
+    "Step",
     "Stored",
     "Submitted",
     "Watch",
+    "Worked",
     "WorkerBeat",
     "WorkerRegistry",
 ]

@@ -60,6 +60,11 @@ class AttemptStore(Protocol):
         """End the attempt and say where the job went: a cancel flag wins, `give_back` obeys max_retries."""
 
 
+STEP_COLUMNS = ("step", "epoch", "train_loss", "lr")
+Step = Sequence[float | None]
+"""A logged step: its number since the job's start, the epoch that it was in (from 1), train_loss (None: no number), and the lr that it was made with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What an attempt learnt since the last report. Rows at or below the last recorded (epoch, step) are dropped by the store."""
@@ -70,6 +75,8 @@ class Report:
     """Latest values, merged into the job's."""
     row: Mapping[str, Any] | None = None
     """One finished epoch: {epoch, step, at, train_seconds, samples_per_second, train_loss, ...}; `at` in seconds since 1970."""
+    steps: Sequence[Step] = ()
+    """Logged steps, oldest first. Those at or below the last recorded one are dropped by the store."""
     events: Sequence[Mapping[str, Any]] = ()
     """{type, message, data}; the store adds id and at."""
     logs: Sequence[str] = ()
@@ -93,6 +100,9 @@ class FactLog(Protocol):
 
     def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
         """One row per finished epoch, oldest first; None once the live tail is gone."""
+
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+        """Logged steps with a greater number, oldest first; None once the live tail is gone."""
 
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """Log lines, oldest first; None once the live tail is gone."""

@@ -10,10 +10,13 @@ from service.spec.verdict import Checked
 
 
 class Preflight(Protocol):
-    """The check of a spec by building it with real torch, in a child process."""
+    """What needs real torch beside the API, in a child process."""
 
     def check(self, parts: Mapping[str, Any]) -> Checked:
         """Every fault that building `service.spec.checking.needed(spec)` shows. Raises PreflightBusy, and Unavailable without torch."""
+
+    def script(self, resolved: Mapping[str, Any]) -> str:
+        """A resolved spec as train.py. Raises PreflightBusy, and Unavailable without torch."""
 
 
 @dataclass(frozen=True, kw_only=True)

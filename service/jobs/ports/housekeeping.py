@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from service.jobs.job import Device, Job
+from service.jobs.ports.attempts import Step
 from service.jobs.ports.workers import Demand
 
 
@@ -47,5 +48,5 @@ class Disposal(Protocol):
 class Rebuilding(Protocol):
     """Putting records back after Redis was lost."""
 
-    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]]) -> bool:
+    def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step] = ()) -> bool:
         """Store the record unless one is here; one that ran waits again. False where there was nothing to do."""

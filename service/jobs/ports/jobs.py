@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from service.jobs.job import Device, Job
+from service.jobs.ports.attempts import Step
 from service.jobs.state import JobState
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +47,12 @@ class Outlook:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Jobs, newest first, and the cursor of the next page (None at the end)."""
+    """Jobs in the order asked for, and the cursor of the next page (None at the end)."""
 
     jobs: Sequence[Job]
     next_cursor: str | None
+    only_newest: int | None = None
+    """Where there are more matches than are sorted: how many were, the newest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +63,32 @@ class Ahead:
     waiting: Sequence[Job]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """One class of a project: how many jobs wait, the first of them in their order, and those that run."""
+
+    waiting: int
+    jobs: Sequence[Job]
+    running: Sequence[Job]
+    alone: bool
+    """Whether no other project has jobs that wait or run there: else they take turns, and nobody knows when a job starts."""
+
+
 class JobStore(Protocol):
     """Jobs as users see them. Every method raises StoreUnavailable where the store does not answer."""
 
     def submit(
-        self, job: Job, *, idempotency: Idempotency | None, rows: Sequence[Mapping[str, Any]] = (), outlook: Outlook | None = None
+        self,
+        job: Job,
+        *,
+        idempotency: Idempotency | None,
+        rows: Sequence[Mapping[str, Any]] = (),
+        steps: Sequence[Step] = (),
+        outlook: Outlook | None = None,
     ) -> Submitted:
         """Store the job and put it in the pending order, in one step. Raises IdempotencyConflict, and Outdated where `outlook` is.
 
-        `rows` are metric rows that it starts with. With `retry_of`, a living retry of the same job is the answer.
+        `rows` are metric rows, and `steps` logged steps, that it starts with. With `retry_of`, a living retry of the same job is the answer.
         """
 
     def outlook(self, project: str, *, limit: int) -> Outlook:
@@ -75,9 +98,18 @@ class JobStore(Protocol):
         """The job as it is now. Raises JobNotFound."""
 
     def list(
-        self, project: str, *, limit: int, cursor: str | None, states: Sequence[JobState], labels: Mapping[str, str], name: str | None
+        self,
+        project: str,
+        *,
+        limit: int,
+        cursor: str | None,
+        states: Sequence[JobState] = (),
+        labels: Mapping[str, str] = NONE,
+        name: str | None = None,
+        text: str | None = None,
+        sort: str = "created_at",
     ) -> Page:
-        """One page, newest first. Raises ValueError for a cursor that is not ours."""
+        """One page, newest first, or sorted as `listing.Order` says. Raises ValueError for a sort or cursor that is not ours."""
 
     def counts(self, project: str) -> Mapping[JobState, int]:
         """How many jobs are in each state."""
@@ -90,6 +122,9 @@ class JobStore(Protocol):
 
         None where it does not wait, more than `limit` are before it or one that has no estimate, or other projects take turns.
         """
+
+    def queue(self, project: str, device: Device, *, limit: int) -> Queue:
+        """What waits and runs in a class, `limit` of what waits."""
 
 
 class Intake(Protocol):

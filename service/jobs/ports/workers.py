@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol, Self
 
 from service.jobs.job import Device
+from service.jobs.state import JobState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,21 @@ class WorkerBeat:
     threads: int
     versions: Mapping[str, str] = field(default_factory=dict)
     jobs: Sequence[str] = ()
+    device_name: str | None = None
+    """The processor's model, or the GPU's name."""
+    memory_bytes: int | None = None
+    """The machine's, or the GPU's; less where a container may use less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """One attempt of a worker. `state` is the job's as it is now; `ended_at` is None while the attempt holds the job."""
+
+    id: str
+    name: str | None
+    state: JobState
+    started_at: datetime
+    ended_at: datetime | None
 
 
 class WorkerRegistry(Protocol):
@@ -33,6 +50,9 @@ class WorkerRegistry(Protocol):
 
     def workers(self) -> Sequence[WorkerBeat]:
         """All live workers, by name."""
+
+    def history(self, project: str, names: Sequence[str]) -> Mapping[str, Sequence[Worked]]:
+        """The last attempts of these workers, at most 20 of each, the newest first: of the project's jobs that are still there."""
 
 
 @dataclass(frozen=True, kw_only=True)

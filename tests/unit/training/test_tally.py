@@ -58,3 +58,28 @@ def test_the_first_loss_that_is_no_number_is_named_by_its_batch():
     assert tally.wrong() == (8, float("inf"))
     tally.start(0)
     assert tally.wrong() is None
+
+
+def marked(accumulated: int, *, read_every: int, loss_is_sum: bool = False) -> list[tuple[int, int, float, float]]:
+    """Ten batches of growing loss, so many to a step (the last one smaller), every second step marked; read after so many batches."""
+    tally, step, first = Tally(decision=None, loss_is_sum=loss_is_sum, accumulated=accumulated), 0, 0
+    for number in range(1, 11):
+        tally.add(torch.tensor(float(number)), *batch(2, right=0))
+        if number % read_every == 0:
+            tally.fold()
+        if number - first == accumulated or number == 10:
+            step, members, first = step + 1, number - first, number
+            if step % 2 == 0:
+                tally.mark(step=step, epoch=1, batches=members, lr=0.1 * step)
+    logged = tally.logged()
+    assert tally.logged() == []
+    return logged
+
+
+@pytest.mark.parametrize("read_every", [1, 2, 3, 7, 100])
+def test_a_steps_loss_is_the_mean_of_its_batches(read_every: int):
+    """Wherever the batches are read in between, and of a last, smaller step its own mean."""
+    assert [(step, loss) for step, _, loss, _ in marked(1, read_every=read_every)] == [(2, 2), (4, 4), (6, 6), (8, 8), (10, 10)]
+    assert [(step, loss) for step, _, loss, _ in marked(3, read_every=read_every)] == [(2, 5), (4, 10)]
+    assert [(step, loss) for step, _, loss, _ in marked(4, read_every=read_every)] == [(2, 6.5)]
+    assert marked(4, read_every=read_every, loss_is_sum=True) == [(2, 1, 3.25, 0.2)]
