@@ -12,6 +12,7 @@ from fastapi import Query, Request, Response
 from service import use_cases
 from service.api.dressing import dressed
 from service.api.parts import Project, Used
+from service.api.problems import Refused
 from service.api.views import JobView
 from service.dashboard.highlighting import as_yaml, highlighted
 from service.dashboard.pages import is_fragment, page
@@ -61,14 +62,23 @@ def jobs_page(
 ) -> Response:
     """Every job, newest first; to htmx only what changes of the page."""
     filters = Filters(q=q.strip(), state=JobState(state) if state else None, sort=sort, cursor=cursor)
-    found = services.jobs.list(
-        project, limit=SHOWN, cursor=cursor, states=[filters.state] if filters.state else (), labels={}, name=filters.q or None
-    )
+    try:
+        found = services.jobs.list(
+            project,
+            limit=SHOWN,
+            cursor=cursor,
+            states=[filters.state] if filters.state else (),
+            text=filters.q or None,
+            sort=filters.sort or "created_at",
+        )
+    except ValueError as error:
+        raise Refused(422, "bad-address", str(error)) from error
     jobs = [dressed(job, services, alone=False) for job in found.jobs]
     counts = services.jobs.counts(project)
     shown: dict[str, Any] = {
         "jobs": jobs,
         "next_cursor": found.next_cursor,
+        "only_newest": found.only_newest,
         "filters": filters,
         "counts": counts,
         "total": sum(counts.values()),
@@ -82,7 +92,7 @@ def jobs_page(
 
 def _lately_failed(project: str, services: Services) -> Sequence[JobView]:
     """The newest failures, as long as they are news."""
-    failed = services.jobs.list(project, limit=FAILED_SHOWN, cursor=None, states=[JobState.FAILED], labels={}, name=None).jobs
+    failed = services.jobs.list(project, limit=FAILED_SHOWN, cursor=None, states=[JobState.FAILED]).jobs
     since = services.now() - LATELY
     return [dressed(job, services, alone=False) for job in failed if job.finished_at and job.finished_at > since]
 
