@@ -50,10 +50,11 @@ def _published(dataset: Dataset, datasets_dir: Path, cache: DecodedCache | None)
     if found is not None:
         splits, digest = found
         return Published(**splits), _version(dataset) or digest
-    published = read(dataset, datasets_dir)
-    digest = digest_of(*published.parts().values())
-    cache.put(key, {name: split for name, split in published.parts().items() if isinstance(split, Packed)}, digest)
-    return published, _version(dataset) or digest
+    # what others find there is a split's own samples; held in memory they are these alone, too
+    splits = {name: split.alone() for name, split in read(dataset, datasets_dir).parts().items() if isinstance(split, Packed)}
+    digest = digest_of(*splits.values())
+    cache.put(key, splits, digest)
+    return Published(**splits), _version(dataset) or digest
 
 
 def _version(dataset: Dataset) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -154,17 +155,30 @@ def test_images_of_many_sizes_are_decoded_as_they_are_needed(tmp_path: Path):
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_the_cache_holds_uploads_by_their_version(tmp_path: Path):
-    spec, top = brought(UPLOADS["split folders"], tmp_path)
+@pytest.mark.parametrize(("name", "sizes"), [("split folders", [40, 10, 10]), ("folders", [39, 9, 12])])
+def test_the_cache_holds_uploads_by_their_version(tmp_path: Path, name: str, sizes: list[int]):
+    """Each split with its own samples alone, also where a test split was set aside of one that came."""
+    spec, top = brought(UPLOADS[name], tmp_path)
     cache = DecodedCache(folder=tmp_path / "cache", limit_bytes=2**20)
 
     first = load_splits(spec, datasets_dir=top, cache=cache)
     again = load_splits(spec, datasets_dir=tmp_path / "nowhere", cache=cache)
 
     assert first.digest == again.digest == f"sha256:{'a' * 64}"
-    assert [len(split) for split in (again.train, again.validation, again.test)] == [40, 10, 10]
+    assert [len(split) for split in (again.train, again.validation, again.test)] == sizes
     for split in ("train", "validation", "test"):
         ours, theirs = getattr(first, split), getattr(again, split)
         assert all(
             torch.equal(a, b) for a, b in zip(ours.batch(torch.arange(len(ours))), theirs.batch(torch.arange(len(ours))), strict=True)
         )
+
+
+def test_two_shares_for_testing_are_two_entries_of_the_cache(tmp_path: Path):
+    """The same samples, cut at two places."""
+    cache = DecodedCache(folder=tmp_path / "cache", limit_bytes=2**20)
+    for share in (0.2, 0.5, 0.2, 0.5):
+        spec, top = brought(UPLOADS["arrays"], Path(tempfile.mkdtemp(dir=tmp_path)), {"test_split": share, "validation_split": 0.0})
+
+        splits = load_splits(spec, datasets_dir=top, cache=cache)
+
+        assert [len(splits.train), len(splits.test)] == [60 - int(60 * share), int(60 * share)]
