@@ -53,6 +53,17 @@ def read(dataset: Dataset, content: Content, top: Path) -> Published:
     return Published(train, splits["test"], splits.get("validation"))
 
 
+def test_rows(dataset: Dataset) -> torch.Tensor | None:
+    """Where each test sample stands in its table, from 0; None where it is no table, or one whose column says which rows are for testing."""
+    content = dataset.content
+    if content is None or content.layout != "table" or content.split_column is not None:
+        return None
+    if "test" in content.sizes:
+        return torch.arange(content.sizes["test"])
+    share = dataset.arguments()["test_split"]
+    return torch.arange(content.sizes["train"]) if share == 1 else split_indices(content.sizes["train"], share=share, seed=TEST_SEED)[1]
+
+
 def _splits(dataset: Dataset, content: Content, top: Path) -> dict[str, Split]:
     match content.layout:
         case "idx":
