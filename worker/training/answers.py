@@ -30,7 +30,7 @@ class Answers(Protocol):
 
 
 class Predictions:
-    """Every answer as a row of a Parquet file: index, label, predicted, and a column for each class's probability, or each number of the output."""
+    """Every answer as a row of a Parquet file: index, label (where there is one), predicted, and a column for each class's probability, or each number of the output."""
 
     def __init__(self, path: Path, spec: JobSpec, *, classes: list[str]) -> None:
         self._path, self._spec, self._classes = path, spec, classes
@@ -58,7 +58,9 @@ class Predictions:
     def _columns(self, outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
         places = range(self._rows, self._rows + len(labels))
         self._rows += len(labels)
-        columns: dict[str, Any] = {"index": torch.tensor(places).numpy()} | self._labels(labels)
+        columns: dict[str, Any] = {"index": torch.tensor(places).numpy()}
+        if self._spec.dataset.is_labelled:
+            columns |= self._labels(labels)
         if self._spec.dataset.is_classification:
             columns["predicted"] = outputs.argmax(1).numpy()
         shares = probabilities(outputs, self._spec.loss.type)

@@ -131,25 +131,16 @@ def _head(spec: JobSpec, name: str, scores: Mapping[str, float], sample: torch.T
         split, metric = scored.split("_", 1)
         splits.setdefault(split, []).append({"type": metric, "value": value, "name": f"{split} {metric}".replace("_", " ")})
     dataset = spec.dataset.type.lower()
+    results = [
+        {"task": {"type": task}, "dataset": {"type": dataset, "name": spec.dataset.type, "split": split}, "metrics": measured}
+        for split, measured in splits.items()
+    ]
     return {
         "library_name": "pytorch",
         "tags": [task, "pytorch", "safetensors", "trainyard"],
         "datasets": [dataset],
         "metrics": sorted({each["type"] for measured in splits.values() for each in measured}),
-        "model-index": [
-            {
-                "name": name,
-                "results": [
-                    {
-                        "task": {"type": task},
-                        "dataset": {"type": dataset, "name": spec.dataset.type, "split": split},
-                        "metrics": measured,
-                    }
-                    for split, measured in splits.items()
-                ],
-            }
-        ],
-    }
+    } | ({"model-index": [{"name": name, "results": results}]} if results else {})
 
 
 def _yaml(value: Any) -> str:
@@ -174,6 +165,8 @@ def _done(spec: JobSpec, epochs: int) -> str:
 
 
 def _scores(scores: Mapping[str, float]) -> str:
+    if not scores:
+        return "The data have no labels: nothing was measured."
     splits = list(dict.fromkeys(name.split("_", 1)[0] for name in scores))
     metrics = list(dict.fromkeys(name.split("_", 1)[1] for name in scores))
     rows = [["", *splits], ["---"] * (len(splits) + 1)]

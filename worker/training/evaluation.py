@@ -46,8 +46,8 @@ def _per_class(evaluation: Evaluation | None, classes: Sequence[str]) -> list[di
     return [] if evaluation is None or evaluation.confusion is None else list(each_class(evaluation.confusion, classes))
 
 
-def _confusion(run: Run, test: Evaluation, folder: Path) -> Iterator[Shown]:
-    if test.confusion is None:
+def _confusion(run: Run, test: Evaluation | None, folder: Path) -> Iterator[Shown]:
+    if test is None or test.confusion is None:
         return
     _write_confusion(folder / "confusion_matrix.csv", test.confusion)
     plots.draw_confusion(test.confusion, class_names(run), folder / "confusion_matrix.png")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from worker.training.answers import Answers, Labels, Predictions, Thresholds
-from worker.training.data import Batches, grouped
+from worker.training.data import Batch, Batches, grouped
 from worker.training.deciding import Decision
-from worker.training.evaluate import Evaluation, evaluate
+from worker.training.evaluate import Evaluation, ask, evaluate
 from worker.training.facts import Evaluating
 from worker.training.loop import Run
 from worker.training.mistakes import Mistake, MostWrong
@@ -54,32 +54,45 @@ class Looks:
 class Judgement:
     """How good the job's model is, and what its answers to the test samples look like."""
 
-    test: Evaluation
+    test: Evaluation | None
+    """None where the data have no labels."""
     validation: Evaluation | None
     looks: Looks
 
     def scores(self) -> dict[str, float]:
         """Every single number: test_loss, test_accuracy, ..., val_loss, ..."""
-        return self.test.scalars("test") | (self.validation.scalars("val") if self.validation is not None else {})
+        return self.test_scores() | (self.validation.scalars("val") if self.validation is not None else {})
+
+    def test_scores(self) -> dict[str, float]:
+        """Those of the test split."""
+        return self.test.scalars("test") if self.test is not None else {}
 
 
 def judge(run: Run, folder: Path) -> Generator[Evaluating, None, Judgement]:
     """Evaluate `run.judged`; `evaluation.predictions` go into the folder meanwhile. Yields after each batch."""
-    looks = Looks.of(run)
+    is_judged = run.spec.dataset.is_judged
+    looks = Looks.of(run) if is_judged else Looks()
     beside = looks.all()
     with ExitStack() as closing:
         if run.spec.evaluation.predictions:
             path = folder / "predictions.parquet"
             beside.append(closing.enter_context(Predictions(path, run.spec, classes=class_names(run))))
+        if not is_judged:
+            yield from ask(run.judged, _batches(run, run.splits.test), beside=beside)
+            return Judgement(test=None, validation=None, looks=looks)
         test = yield from _evaluated(run, run.splits.test, beside)
     validation = (yield from _evaluated(run, run.splits.validation, [])) if len(run.splits.validation) else None
     return Judgement(test=test, validation=validation, looks=looks)
 
 
 def _evaluated(run: Run, split: Split, beside: list[Answers]) -> Generator[Evaluating, None, Evaluation]:
-    groups = grouped(torch.arange(len(split)), size=run.spec.dataloader.eval_batch_size)
-    batches = Batches(split, run.spec, device=run.device).over(groups)
+    batches = _batches(run, split)
     return (yield from evaluate(run.judged, run.loss_fn, batches, spec=run.spec, metrics=run.metrics, beside=beside))
+
+
+def _batches(run: Run, split: Split) -> Iterator[Batch]:
+    groups = grouped(torch.arange(len(split)), size=run.spec.dataloader.eval_batch_size)
+    return Batches(split, run.spec, device=run.device).over(groups)
 
 
 def class_names(run: Run) -> list[str]:

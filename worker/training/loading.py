@@ -78,5 +78,6 @@ def source_key(dataset: Dataset, datasets_dir: Path) -> str:
     if dataset.type in LOCAL:
         stats = ((path, path.stat()) for path in sorted(datasets_dir.rglob("*")) if path.is_file())
         files = [[path.relative_to(datasets_dir).as_posix(), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
-    parts = [dataset.type, dataset.model_dump(mode="json", include={"type", *dataset.arguments()}), files, _DECODERS]
+    # content too: where an earlier job's model is asked, labels and words are numbered as that job has them
+    parts = [dataset.type, dataset.model_dump(mode="json", include={"type", "content", *dataset.arguments()}), files, _DECODERS]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

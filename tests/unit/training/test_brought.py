@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from service.spec.job import JobSpec
-from tests.checking import resolved
+from service.spec.naming import as_named
+from tests.checking import checked, resolved
 from tests.programs import weights_here
 from tests.unit.ingest.corpus import npz, tarred, zipped
 from worker.ingest.inspecting import inspect, unpacked
@@ -182,3 +183,71 @@ def test_two_shares_for_testing_are_two_entries_of_the_cache(tmp_path: Path):
         splits = load_splits(spec, datasets_dir=top, cache=cache)
 
         assert [len(splits.train), len(splits.test)] == [60 - int(60 * share), int(60 * share)]
+
+
+SEVERAL = npz(x=PIXELS, y=(LABELS[:, None] == [0, 1, 2]).astype(np.int64) | (np.arange(60) % 5 == 0)[:, None], classes=np.array(NAMES))
+TABLE_OF_SEVERAL = zipped(
+    {f"img/{at:03}.png": png(PIXELS[at]) for at in range(60)}
+    | {
+        "labels.csv": "\n".join(
+            ["file,ant,bee,cat", *(f"img/{at:03}.png,{at % 2},{at % 3 // 2},{at % 5 // 4}" for at in range(60)), ""]
+        ).encode()
+    }
+)
+
+
+@pytest.mark.parametrize("name", ["folders", "split table of images", "arrays", "idx", "several", "table of several"])
+def test_labels_in_another_jobs_order_are_those_of_the_data_under_other_numbers(name: str, tmp_path: Path):
+    """For the job and for its train.py alike: the same samples, each with the name that it had."""
+    upload = {"several": SEVERAL, "table of several": TABLE_OF_SEVERAL}.get(name) or UPLOADS[name]
+    changes = {"loss": "BCEWithLogitsLoss"} if "several" in name else {}
+    spec, top = brought(upload, tmp_path, {"validation_split": 0.0} if "split" not in name else {}, **changes)
+    content = spec.dataset.content
+    assert content is not None
+    assert content.labels is not None
+    names = (*content.classes[1:], content.classes[0])
+    renamed, faults = as_named(content, content.labels, names, pointer="")
+    assert not faults
+    other = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"content": renamed})})
+    cache = DecodedCache(folder=tmp_path / "cache", limit_bytes=2**22)
+
+    plain, moved = (load_splits(each, datasets_dir=top, cache=cache) for each in (spec, other))
+    ours, theirs = trained(other, top), weights_here(other, tmp_path, data=tmp_path / "files")
+
+    for part in ("train", "test"):
+        (images, labels), (same, others) = (getattr(each, part).batch(torch.arange(len(getattr(each, part)))) for each in (plain, moved))
+        assert torch.equal(images, same)
+        if labels.dim() == 1:
+            assert [content.classes[at] for at in labels.tolist()] == [names[at] for at in others.tolist()]
+        else:
+            assert torch.equal(labels[:, [1, 2, 0]], others)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize("name", ["arrays", "numbers", "images"])
+def test_an_autoencoder_needs_no_labels(name: str, tmp_path: Path):
+    """Trained on samples alone, as train.py is."""
+    uploads = {
+        "arrays": npz(x=PIXELS),
+        "numbers": npz(x=PIXELS.astype(np.float32)),
+        "images": zipped({f"{at:03}.png": png(PIXELS[at]) for at in range(60)}),
+    }
+    model = {"type": "Sequential", "layers": ["Flatten", {"type": "Linear", "out_features": 30}]}
+    model["layers"].append({"type": "Unflatten", "dim": 1, "unflattened_size": [6, 5] if name == "numbers" else [1, 6, 5]})
+    spec, top = brought(uploads[name], tmp_path, {"target": "input"}, model=model, loss="MSELoss", optimizer={"type": "SGD", "lr": 1e-6})
+
+    ours, theirs = trained(spec, top), weights_here(spec, tmp_path, data=tmp_path / "files")
+
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_what_has_no_labels_trains_nothing_else(tmp_path: Path):
+    """One fault, at what names the data, with both cures."""
+    spec, _ = brought(UPLOADS["arrays"], tmp_path)
+    body = spec.model_dump(mode="json")
+    body["dataset"]["content"] |= {"labels": None, "labelled": False, "classes": [], "counts": {}}
+
+    found = checked(body)
+
+    assert [(fault.pointer, fault.code) for fault in found.errors] == [("/dataset/name", "no_labels")]
+    assert "epochs: 0" in (found.errors[0].suggestion or "")
