@@ -52,6 +52,10 @@ class Content(Record):
     """Where each split lies, from there: a folder, a table, the files or arrays of samples and labels. A single file is there whatever its name."""
     samples: Literal["images", "numbers", "rows"]
     shape: tuple[int | None, ...] = ()
+    dtype: Literal["float32", "int64"] = "float32"
+    """What models get samples that are numbers as: whole ones stay whole, as an Embedding wants them."""
+    span: tuple[int, int] | None = None
+    """The least and the most of whole ones."""
     labels: Literal["class", "several", "numbers"] | None = None
     labelled: bool = True
     """Whether samples have labels; without them a model can be asked, and none trained. Of a table that shows once a job says which columns

@@ -221,6 +221,10 @@ class DatasetFacts:
     validation: int = 0
     """Of a data set that brings its own."""
     samples: Literal["images", "numbers", "rows"] = "images"
+    dtype: Literal["float32", "int64"] = "float32"
+    """Of samples that are numbers, before their transforms."""
+    span: tuple[int, int] | None = (0, 255)
+    """The least and the most that a sample holds, where it holds whole numbers: pixels, before they are scaled."""
     labels: Literal["class", "several", "numbers"] = "class"
 
 
@@ -240,6 +244,8 @@ def _facts_of(content: Content, arguments: Mapping[str, Any]) -> DatasetFacts:
         test=test,
         validation=content.sizes.get("validation", 0),
         samples=content.samples,
+        dtype=content.dtype,
+        span=(0, 255) if content.samples == "images" else content.span,
         labels=labels,
     )
 

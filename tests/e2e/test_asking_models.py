@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from service.client.cli import evaluation_of
-from service.client.errors import Rejected
+from service.client.errors import BadRequest, Rejected
 from tests.e2e.stack import Stack, running_stack
 from tests.e2e.test_own_data_by_command import ADAM, assert_program_runs, layers
 from tests.servers import S3Server
@@ -160,3 +160,24 @@ def test_classes_are_compared_by_their_names(stack: Stack, push: Push, classifie
     assert "digit-x" in refused.value.faults[0]["detail"]
     push("unnamed", npz(x=PIXELS[LATER], y=DIGITS.target[LATER]))
     assert done(stack, evaluation_of(classifier, "unnamed"))["metrics"]["test_accuracy"] > 0.8
+
+
+def test_whole_numbers_are_asked_as_they_were_trained_on(stack: Stack, push: Push, tmp_path: Path):
+    """A model that begins with an Embedding: JSON's numbers are places in its table, and nothing between two of them is."""
+    stack.start_worker()
+    words = np.random.default_rng(0).integers(0, 20, (200, 6))
+    push("words", npz(x=words, y=(words[:, 0] > words[:, 1]).astype(np.int64), classes=np.array(["up", "down"])))
+    embedding = {"type": "Embedding", "num_embeddings": 20, "embedding_dim": 8}
+    model = {"type": "Sequential", "layers": [embedding, "Flatten", {"type": "Linear", "out_features": 2}]}
+    spec = {"dataset": {"type": "Upload", "name": "words"}, "model": model, "loss": "CrossEntropyLoss", "optimizer": ADAM, "epochs": 5}
+    job = done(stack, spec)
+    assert stack.client.dataset("words")["content"]["dtype"] == "int64"
+
+    asked = stack.client.predict(job["id"], words[:50].tolist())
+
+    rows = predictions(stack, done(stack, evaluation_of(job, "words")), tmp_path)
+    assert asked["classes"] == [("up", "down")[each] for each in rows["predicted"][:50]]
+    assert [share for share, _ in asked["probabilities"]] == pytest.approx(rows["probability_up"][:50], abs=1e-6)
+    for sample, told in (([1.5, 0, 0, 0, 0, 0], "Sample 0 holds 1.5"), ([20, 0, 0, 0, 0, 0], "does not take")):
+        with pytest.raises(BadRequest, match=told):
+            stack.client.predict(job["id"], [sample])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -103,6 +103,16 @@ def is_images(samples: Array) -> bool:
     )
 
 
+def dtype_of(samples: Array) -> Literal["float32", "int64"]:
+    """What numbers are trained as: whole ones stay whole."""
+    return "float32" if samples.dtype.kind in "fb" else "int64"
+
+
+def _span(parts: Sequence[Array]) -> tuple[int, int]:
+    """The least and the most of whole numbers."""
+    return min(int(each.min()) for each in parts), max(int(each.max()) for each in parts)
+
+
 def channels_last(samples: Array) -> Array:
     """Images as [N, H, W, C]."""
     if samples.ndim == 3:
@@ -143,6 +153,8 @@ def inspect_arrays(folder: Path, flaws: Flaws) -> Content:
         places=dict(places),
         samples="images" if images else "numbers",
         shape=shape,
+        dtype="float32" if images else dtype_of(train),
+        span=None if images or dtype_of(train) == "float32" else _span([samples for samples, _ in splits.values()]),
         labels=kind,
         labelled=labelled,
         classes=classes,

@@ -92,7 +92,7 @@ def _of_arrays(content: Content, samples: arrays.Array, labels: arrays.Array) ->
     targets = _labels(content, labels)
     if content.samples == "images":
         return Packed(packed(arrays.channels_last(samples), np.zeros(len(samples))).images, targets)
-    return Packed(torch.from_numpy(np.array(samples, dtype=np.float32 if samples.dtype.kind in "fb" else np.int64, order="C")), targets)
+    return Packed(torch.from_numpy(np.array(samples, dtype=arrays.dtype_of(samples), order="C")), targets)
 
 
 def _of_table(table: Any, columns: Columns) -> Packed:

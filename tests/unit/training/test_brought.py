@@ -251,3 +251,51 @@ def test_what_has_no_labels_trains_nothing_else(tmp_path: Path):
 
     assert [(fault.pointer, fault.code) for fault in found.errors] == [("/dataset/name", "no_labels")]
     assert "epochs: 0" in (found.errors[0].suggestion or "")
+
+
+WORDS = GENERATOR.integers(2, 20, (80, 6))
+READS_WORDS = [{"type": "Embedding", "num_embeddings": 20, "embedding_dim": 4}, "Flatten", {"type": "Linear", "out_features": 2}]
+CUSTOM = """
+from torch import nn
+
+class Reads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(20, 4), nn.Linear(24, 2)
+
+    def forward(self, words):
+        return self.head(self.table(words).flatten(1))
+"""
+
+
+@pytest.mark.parametrize("custom", [False, True])
+def test_whole_numbers_stay_whole_for_a_model_that_begins_with_an_embedding(custom: bool, tmp_path: Path):
+    """Bytes that are no images are whole numbers as well."""
+    layers = {"type": "Module", "class_name": "Reads", "code": CUSTOM} if custom else {"type": "Sequential", "layers": READS_WORDS}
+    upload = npz(x=WORDS.astype(np.uint8 if custom else np.int32), y=(WORDS[:, 0] > 9).astype(int))
+    spec, top = brought(upload, tmp_path, model=layers)
+
+    ours, theirs = trained(spec, top), weights_here(spec, tmp_path, data=tmp_path / "files")
+
+    assert spec.dataset.content is not None
+    assert (spec.dataset.content.dtype, spec.dataset.content.span) == ("int64", (2, 19))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize(
+    ("add", "pointer", "code", "cure"),
+    [
+        (1, "/model/layers/0/num_embeddings", "too_few", "Write num_embeddings: 21."),
+        (-5, "/model/layers/0", "negative", "Add 3 to all of them, and upload them again."),
+    ],
+)
+def test_numbers_for_which_there_is_no_vector_are_a_fault(add: int, pointer: str, code: str, cure: str, tmp_path: Path):
+    """Told before the job would fail on it."""
+    model = {"type": "Sequential", "layers": READS_WORDS}
+    body = brought(npz(x=WORDS, y=np.arange(80) % 2), tmp_path, model=model)[0].model_dump(mode="json")
+    least, most = body["dataset"]["content"]["span"]
+    body["dataset"]["content"]["span"] = [least + add, most + add]
+
+    found = checked(body)
+
+    assert [(fault.pointer, fault.code, fault.suggestion) for fault in found.errors] == [(pointer, code, cure)]
