@@ -286,8 +286,7 @@ def test_a_deleted_job_is_gone_at_once(stores: Stores, new_job: NewJob) -> None:
 
 
 def test_specs_are_kept_while_a_job_names_them(redis_stores: Stores, redis_url: str, new_job: NewJob) -> None:
-    """Two jobs share one copy; the last to go takes it along, and of either stay the tombstone, the history, a count, and what
-    expires: the claims, and what the worker was at."""
+    """Two jobs share one copy; the last to go takes it along. Of either stay the tombstone, the history, a count, and what expires."""
     stores = redis_stores
     jobs = [ended(stores, new_job(), kind="succeeded") for _ in range(2)]
 
