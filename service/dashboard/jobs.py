@@ -18,7 +18,7 @@ from service.dashboard.highlighting import as_yaml, highlighted
 from service.dashboard.pages import is_fragment, page
 from service.dashboard.results import results_of
 from service.dashboard.routing import pages
-from service.dashboard.sparks import Sparks, key_metric
+from service.dashboard.sparks import Sparks, key_metric, monitored
 from service.jobs.errors import ArtifactNotFound, TrainyardError
 from service.jobs.job import Job
 from service.jobs.state import TERMINAL, JobState
@@ -86,6 +86,7 @@ def jobs_page(
         "slots": sum(worker.slots for worker in services.workers.workers()),
         "states": list(JobState),
         "key_metric": key_metric,
+        "monitored": monitored,
     }
     return page("jobs/list.html" if is_fragment(request) else "jobs/index.html", request, **shown)
 

@@ -31,7 +31,7 @@ def _per_step(job: Job, after: int, points: int | None, services: Services) -> S
 
 
 def _per_epoch(job: Job, after: int, points: int | None, services: Services) -> Sequence[Row]:
-    rows = [row for row in metrics(job, services=services) if row["step"] > after]
+    rows = metrics(job, after=after, services=services)
     if points is None or len(rows) <= points:
         return rows
     names = dict.fromkeys(name for row in rows for name in row if name not in _PLACES)

@@ -46,10 +46,12 @@ def events(job: Job, *, after: int, limit: int, services: Services) -> Sequence[
     return [event for event in _stored_lines(job, events_key(job.project, job.id), services) if event["id"] > after][:limit]
 
 
-def metrics(job: Job, *, services: Services) -> Sequence[Mapping[str, Any]]:
-    """One row per finished epoch, oldest first."""
-    live = services.facts.metrics(job.project, job.id)
-    return live if live is not None else _stored_lines(job, metrics_key(job.project, job.id), services)
+def metrics(job: Job, *, after: int = -1, services: Services) -> Sequence[Mapping[str, Any]]:
+    """One row per finished epoch, those with a greater step, oldest first."""
+    live = services.facts.metrics(job.project, job.id, after=after)
+    if live is not None:
+        return live
+    return [row for row in _stored_lines(job, metrics_key(job.project, job.id), services) if row["step"] > after]
 
 
 def steps(job: Job, *, after: int = -1, services: Services) -> Sequence[Step]:

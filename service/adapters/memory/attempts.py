@@ -132,10 +132,10 @@ class MemoryFacts:
         tail = self._tail(project, job_id)
         return None if tail is None else [event for event in tail.events if event["id"] > after][:limit]
 
-    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
-        """One row per finished epoch, oldest first; None once the live tail is gone."""
+    def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
+        """One row per finished epoch, those with a greater step, oldest first; None once the live tail is gone."""
         tail = self._tail(project, job_id)
-        return None if tail is None else list(tail.rows)
+        return None if tail is None else [row for row in tail.rows if row["step"] > after]
 
     def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
         """Logged steps with a greater number, oldest first; None once the live tail is gone."""

@@ -98,8 +98,8 @@ class FactLog(Protocol):
     def events(self, project: str, job_id: str, *, after: int, limit: int) -> Sequence[Mapping[str, Any]] | None:
         """Events with id > after, oldest first: {id, type, at, message, data}; None once the live tail is gone."""
 
-    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
-        """One row per finished epoch, oldest first; None once the live tail is gone."""
+    def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
+        """One row per finished epoch, those with a greater step, oldest first; None once the live tail is gone."""
 
     def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
         """Logged steps with a greater number, oldest first; None once the live tail is gone."""
