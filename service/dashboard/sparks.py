@@ -82,7 +82,7 @@ class Sparks:
         try:
             job = services.jobs.find(project, job_id)
             with self._lock:
-                version, course = self._known.get(job_id, (0, None)) if job.attempt else (0, None)
+                version, course = self._known.get(job_id, (0, None))
             if course is not None and version == job.version:
                 return course.drawn()
             return self._grown(job, course, services).drawn()
