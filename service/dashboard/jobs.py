@@ -21,7 +21,7 @@ from service.dashboard.routing import pages
 from service.dashboard.sparks import Sparks, key_metric, monitored
 from service.jobs.errors import ArtifactNotFound, TrainyardError
 from service.jobs.job import Job
-from service.jobs.state import TERMINAL, JobState
+from service.jobs.state import JobState
 from service.use_cases import Services
 
 SHOWN = 50
@@ -156,7 +156,7 @@ def files(job_id: str, request: Request, project: Project, services: Used) -> Re
     """What it left, to take home."""
     job = services.jobs.find(project, job_id)
     there = use_cases.manifest(job, artifacts=services.artifacts) if job.is_terminal else []
-    return page("jobs/files.html", request, job=dressed(job, services), files=there, checkpoints=job.checkpoints)
+    return page("jobs/files.html", request, job=dressed(job, services), files=there, checkpoints=use_cases.checkpoints(job, services=services))
 
 
 @router.get("/ui/jobs/{job_id}/spec")
@@ -172,14 +172,20 @@ def spec(job_id: str, request: Request, project: Project, services: Used) -> Res
 
 @router.get("/ui/jobs/{job_id}/program")
 def program(job_id: str, request: Request, project: Project, services: Used) -> Response:
-    """The textbook's program that gives the same weights."""
+    """The textbook's program that gives the same weights: the job's own once it has ended, until then the one that its spec says."""
     job = services.jobs.find(project, job_id)
-    text = _program(job, services)
-    return page("jobs/program.html", request, job_id=job_id, program=highlighted(text, "python") if text else None)
+    own = _own_program(job, services)
+    text, why = own, ""
+    if text is None:
+        try:
+            text = use_cases.script(job.spec, project=project, services=services)
+        except TrainyardError as error:
+            why = str(error)
+    return page("jobs/program.html", request, job_id=job_id, own=own is not None, program=highlighted(text or "", "python"), why=why)
 
 
-def _program(job: Job, services: Services) -> str | None:
-    if job.state not in TERMINAL:
+def _own_program(job: Job, services: Services) -> str | None:
+    if not job.is_terminal:
         return None
     try:
         use_cases.artifact(job, "train.py", artifacts=services.artifacts)
