@@ -4,6 +4,7 @@
 >>> job = Client().submit("job.yaml").wait()
 """
 
+from service.client.declaring import from_torch
 from service.client.errors import (
     BadRequest,
     CannotDeclare,
@@ -36,4 +37,5 @@ __all__ = [
     "Rejected",
     "Rows",
     "Unreachable",
+    "from_torch",
 ]

@@ -257,9 +257,9 @@ def test_evaluating_submits_the_models_job() -> None:
 
 
 def test_the_import_is_light() -> None:
-    """`from service.client import Client` loads neither torch nor pandas, nor what prints or checks specs."""
+    """`from service.client import Client, from_torch` loads neither torch nor pandas, nor what prints or checks specs."""
     heavy = {"torch", "pandas", "numpy", "rich", "typer", "pydantic", "ruamel"}
-    code = f"from service.client import Client, Job, Rows; import sys; sys.exit(', '.join({heavy} & sys.modules.keys()) or 0)"
+    code = f"from service.client import Client, Job, Rows, from_torch; import sys; sys.exit(', '.join({heavy} & sys.modules.keys()) or 0)"
 
     ran = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
