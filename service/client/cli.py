@@ -25,6 +25,7 @@ from service import local
 from service.client import datasets
 from service.client.doctor import examine
 from service.client.errors import ClientError, Rejected
+from service.client.evaluating import evaluation_of
 from service.client.follow import follow as follow_job
 from service.client.sdk import Client, Job
 from service.spec.text import parse_body
@@ -139,7 +140,7 @@ def list_jobs(
 ) -> None:
     """The newest jobs."""
     with Client() as client:
-        page = client.jobs(state=state, name=name, limit=limit)
+        page = client.page(state=state, name=name, limit=limit)
     if as_json:
         out.print_json(json.dumps(page))
         return
@@ -353,22 +354,6 @@ def evaluate(
     _show(job, as_json=as_json, text=_summary(job) if follow else job["id"])
     if follow:
         raise typer.Exit(ENDS[job["state"]])
-
-
-def evaluation_of(job: Job, dataset: str, *, version: str | None = None, share: float = 1.0) -> dict[str, Any]:
-    """The spec of a job that evaluates the model of another one on an uploaded data set."""
-    old = job["resolved_spec"]
-    kept = {name: old["dataset"][name] for name in ("target", "transforms")}
-    return {
-        "name": f"{job['name'] or job['id']} on {dataset}"[:200],
-        "dataset": {"type": "Upload", "name": dataset, "version": version, "test_split": share, **kept},
-        "dataloader": {name: old["dataloader"][name] for name in ("batch_size", "eval_batch_size")},
-        "model": {"type": "Job", "job_id": job["id"]},
-        "loss": old["loss"],
-        "optimizer": old["optimizer"],
-        "epochs": 0,
-        "evaluation": {"metrics": old["evaluation"]["metrics"], "predictions": True},
-    }
 
 
 @app.command()
