@@ -13,7 +13,8 @@ from service.adapters.redis_records import own, pack, step_texts
 from service.adapters.redis_scripts import Scripts, our_errors
 from service.adapters.stores import finite, from_ms, rfc3339
 from service.jobs.errors import Fenced, JobNotFound
-from service.jobs.ports import Claim, Report, Step
+from service.jobs.ports import Claim, Report
+from service.jobs.steps import Steps
 
 
 class RedisFacts:
@@ -39,19 +40,20 @@ class RedisFacts:
 
     def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
         """One row per finished epoch, those with a greater step, oldest first; None once the live tail is gone."""
-        rows: Sequence[Mapping[str, Any]] | None = self._after(project, job_id, after, "rows")
-        return rows
+        rows = self._after(project, job_id, after, "rows")
+        return None if rows is None else from_json(b"[" + rows + b"]")
 
-    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Steps | None:
         """Logged steps with a greater number, oldest first; None once the live tail is gone."""
-        steps: Sequence[Step] | None = self._after(project, job_id, after, "steps")
-        return steps
+        rows = self._after(project, job_id, after, "steps")
+        return None if rows is None else Steps.parse(rows)
 
-    def _after(self, project: str, job_id: str, after: int, part: str) -> Any:
-        rows = self._scripts.call("after", job_id, project, after, part)
+    def _after(self, project: str, job_id: str, after: int, part: str) -> bytes | None:
+        """The rows of a part as text, with commas between them."""
+        rows: bytes | int | None = self._scripts.call("after", job_id, project, after, part)
         if rows is None:
             raise JobNotFound(job_id)
-        return None if rows == 0 else from_json(b"[" + rows + b"]")
+        return rows if isinstance(rows, bytes) else None
 
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """Log lines, oldest first; None once the live tail is gone."""

@@ -156,7 +156,9 @@ def files(job_id: str, request: Request, project: Project, services: Used) -> Re
     """What it left, to take home."""
     job = services.jobs.find(project, job_id)
     there = use_cases.manifest(job, artifacts=services.artifacts) if job.is_terminal else []
-    return page("jobs/files.html", request, job=dressed(job, services), files=there, checkpoints=use_cases.checkpoints(job, services=services))
+    return page(
+        "jobs/files.html", request, job=dressed(job, services), files=there, checkpoints=use_cases.checkpoints(job, services=services)
+    )
 
 
 @router.get("/ui/jobs/{job_id}/spec")

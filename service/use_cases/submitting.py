@@ -235,7 +235,7 @@ def retry(project: str, job_id: str, *, services: Services) -> Submitted:
         raise IllegalTransition(job_id, state=source.state, wanted="retried")
     job, covered = _again(source, services=services), source.checkpoint.step if source.checkpoint else -1
     rows = [row for row in metrics(source, services=services) if row["step"] <= covered]
-    logged = [step for step in steps(source, services=services) if (step[0] or 0) <= covered]
+    logged = steps(source, services=services).up_to(covered)
     submitted = services.jobs.submit(job, idempotency=None, rows=rows, steps=logged)
     services.ring()
     return submitted
