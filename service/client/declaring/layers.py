@@ -87,8 +87,8 @@ def layer_of(module: Any, place: str) -> Layer:
     if name not in load()["layers"] or not (is_torchs(module, "torch.nn") or is_ours(module)):
         return _refuse_layer(module, place)
     for path, inner in module.named_modules():
-        if not is_torchs(inner, "torch.nn") and inner is not module:
-            refuse(f"{place}.{path}", inner, f"stands inside {name}, and is no module of torch's", _CURE_OF_A_CLASS)
+        if inner is not module and not (name in _WITH_MODULES and is_torchs(inner, "torch.nn")):
+            refuse(f"{place}.{path}", inner, f"was put inside {name}", _CURE_OF_A_CLASS)
     if not is_ours(module):
         check_unsaid("layers", module, place)
     readers = _READERS.get(name, {})
@@ -105,6 +105,8 @@ def _is_sequential(module: Any) -> bool:
 
 def _sequential(module: Any, place: str) -> dict[str, Any]:
     """Layers by number; where they have names, a Graph, whose nodes keep them."""
+    if held := [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]:
+        refuse(place, module, f"holds {held[0]} besides its layers", _CURE_OF_A_CLASS)
     names = list(module._modules)  # noqa: SLF001  # named_children leaves out what stands there twice
     if names == [str(number) for number in range(len(names))]:
         # torch takes an empty one for the identity
@@ -161,6 +163,9 @@ def _graph(module: Any, place: str) -> dict[str, Any]:
     output = module._output  # noqa: SLF001  # the graph's own record
     return {"type": "Graph", "nodes": nodes} | ({} if output == before else {"output": output})
 
+
+_WITH_MODULES = ("MultiheadAttention", "TransformerEncoderLayer", "TransformerDecoderLayer", "Transformer")
+"""Layers that torch makes of others; nothing is to be found inside the rest."""
 
 _JOINING: Mapping[str, Callable[[Any, str], Layer]] = {"Residual": _residual, "Concat": _concat, "Parallel": _parallel, "Graph": _graph}
 

@@ -91,6 +91,12 @@ def replaced_inside() -> nn.Module:
     return model
 
 
+def beside(thing: Any) -> nn.Module:
+    model = nn.Sequential(nn.Linear(64, 10), nn.Sequential(nn.ReLU()))
+    model[0 if isinstance(thing, nn.Module) else 1].extra = thing
+    return model
+
+
 def quietly_changed() -> nn.Module:
     class Backwards(nn.Sequential):
         def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -133,7 +139,9 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
         r"model\.0\.activation .*is relu, a function of its own",
     ),
     "numbers changed inside": (changed_inside, r"model\.0 .*dropout is 0\.1 and 0\.5"),
-    "a module put inside": (replaced_inside, r"model\.0\.linear1 \(MyNet\) stands inside TransformerEncoderLayer"),
+    "a module put inside": (replaced_inside, r"model\.0\.linear1 \(MyNet\) was put inside TransformerEncoderLayer"),
+    "a module put beside": (lambda: beside(nn.ReLU()), r"model\.0\.extra \(ReLU\) was put inside Linear"),
+    "a parameter put beside": (lambda: beside(nn.Parameter(torch.ones(2))), r"model\.1 \(Sequential\) holds extra besides its layers"),
     "an infinite number": (lambda: nn.Sequential(nn.ConstantPad1d(1, -float("inf"))), r"model\.0\.value .*is -inf.*finite"),
     "a dimension by name": (lambda: nn.Sequential(nn.Unflatten("C", (2, 2))), r"model\.0\.dim .*is 'C'.*a number"),
     "a name with a dot": (lambda: named("0first"), r"model\.0first .*calls a layer '0first'"),
