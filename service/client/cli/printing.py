@@ -1,0 +1,106 @@
+"""How the command prints: data to stdout, everything else to stderr; tables, sizes and times as people read them; JSON as programs do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+out = Console(soft_wrap=True, markup=False, highlight=False)
+
+WIDEST = 10_000
+"""Columns of a table that no terminal shows: nothing is shortened for a file or a program."""
+STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "paused": "magenta", "ready": "green", "invalid": "red"}
+
+
+def show_json(value: Any) -> None:
+    """One JSON document on stdout; indented for people at a terminal, a line for programs."""
+    print(json.dumps(value, default=_plain, indent=2 if out.is_terminal else None, ensure_ascii=False))
+
+
+def json_line(value: Any) -> None:
+    """One line of a stream of JSON documents, at once."""
+    print(json.dumps(value, default=_plain, ensure_ascii=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    """What reads like a mapping or a list, as one."""
+    return dict(value) if isinstance(value, Mapping) else list(value)
+
+
+def aligned(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = (), give: Iterable[str] = ()) -> Table:
+    """A table without lines. Columns of `right` hold numbers; only those of `give` are shortened where the terminal is narrow."""
+    shown = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    right, give = set(right), set(give)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for at, name in enumerate(columns):
+        least = _width(name) if name in give else max([_width(name), *(row[at].cell_len for row in shown)])
+        table.add_column(name, justify="right" if name in right else "left", min_width=least, no_wrap=True, overflow="ellipsis")
+    for row in shown:
+        table.add_row(*row)
+    return table
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = (), give: Iterable[str] = ()) -> None:
+    """The table on stdout; off a terminal nothing is shortened."""
+    table = aligned(columns, rows, right=right, give=give)
+    if out.is_terminal:
+        out.print(table, soft_wrap=False)
+        return
+    wide = Console(file=StringIO(), width=WIDEST, no_color=True)
+    wide.print(table)
+    for line in wide.file.getvalue().splitlines():  # type: ignore[attr-defined]  # a StringIO
+        print(line.rstrip())
+
+
+def _width(text: str) -> int:
+    return Text(text).cell_len
+
+
+def state(name: str) -> Text:
+    """A state in its colour."""
+    return Text(name, style=STYLES.get(name, ""))
+
+
+def progress_of(job: Mapping[str, Any]) -> str:
+    """How far a job is: `3/10`, and a percentage while it runs."""
+    progress, epochs = job["progress"], job["spec"].get("epochs", "?")
+    percent = f" {progress['percent']:.0f} %" if job["state"] == "running" and progress.get("percent") else ""
+    return f"{progress['epoch']}/{epochs}{percent}"
+
+
+def latest(values: Mapping[str, float]) -> str:
+    """The metrics that matter most, those of the test first."""
+    for chosen in (("test_accuracy", "test_loss"), ("val_accuracy", "val_loss"), ("train_loss",)):
+        found = [f"{name} {values[name]:.4f}" for name in chosen if name in values]
+        if found:
+            return found[0]
+    return ""
+
+
+def summary(job: Mapping[str, Any]) -> str:
+    """A job in a line."""
+    why = f" ({job['error']['message']})" if job["error"] else f" ({job['reason']})" if job["reason"] else ""
+    place = f" position {job['queue_position']}" if job.get("queue_position") else ""
+    start = f", expected to start at {job['estimated_start_at']}" if job.get("estimated_start_at") else ""
+    return f"{job['id']} {job['state']}{why}{place}{start} {latest(job['metrics'])}".rstrip()
+
+
+def show_faults(faults: Iterable[Mapping[str, Any]], places: Mapping[str, str] | None = None) -> None:
+    """Each fault with its place, on stderr. `places` gives a pointer's place in a file, where one is known."""
+    for fault in faults:
+        where = f"{places[fault['pointer']]}: " if places and fault["pointer"] in places else ""
+        cure = f" {fault['suggestion']}" if fault.get("suggestion") else ""
+        err.print(f"  {where}{fault['pointer'] or '/'}: {fault['detail']}{cure}")
+
+
+def show_warnings(warnings: Iterable[Mapping[str, Any]]) -> None:
+    """Each warning of a spec, on stderr."""
+    for warning in warnings:
+        err.print(f"warning: {warning['pointer']} {warning['detail']} {warning['suggestion'] or ''}".rstrip())
