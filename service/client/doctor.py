@@ -156,7 +156,7 @@ def service(client: Client, *, port: int) -> Iterator[Finding]:
     try:
         parts = client.ready()["parts"]
     except Unreachable as error:
-        yield Finding("service", False, str(error), "Start one with `trainyard up`, or set TRAINYARD_URL.")
+        yield Finding("service", False, f"{client.url} does not answer: {error}", "Start one with `trainyard up`, or set TRAINYARD_URL.")
         yield free_port(port)
         return
     except ClientError as error:

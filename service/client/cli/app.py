@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.text import Text
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from service.client.cli.completing import job_ids
 from service.client.cli.printing import err
@@ -30,7 +30,59 @@ class Panel(StrEnum):
     SERVICE = "Data and service"
 
 
+_PANELS = list(Panel)
+_KINDS = {"<int>": "N", "<float>": "N", "<path>": "PATH"}
+
+
+def _plainly(params: list[Any], ctx: Any) -> list[Any]:
+    """The same options with short words for what they take; a flag takes nothing."""
+    for param in params:
+        if isinstance(param, TyperOption) and param.metavar is None:
+            kind = "" if param.is_flag else str(param.display_type(ctx))
+            param.metavar = _KINDS.get(kind, (param.name or "").upper().removeprefix("API_") if kind == "<str>" else None if kind else "")
+    return params
+
+
+class Command(TyperCommand):
+    """A command whose epilog is shown as it is written: a line for each example."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As ever, with short words for what options take."""
+        return _plainly(super().get_params(ctx), ctx)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """As ever, without braces."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help, then the examples."""
+        epilog, self.epilog = self.epilog, None
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.epilog = epilog
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(Text(" Examples", style="bold"))
+        for line in (epilog or "").splitlines():
+            console.print(Text(f"   {line}"))
+        console.print()
+
+
+class Group(TyperGroup):
+    """Commands in the order of their panels."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As ever, with short words for what options take."""
+        return _plainly(super().get_params(ctx), ctx)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """By panel, and in a panel as written."""
+        panels = {name: getattr(command, "rich_help_panel", None) for name, command in self.commands.items()}
+        return sorted(super().list_commands(ctx), key=lambda name: _PANELS.index(panels[name]) if panels[name] in _PANELS else 0)
+
+
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -46,23 +98,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.", 
 _SHARED = {"as_json": Json, "quiet": Quiet, "url": Url, "api_key": ApiKey}
 JobId = Annotated[str, typer.Argument(help="The job's id.", metavar="ID", show_default=False, autocompletion=job_ids)]
 JobIds = Annotated[list[str], typer.Argument(help="Ids of jobs.", metavar="ID...", show_default=False, autocompletion=job_ids)]
-
-
-class Command(TyperCommand):
-    """A command whose epilog is shown as it is written: a line for each example."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """The help, then the examples."""
-        epilog, self.epilog = self.epilog, None
-        try:
-            super().format_help(ctx, formatter)
-        finally:
-            self.epilog = epilog
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(Text(" Examples", style="bold"))
-        for line in (epilog or "").splitlines():
-            console.print(Text(f"   {line}"))
-        console.print()
 
 
 def command(
@@ -87,10 +122,15 @@ def command(
         plain = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.parameters.values()]
         told.__signature__ = own.replace(parameters=[*plain, *asked])  # type: ignore[attr-defined]  # inspect reads it
         told.__annotations__ = {each.name: each.annotation for each in (*plain, *asked)}
-        where.command(name, cls=Command, epilog="\n".join(examples), rich_help_panel=panel, **more)(told)
+        where.command(name, cls=Command, epilog="\n".join(examples), rich_help_panel=panel, short_help=_first_sentence(function), **more)(told)
         return function
 
     return register
+
+
+def _first_sentence(function: Callable[..., None]) -> str:
+    """What stands in the list of commands."""
+    return (function.__doc__ or "").partition(". ")[0].partition("; ")[0].partition(" (")[0].removesuffix(".") + "."
 
 
 def _show_version(asked: bool) -> None:

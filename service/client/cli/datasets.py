@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from service.client.cli.acting import confirm
-from service.client.cli.app import Panel, app, command, hint, note
+from service.client.cli.app import Group, Panel, app, command, hint, note
 from service.client.cli.completing import dataset_names
 from service.client.cli.printing import err, show_json, show_table
 from service.client.cli.printing import state as coloured
@@ -19,7 +19,7 @@ from service.client.cli.session import connect, said
 from service.client.errors import Rejected
 from service.client.words import size
 
-group = typer.Typer(no_args_is_help=True, help="Data sets of your own: upload, look at, remove.")
+group = typer.Typer(cls=Group, no_args_is_help=True, help="Data sets of your own: upload, look at, remove.")
 app.add_typer(group, name="datasets", rich_help_panel=Panel.SERVICE)
 
 Name = Annotated[str, typer.Argument(help="The data set's name.", metavar="NAME", show_default=False, autocompletion=dataset_names)]

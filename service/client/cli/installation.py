@@ -16,7 +16,7 @@ from service.client.doctor import Surroundings, examine
 from service.client.words import size
 
 
-@command(app, "trainyard doctor", "trainyard doctor --json | jq '.[] | select(.ok | not)'", panel=Panel.SERVICE)
+@command(app, "trainyard doctor", "trainyard doctor --json | jq '.[].name'", panel=Panel.SERVICE)
 def doctor() -> None:
     """Look at everything that training needs, say what is wrong and how to mend it. Exit 1 where something is."""
     findings = []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+err = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), markup=False, highlight=False)
+"""On a terminal a long sentence is wrapped between words; a file gets it as one line."""
 out = Console(soft_wrap=True, markup=False, highlight=False)
 
 WIDEST = 10_000
@@ -57,6 +60,14 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: 
     wide.print(table)
     for line in wide.file.getvalue().splitlines():  # type: ignore[attr-defined]  # a StringIO
         print(line.rstrip())
+
+
+def paragraph(text: str, *, indent: int = 0) -> None:
+    """Words on stdout, wrapped between them on a terminal."""
+    if out.is_terminal:
+        out.print(Padding(text, (0, 0, 0, indent)), soft_wrap=False)
+    else:
+        print(" " * indent + text)
 
 
 def _width(text: str) -> int:

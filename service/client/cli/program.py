@@ -5,7 +5,19 @@ from __future__ import annotations
 import sys
 
 from service import local
-from service.client.cli import acting, alone, comparing, datasets, installation, results, running, spec, submitting, watching  # noqa: F401  # they register
+from service.client.cli import (  # noqa: F401  # each registers its commands, in the order of the help
+    alone,
+    running,
+    submitting,
+    spec,
+    catalog,
+    watching,
+    acting,
+    results,
+    comparing,
+    datasets,
+    installation,
+)
 from service.client.cli.app import app
 from service.client.cli.printing import err, show_faults
 from service.client.errors import ClientError, Rejected

@@ -89,7 +89,7 @@ def artifacts(job_id: JobId) -> None:
     hint(f"Take them home: trainyard download {job_id}")
 
 
-@command(app, "trainyard download job_019... -o model/", "trainyard download job_019... --only model.safetensors --only config.json", panel=Panel.RESULTS)
+@command(app, "trainyard download job_019... -o model/", "trainyard download job_019... --only model.safetensors", panel=Panel.RESULTS)
 def download(
     job_id: JobId,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; the job's id where none is named.", show_default=False)] = None,

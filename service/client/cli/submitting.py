@@ -117,7 +117,8 @@ def _about(text: str) -> str:
 @command(
     app,
     "trainyard submit job.yaml --follow",
-    "trainyard submit job.yaml --set optimizer.lr=0.01 --set epochs=3 --name quick --label try=1",
+    "trainyard submit job.yaml --set optimizer.lr=0.01 --set epochs=3",
+    "trainyard submit job.yaml --name quick --label try=1",
     "trainyard examples digits-cnn | trainyard submit -",
     panel=Panel.WATCH,
 )

@@ -1,0 +1,167 @@
+"""What a person sees of each command on a real terminal of 80 columns: help, a wrong option, a job that is not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from service.client.cli import app
+from tests.terminal import COLUMNS, in_terminal
+
+ROOT = Path(__file__).parent.parent.parent.parent
+IN_A_ROW = """
+import json, os, sys
+from service.client.cli import main
+for arguments in json.loads(sys.argv[1]):
+    print("\\n@@", json.dumps(arguments), flush=True)
+    pid = os.fork()
+    if pid == 0:
+        sys.argv = ["trainyard", *arguments]
+        main()
+    print("\\n@@", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def leaves(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+TOP: Any = typer.main.get_command(app)
+COMMANDS = dict(leaves(TOP))
+PROCESSES = {("up",), ("demo",), ("api",), ("worker",), ("rebuild",), ("gc",)}
+
+
+def in_a_row(runs: list[list[str]], *, folder: Path, **environment: str) -> list[tuple[list[str], int, list[str]]]:
+    """Each run's arguments, exit code, and the lines that it wrote to a terminal, as it wrote them."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+    own |= {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(folder / "config"), **environment}
+    with in_terminal([sys.executable, "-c", IN_A_ROW, json.dumps(runs)], environment=own, cwd=folder) as terminal:
+        assert terminal.ended(seconds=240) == 0, terminal.seen
+        raw = ESCAPES.sub(b"", terminal.raw).decode().replace("\r\n", "\n")
+    parts = re.split(r"^@@ (.*)$", raw, flags=re.MULTILINE)[1:]
+    found = [(json.loads(asked), int(code), text.strip("\n").split("\n")) for asked, text, code in zip(parts[::4], parts[1::4], parts[2::4], strict=True)]
+    assert [asked for asked, _, _ in found] == runs
+    return found
+
+
+@pytest.fixture(scope="module")
+def helped(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], tuple[int, list[str]]]:
+    """The help of each."""
+    runs = [[*path, "--help"] for path in COMMANDS] + [["--help"], ["spec", "--help"], ["datasets", "--help"]]
+    return {tuple(asked[:-1]): (code, lines) for asked, code, lines in in_a_row(runs, folder=tmp_path_factory.mktemp("help"))}
+
+
+@pytest.mark.parametrize("path", [*COMMANDS, (), ("spec",), ("datasets",)], ids=" ".join)
+def test_help_fits_the_terminal(helped: dict[tuple[str, ...], tuple[int, list[str]]], path: tuple[str, ...]):
+    """No line is longer than the terminal is wide, so none breaks in the middle of a word."""
+    code, lines = helped[path]
+
+    assert code == 0
+    assert f"Usage: trainyard {' '.join(path)}".strip() in "\n".join(lines)
+    assert [line for line in lines if len(line) > COLUMNS] == []
+    assert "<bool>" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_has_examples_that_parse(helped: dict[tuple[str, ...], tuple[int, list[str]]], path: tuple[str, ...]):
+    """Each command shows how it is used, with options that it has."""
+    examples = COMMANDS[path].epilog.splitlines()
+    assert any(f"trainyard {' '.join(path)}" in example or (example.startswith("trainyard --") and path[-1] in example) for example in examples)
+
+    for example in examples:
+        assert f"   {example}" in helped[path][1]
+        for part in re.split(r"\||&&", example.partition(" > ")[0]):
+            words = shlex.split(part)
+            if "trainyard" in words and "xargs" not in words:
+                parsed(words[words.index("trainyard") + 1 :])
+
+
+def parsed(words: list[str]) -> None:
+    """Raises where an option is not known, or an argument is missing."""
+    context = TOP.make_context("trainyard", words, resilient_parsing=True)
+    group, rest = TOP, [*context._protected_args, *context.args]
+    while hasattr(group, "commands"):
+        group, rest = group.commands[rest[0]], rest[1:]
+    group.make_parser(context).parse_args(list(rest))
+
+
+def test_what_is_typed_wrongly(tmp_path: Path):
+    """An option that is not known: exit 2, a box that fits, no traceback, and the way to the help."""
+    for asked, code, lines in in_a_row([[*path, "--nonsense"] for path in COMMANDS if path != ("worker",)], folder=tmp_path):
+        assert code == 2, asked
+        assert "No such option: --nonsense" in "\n".join(lines), asked
+        assert [line for line in lines if len(line) > COLUMNS] == [], asked
+
+
+class _Nothing(BaseHTTPRequestHandler):
+    """A service where no job is."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = json.dumps({"type": "/problems/not-found", "detail": "There is no job job_of_a_name_so_long_that_a_line_of_eighty_columns_cannot_hold_it_whole here."}).encode()
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.send_response(404)
+        self.send_header("Content-Type", "application/problem+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_DELETE = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def nothing() -> Iterator[str]:
+    """The address of a service where no job is."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Nothing)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_job_that_is_not_there(tmp_path: Path, nothing: str):
+    """Every command that takes a job exits 4 with one sentence, wrapped between words."""
+    (tmp_path / "one.json").write_text("[[0]]")
+    asking = [path for path, command in COMMANDS.items() if any(param.name in ("job_id", "job_ids", "ids") for param in command.params)]
+    more = {("predict",): ["one.json"], ("evaluate",): ["data"], ("rm",): ["--yes"], ("compare",): ["job_2"]}
+
+    runs = [[*path, "job_1", *more.get(path, [])] for path in asking]
+
+    assert len(runs) > 15
+    for asked, code, lines in in_a_row(runs, folder=tmp_path, TRAINYARD_URL=nothing):
+        text = "\n".join(lines)
+        assert code == 4, (asked, text)
+        assert text.startswith("trainyard: There is no job"), asked
+        assert [line for line in lines if len(line) > COLUMNS] == [], asked
+        assert "Traceback" not in text
+
+
+def test_every_command_that_prints_takes_json():
+    """But for those that become another process, each has --json and -q."""
+    for path, command in COMMANDS.items():
+        options = {option for param in command.params for option in param.opts}
+        assert path in PROCESSES - {("demo",)} or "--json" in options, path
+        assert path in {("api",), ("worker",), ("rebuild",), ("gc",), ("version",)} or "-q" in options, path
