@@ -90,10 +90,11 @@ from torch import nn
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.head = nn.Linear(64, 10)
+        self.head, self.calls = nn.Linear(64, 10), 0
 
     def forward(self, x):
-        if x.device.type != "meta":
+        self.calls += 1
+        if self.calls > 20:
             raise ValueError("not today")
         return self.head(x.flatten(1))
 """

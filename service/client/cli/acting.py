@@ -18,21 +18,21 @@ from service.client.sdk import Client
 def cancel(job_ids: JobIds) -> None:
     """Stop jobs."""
     _asked(lambda client, job_id: client.cancel(job_id), job_ids, until="cancelled", meanwhile=", stopping")
-    hint(f"One of them again, from its last checkpoint: trainyard retry {job_ids[0]}")
+    hint(("Again from its last checkpoint", f"trainyard retry {job_ids[0]}"))
 
 
 @command(app, "trainyard pause job_019...", panel=Panel.ACT)
 def pause(job_ids: JobIds) -> None:
     """Set jobs aside; running ones write a checkpoint first and free their workers."""
     _asked(lambda client, job_id: client.pause(job_id), job_ids, until="paused", meanwhile=", pausing")
-    hint(f"Go on: trainyard resume {' '.join(job_ids)}")
+    hint(("Go on", f"trainyard resume {' '.join(job_ids)}"))
 
 
 @command(app, "trainyard resume job_019...", panel=Panel.ACT)
 def resume(job_ids: JobIds) -> None:
     """Let paused jobs go on where they were."""
     _asked(lambda client, job_id: client.resume(job_id), job_ids, until="queued")
-    hint(f"Watch: trainyard watch {job_ids[0]}")
+    hint(("Watch it", f"trainyard watch {job_ids[0]}"))
 
 
 @command(app, "trainyard retry job_019...", panel=Panel.ACT)
@@ -41,7 +41,7 @@ def retry(job_id: JobId) -> None:
     with connect() as client:
         job = client.retry(job_id)
     show_json(job) if said.as_json else print(f"{job['id']} {job['state']}, a retry of {job['retry_of']}")
-    hint(f"Watch it: trainyard watch {job['id']}")
+    hint(("Watch it", f"trainyard watch {job['id']}"))
 
 
 @command(app, "trainyard rm job_019...", "trainyard ls -q --state failed | xargs trainyard rm", panel=Panel.ACT)

@@ -84,7 +84,7 @@ def run(
 def raise_missing(why: str) -> None:
     """Say what is missing, and end with 1."""
     err.print(f"trainyard: {why}")
-    hint("All that is missing: trainyard doctor")
+    hint(("All that is missing", "trainyard doctor"))
     raise typer.Exit(1)
 
 
@@ -187,11 +187,11 @@ def _to_the_end(said_by: Iterator[dict[str, Any]], shown: Display) -> dict[str, 
 def _tell_end(job: Mapping[str, Any], folder: Path) -> None:
     if job["error"]:
         err.print(f"{job['state']}: {job['error']['message']} {job['error']['hint'] or ''}".rstrip())
-        hint(f"Its log: {folder / 'logs.txt'}")
+        hint(("Its log", str(folder / "logs.txt")))
     if said.as_json:
         show_json({**job, "folder": str(folder) if folder.exists() else None})
     elif job["state"] == "succeeded":
         print(f"{folder} {latest(job['metrics'])}".rstrip())
         files = [path for path in folder.rglob("*") if path.is_file()]
         note(f"{len(files)} files, {size(sum(path.stat().st_size for path in files))}, in {folder}")
-        hint(f"The textbook's program that gives the same weights: {folder / 'train.py'}")
+        hint(("The textbook's program for the same weights", str(folder / "train.py")))

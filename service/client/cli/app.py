@@ -150,11 +150,13 @@ def told_before_the_command(
     said.url, said.api_key, said.quiet, said.as_json = url, api_key, quiet, False
 
 
-def hint(*lines: str) -> None:
-    """What one may do next, on stderr; not with -q."""
-    if not said.quiet:
-        for line in lines:
-            err.print(line, style="dim")
+def hint(*steps: str | tuple[str, str]) -> None:
+    """What one may do next, on stderr: a sentence, or a purpose and its command. Not with -q."""
+    if said.quiet:
+        return
+    width = max((len(step[0]) for step in steps if isinstance(step, tuple)), default=0)
+    for step in steps:
+        err.print(step if isinstance(step, str) else f"{step[0] + ':':<{width + 1}} {step[1]}", style="dim")
 
 
 def note(text: str) -> None:

@@ -36,10 +36,10 @@ def catalog(
         for kind in GROUPS:
             out.print(kind.replace("_", " "), style="bold")
             paragraph(", ".join(known[kind]), indent=2)
-        hint("One of them with its arguments: trainyard catalog NAME")
+        hint(("With its arguments", "trainyard catalog NAME"))
     else:
         show_table(("name", "group", "what"), [(each, kind, entry.get("help", "")) for (kind, each), entry in found.items()], give=["what"])
-        hint("One of them with its arguments: trainyard catalog NAME")
+        hint(("With its arguments", "trainyard catalog NAME"))
 
 
 def _show_entry(kind: str, name: str, entry: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ def compare(ids: Ids) -> None:
         show_table(("differs", *columns), ((path, *map(_value, values)) for path, values in differing.items()), give=columns)
     else:
         out.print("Their specs say the same.")
-    hint("Their curves: trainyard metrics ID --plot")
+    hint(("Their curves", "trainyard metrics ID --plot"))
 
 
 def _show_metrics(jobs: Sequence[Mapping[str, Any]]) -> None:

@@ -42,7 +42,7 @@ def push(
     if dataset["state"] == "invalid":
         _print_flaws(dataset)
         raise typer.Exit(Rejected.exit_code)
-    hint(f"Train on it: dataset: {{type: Upload, name: {name}}}")
+    hint(("Train on it", f"dataset: {{type: Upload, name: {name}}}"))
 
 
 @command(group, "trainyard datasets ls", name="ls")
@@ -61,7 +61,7 @@ def list_datasets() -> None:
         rows.append((each["name"], each["version"][:12], coloured(each["state"]), content["layout"], *counts, size(each["size"])))
     show_table(("name", "version", "state", "kind", *splits, "size"), rows, right=[*splits, "size"], give=["name", "kind"])
     if not rows:
-        hint("There are none. Upload one: trainyard datasets push NAME PATH")
+        hint("There are none.", ("Upload one", "trainyard datasets push NAME PATH"))
 
 
 @command(group, "trainyard datasets show flowers", "trainyard datasets show flowers --sheet flowers.png")

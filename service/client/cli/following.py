@@ -20,8 +20,9 @@ def followed(client: Client, job_id: str) -> Mapping[str, Any]:
     try:
         job = client.wait(job_id) if said.quiet else follow(client, job_id, console=err)
     except KeyboardInterrupt:
-        err.print(f"Detached; the job goes on. Watch it again: trainyard watch {job_id}")
-        err.print(f"                           Stop it:        trainyard cancel {job_id}")
+        err.print("Detached; the job goes on.")
+        err.print(f"Watch it again: trainyard watch {job_id}")
+        err.print(f"Stop it:        trainyard cancel {job_id}")
         raise
     explain_end(job)
     return job
@@ -31,4 +32,4 @@ def explain_end(job: Mapping[str, Any]) -> None:
     """Why it ended, where it did not succeed, and what may be done."""
     if job["error"]:
         err.print(f"{job['state']}: {job['error']['message']} {job['error']['hint'] or ''}".rstrip())
-        hint(f"Its log: trainyard logs {job['id']}   Again from its last checkpoint: trainyard retry {job['id']}")
+        hint(("Its log", f"trainyard logs {job['id']}"), ("Again from its last checkpoint", f"trainyard retry {job['id']}"))

@@ -45,7 +45,7 @@ def config() -> None:
         show_table(("setting", "value", "from"), rows)
     for warning in found.warnings:
         err.print(f"warning: {warning}")
-    hint(f'The file is {found.file}; it says, for example: url = "{found.url.value}"')
+    hint(("The file", str(found.file)), ("It says", f'url = "{found.url.value}"'))
 
 
 def _told(setting: Setting) -> str:

@@ -45,12 +45,12 @@ def metrics(
     if said.as_json:
         show_json(rows)
     elif not rows:
-        hint(f"None yet. Watch it: trainyard watch {job_id}")
+        hint("There are none yet.", ("Watch it", f"trainyard watch {job_id}"))
     elif plot:
         show_table(("metric", "first", "last", "least", "most", "curve"), _curves(rows, columns), right=["first", "last", "least", "most"])
     else:
         show_table(columns, ([number(row.get(name)) for name in columns] for row in rows), right=columns)
-        hint(f"As curves: trainyard metrics {job_id} --plot   Beside another job: trainyard compare {job_id} ID")
+        hint(("As curves", f"trainyard metrics {job_id} --plot"), ("Beside another job", f"trainyard compare {job_id} ID"))
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[tuple[str, ...]]:
@@ -86,7 +86,7 @@ def artifacts(job_id: JobId) -> None:
         show_json(files)
         return
     show_table(("path", "size", "sha256"), ((file["path"], size(file["size"]), file["sha256"]) for file in files), right=["size"], give=["sha256"])
-    hint(f"Take them home: trainyard download {job_id}")
+    hint(("Take them home", f"trainyard download {job_id}"))
 
 
 @command(app, "trainyard download job_019... -o model/", "trainyard download job_019... --only model.safetensors", panel=Panel.RESULTS)

@@ -62,7 +62,7 @@ def demo(output: Annotated[Path, typer.Option("--output", "-o", help="Where the 
                 else:
                     out.print(f"test accuracy {job['metrics']['test_accuracy']:.4f}")
                     out.print(f"artifacts in {target}")
-                hint("Train your own: trainyard init, then trainyard run job.yaml")
+                hint(("Train your own", "trainyard init && trainyard run job.yaml"))
     raise typer.Exit(ENDS[job["state"]])
 
 

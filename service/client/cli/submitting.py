@@ -56,7 +56,11 @@ def init(
         show_json({"spec": str(output), "schema": str(schema), "example": example})
     else:
         print(output)
-    hint(f"Train it here:     trainyard run {output}", f"Train it there:    trainyard submit {output} --follow", f"What its keys say: trainyard catalog, and {schema} in your editor")
+    hint(
+        ("Train it here", f"trainyard run {output}"),
+        ("Train it there", f"trainyard submit {output} --follow"),
+        ("What can be said", f"trainyard catalog, and {schema} in your editor"),
+    )
 
 
 def _is_ours(path: Path) -> bool:
@@ -86,7 +90,7 @@ def list_examples() -> None:
         show_json(found)
         return
     show_table(("example", "what it shows"), [(each["name"], each["about"]) for each in found], give=["what it shows"])
-    hint("Start from one: trainyard init NAME")
+    hint(("Start from one", "trainyard init NAME"))
 
 
 def _example(name: str) -> str:
@@ -134,12 +138,12 @@ def submit(file: SpecFile, follow: Follow = False, set: Set = None, name: Name =
             show_warnings(job["warnings"])
         if not follow:
             show_json(job) if said.as_json else print(job["id"])
-            hint(f"Watch it: trainyard watch {job['id']}   Its page: trainyard open {job['id']}")
+            hint(("Watch it", f"trainyard watch {job['id']}"), ("Its page", f"trainyard open {job['id']}"))
             return
         job = followed(client, job["id"])
     show_json(job) if said.as_json else print(summary(job))
     if job["state"] == "succeeded":
-        hint(f"Take it home: trainyard download {job['id']}")
+        hint(("Take it home", f"trainyard download {job['id']}"))
     raise typer.Exit(ENDS[job["state"]])
 
 
@@ -181,7 +185,7 @@ def validate(file: SpecFile, set: Set = None) -> None:
     if not verdict["valid"]:
         show_faults(verdict["errors"], places(file))
         raise typer.Exit(Rejected.exit_code)
-    hint(f"Queue it: trainyard submit {file}" if file != STDIN else "It can be queued.")
+    hint(("Queue it", f"trainyard submit {file}") if file != STDIN else "It can be queued.")
 
 
 @command(
@@ -202,7 +206,7 @@ def evaluate(
     show_json(job) if said.as_json else out.print(summary(job) if follow else job["id"])
     if follow:
         raise typer.Exit(ENDS[job["state"]])
-    hint(f"Watch it: trainyard watch {job['id']}")
+    hint(("Watch it", f"trainyard watch {job['id']}"))
 
 
 def evaluation_of(job: Mapping[str, Any], dataset: str, *, version: str | None = None, share: float = 1.0) -> dict[str, Any]:

@@ -48,9 +48,9 @@ def list_jobs(
     else:
         show_table(JOBS, map(_row, page["data"]), right=["epoch"], give=["name", "latest"])
         if not page["data"]:
-            hint("There are none. Submit one: trainyard submit job.yaml")
+            hint("There are none.", ("Submit one", "trainyard submit job.yaml"))
         elif page["next_cursor"]:
-            hint(f"There are more: --limit {min(200, 2 * limit)}")
+            hint(("More of them", f"trainyard ls --limit {min(200, 2 * limit)}"))
 
 
 def _row(job: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -113,7 +113,7 @@ def _watch_all(client: Client) -> None:
         with Live(console=out, auto_refresh=False, transient=True) as live:
             for jobs in _living(client):
                 live.update(_table(jobs), refresh=True)
-        hint("Nothing runs or waits any more. What there was: trainyard ls")
+        hint("Nothing runs or waits any more.", ("What there was", "trainyard ls"))
         return
     told: dict[str, str] = {}
     for jobs in _living(client):
@@ -212,7 +212,7 @@ def workers() -> None:
         give=["jobs"],
     )
     if not rows:
-        hint("None. Start one: trainyard worker --device cpu")
+        hint("There are none.", ("Start one", "trainyard worker --device cpu"))
 
 
 @command(app, "trainyard open job_019...", "trainyard open", name="open", panel=Panel.WATCH)

@@ -5,51 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
 
-from service.client import cli, patience, sdk
 from service.client.cli import following as cli_following
-from service.client.cli import session
+from tests.answers import EVENTS, JOB
 
-JOB: dict[str, Any] = {
-    "id": "job_1", "name": "first", "state": "succeeded", "reason": None, "error": None, "metrics": {"test_accuracy": 0.9625},
-    "progress": {"epoch": 2, "steps": 2, "percent": 100.0}, "spec": {"epochs": 2}, "resolved_spec": {"epochs": 2}, "warnings": [], "retry_of": None,
-    "created_at": "2026-11-25T12:00:00Z", "started_at": "2026-11-25T12:00:01Z", "finished_at": "2026-11-25T12:00:03Z",
-}  # fmt: skip
-EVENTS = [
-    {"id": 1, "type": "state", "at": "T", "message": "", "data": {"state": "running", "phase": "training"}},
-    {"id": 2, "type": "epoch", "at": "T", "message": "epoch 1/1 train_loss 0.5", "data": {"train_loss": 0.5}},
-    {"id": 3, "type": "state", "at": "T", "message": "", "data": {"state": "succeeded", "phase": None}},
-]
 Trainyard = Callable[..., int]
-
-
-@pytest.fixture
-def trainyard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Trainyard:
-    """Run the command with some arguments against some answers; gives its exit code."""
-    for name in ("TRAINYARD_URL", "TRAINYARD_API_KEY", "TRAINYARD_API_KEY_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(patience, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=lambda _: None)))
-
-    def run(*arguments: str, answer: Callable[[httpx2.Request], httpx2.Response]) -> int:
-        def client(_: str | None, key: str | None) -> sdk.Client:
-            made = sdk.Client("http://trainyard.test", key)
-            made.close()
-            made._http = httpx2.Client(base_url=made.url, transport=httpx2.MockTransport(answer))
-            return made
-
-        monkeypatch.setattr(session, "Client", client)
-        monkeypatch.setattr("sys.argv", ["trainyard", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0)
-
-    return run
 
 
 @pytest.fixture
