@@ -57,7 +57,7 @@ class Terminal:
         return self.process.wait(10)
 
     def press(self, keys: bytes) -> None:
-        """Type; b"\\x03" is Ctrl-C, which the terminal turns into a signal to the process in front."""
+        """Type; a byte of 3 is Ctrl-C, which the terminal turns into a signal to the process in front."""
         os.write(self._descriptor, keys)
 
     @property
@@ -79,7 +79,13 @@ def in_terminal(command: list[str], *, environment: Mapping[str, str], cwd: Path
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=plain | {"TERM": "xterm-256color"}, preexec_fn=take_the_terminal
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=cwd,
+        env=plain | {"TERM": "xterm-256color"},
+        preexec_fn=take_the_terminal,  # noqa: PLW1509  # no threads hold locks that it needs
     )
     os.close(theirs)
     try:

@@ -163,7 +163,13 @@ class Alone:
             self.stores.workers.beat(WorkerBeat(name=each, device=each, slots=1, busy=0, threads=self.settings.threads))
         job = use_cases.submit(spec, project=PROJECT, idempotency=None, services=self.services).job
         if job.device not in devices:
-            raise SpecRejected([Fault(pointer="/resources/device", code="no_gpu", detail=f"There is no {job.device} here.", suggestion="Say device: auto.")])
+            raise SpecRejected(
+                [
+                    Fault(
+                        pointer="/resources/device", code="no_gpu", detail=f"There is no {job.device} here.", suggestion="Say device: auto."
+                    )
+                ]
+            )
         self.voice.say(job=shown(job))
         threading.Thread(target=self._cancel_at_the_end_of_input, args=(job.id,), daemon=True).start()
         told = Told(self.stores.facts, self.stores, self.voice)
@@ -180,7 +186,7 @@ class Alone:
         if is_custom(spec) and not self.settings.uncontained_code:
             return Soon(Future())
         starting = self.threads.submit(ZygoteKeeper, log_path=self.settings.zygote_log)
-        self.kept.callback(lambda: starting.exception() or starting.result().close())
+        self.kept.callback(_close, starting)
         return Soon(starting)
 
     def _around(self, told: Told, spawner: Soon) -> Surroundings:
@@ -275,6 +281,12 @@ def _alone(settings: WorkerSettings, folder: Path, voice: Voice) -> Iterator[Alo
         )
 
 
+def _close(starting: Future[ZygoteKeeper]) -> None:
+    """End a zygote, once it stands; whoever asked it for a trainer has heard why where it does not."""
+    if starting.exception() is None:
+        starting.result().close()
+
+
 def now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
@@ -296,9 +308,23 @@ def needs_a_service(spec: Mapping[str, Any]) -> list[Fault]:
     faults = []
     if kinds["dataset"] == "Upload":
         cure = "Name a folder or file below TRAINYARD_DATASETS_DIR (ImageFolder, Tensors, Table), or submit the job."
-        faults.append(Fault(pointer="/dataset/type", code="no_service", detail="Uploaded data lie with a service, and none runs this job.", suggestion=cure))
+        faults.append(
+            Fault(
+                pointer="/dataset/type",
+                code="no_service",
+                detail="Uploaded data lie with a service, and none runs this job.",
+                suggestion=cure,
+            )
+        )
     if kinds["model"] == "Job":
-        faults.append(Fault(pointer="/model/type", code="no_service", detail="Other jobs lie with a service, and none runs this one.", suggestion="Submit the job."))
+        faults.append(
+            Fault(
+                pointer="/model/type",
+                code="no_service",
+                detail="Other jobs lie with a service, and none runs this one.",
+                suggestion="Submit the job.",
+            )
+        )
     return faults
 
 

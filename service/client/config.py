@@ -59,7 +59,9 @@ def _first(name: str, *places: tuple[str, str | None]) -> Setting | None:
     return next((Setting(name=name, value=value, source=source) for source, value in places if value), None)
 
 
-def _key(environment: Mapping[str, str], flag: str | None, written: Mapping[str, str], file: Path) -> tuple[Setting | None, tuple[str, ...]]:
+def _key(
+    environment: Mapping[str, str], flag: str | None, written: Mapping[str, str], file: Path
+) -> tuple[Setting | None, tuple[str, ...]]:
     """The key, and what is wrong with the file that holds it. A file is read only where nothing before it has a key."""
     early = _first("api_key", ("--api-key", flag), ("TRAINYARD_API_KEY", environment.get("TRAINYARD_API_KEY")))
     if early:
@@ -102,7 +104,9 @@ def _written(file: Path) -> dict[str, str]:
     for name, value in said.items():
         if name not in KEYS:
             close = suggest(name, KEYS)
-            raise BadRequest(f"{file}: `{name}` is not known here. " + (f"Did you mean `{close}`?" if close else f"Known: {', '.join(KEYS)}."))
+            raise BadRequest(
+                f"{file}: `{name}` is not known here. " + (f"Did you mean `{close}`?" if close else f"Known: {', '.join(KEYS)}.")
+            )
         if not isinstance(value, str):
             raise BadRequest(f"{file}: `{name}` is text, in quotes.")
     return said

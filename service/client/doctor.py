@@ -74,7 +74,9 @@ def examine(client: Client, around: Surroundings) -> Iterator[Finding]:
 def python(here: Sequence[int]) -> Finding:
     """New enough."""
     wanted = ".".join(map(str, PYTHON))
-    return Finding("Python", tuple(here[:2]) >= PYTHON, ".".join(map(str, here)), f"Use Python {wanted} or newer: make install PYTHON=python{wanted}")
+    return Finding(
+        "Python", tuple(here[:2]) >= PYTHON, ".".join(map(str, here)), f"Use Python {wanted} or newer: make install PYTHON=python{wanted}"
+    )
 
 
 def package(name: str) -> Finding:
@@ -118,7 +120,12 @@ def binary(name: str, find: Callable[[], str]) -> Finding:
 def room(folder: Path) -> Finding:
     """Space where data, checkpoints and artifacts go."""
     free = shutil.disk_usage(folder).free
-    return Finding("disk", free > FREE_BYTES, f"{size(free)} free in {folder}", f"Free some space: data sets and checkpoints need {size(FREE_BYTES)} at least.")
+    return Finding(
+        "disk",
+        free > FREE_BYTES,
+        f"{size(free)} free in {folder}",
+        f"Free some space: data sets and checkpoints need {size(FREE_BYTES)} at least.",
+    )
 
 
 def datasets(named: str | None) -> Finding:
@@ -127,7 +134,9 @@ def datasets(named: str | None) -> Finding:
         return Finding("data sets", True, "TRAINYARD_DATASETS_DIR is not set: they are downloaded")
     folder = Path(named)
     if not folder.is_dir():
-        return Finding("data sets", False, f"{folder} is no folder", "Point TRAINYARD_DATASETS_DIR at a folder in torchvision's layout, or unset it.")
+        return Finding(
+            "data sets", False, f"{folder} is no folder", "Point TRAINYARD_DATASETS_DIR at a folder in torchvision's layout, or unset it."
+        )
     if not os.access(folder, os.R_OK | os.X_OK):
         return Finding("data sets", False, f"{folder} cannot be read by {_user()}", f"chmod -R a+rX {folder}")
     return Finding("data sets", True, f"{folder}, {sum(1 for _ in folder.iterdir())} entries")
@@ -141,14 +150,24 @@ def temporary_folder(named: str) -> Finding:
     """Short enough for sockets, and writable."""
     length = len(os.fsencode(named))
     if length > LONGEST_TMPDIR:
-        return Finding("TMPDIR", False, f"{named} has {length} characters", f"Point TMPDIR at a path of {LONGEST_TMPDIR} at most: the sockets of a DataLoader's processes lie below it.")
+        return Finding(
+            "TMPDIR",
+            False,
+            f"{named} has {length} characters",
+            f"Point TMPDIR at a path of {LONGEST_TMPDIR} at most: the sockets of a DataLoader's processes lie below it.",
+        )
     return Finding("TMPDIR", os.access(named, os.W_OK), named, f"Point TMPDIR at a folder that {_user()} can write to.")
 
 
 def open_files(limit: int) -> Finding:
     """Enough for an API with watchers, and for a DataLoader's processes."""
     shown = "unlimited" if limit == resource.RLIM_INFINITY else f"{limit:,}"
-    return Finding("open files", limit == resource.RLIM_INFINITY or limit >= OPEN_FILES, shown, f"Raise the limit in the shell that starts it: ulimit -n {4 * OPEN_FILES}")
+    return Finding(
+        "open files",
+        limit == resource.RLIM_INFINITY or limit >= OPEN_FILES,
+        shown,
+        f"Raise the limit in the shell that starts it: ulimit -n {4 * OPEN_FILES}",
+    )
 
 
 def service(client: Client, *, port: int) -> Iterator[Finding]:
@@ -169,10 +188,15 @@ def service(client: Client, *, port: int) -> Iterator[Finding]:
     try:
         beats = client.workers()
     except Refused as error:
-        yield Finding("API key", False, str(error), "Set TRAINYARD_API_KEY, or api_key in the file that `trainyard config` names, to the service's key.")
+        yield Finding(
+            "API key",
+            False,
+            str(error),
+            "Set TRAINYARD_API_KEY, or api_key in the file that `trainyard config` names, to the service's key.",
+        )
         return
     yield Finding("API key", True, "accepted")
-    yield workers(list(beats["data"] if isinstance(beats, Mapping) else beats))
+    yield workers(beats)
 
 
 def free_port(port: int) -> Finding:
@@ -192,7 +216,9 @@ def clock(there: datetime | None, here: datetime) -> Finding:
         return Finding("clock", True, "the service does not tell the time")
     off = abs((there - here).total_seconds())
     seen = "as the service's" if off < 2 else f"{duration(off)} from the service's"
-    return Finding("clock", off <= SKEW_SECONDS, seen, f"Set the clocks of {platform.node()} and of the service by NTP: timedatectl set-ntp true")
+    return Finding(
+        "clock", off <= SKEW_SECONDS, seen, f"Set the clocks of {platform.node()} and of the service by NTP: timedatectl set-ntp true"
+    )
 
 
 def workers(beats: Sequence[Mapping[str, Any]]) -> Finding:
@@ -200,11 +226,19 @@ def workers(beats: Sequence[Mapping[str, Any]]) -> Finding:
     alive = [each for each in beats if each.get("alive", True)]
     if not alive:
         return Finding("workers", False, "none", "Jobs wait for one: trainyard worker --device cpu")
-    known = {name: sorted({each["versions"][name] for each in alive if name in each["versions"]}) for name in ("trainyard", "torch", "torchvision")}
+    known = {
+        name: sorted({each["versions"][name] for each in alive if name in each["versions"]})
+        for name in ("trainyard", "torch", "torchvision")
+    }
     mixed = [f"{name} {' and '.join(found)}" for name, found in known.items() if len(found) > 1]
     ours = version("trainyard")
     if known["trainyard"] and known["trainyard"] != [ours] and not mixed:
         mixed = [f"trainyard {known['trainyard'][0]} there and {ours} here"]
     if mixed:
-        return Finding("workers", False, f"{len(alive)}, of different versions: {'; '.join(mixed)}", "Install one version everywhere: weights are equal bit for bit only then.")
+        return Finding(
+            "workers",
+            False,
+            f"{len(alive)}, of different versions: {'; '.join(mixed)}",
+            "Install one version everywhere: weights are equal bit for bit only then.",
+        )
     return Finding("workers", True, f"{len(alive)}, " + ", ".join(f"{name} {found[0]}" for name, found in known.items() if found))

@@ -106,7 +106,12 @@ class _Bar:
     """The phase, a bar, the epoch and the time left; below it the newest numbers and the curve of the loss so far."""
 
     def __init__(self, console: Console, epochs: int) -> None:
-        columns = (TextColumn("{task.description:<10}"), BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[where]}"))
+        columns = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[where]}"),
+        )
         self._progress = Progress(*columns, console=console, expand=True)
         self._task = self._progress.add_task("queued", total=100, where="")
         self._numbers, self._epochs = Text(""), epochs
@@ -139,7 +144,9 @@ class _Bar:
         if loss is not None:
             self._losses.append(loss)
         numbers = "  ".join(f"{name} {metrics[name]:.4f}" for name in SHOWN[:3] if name in metrics)
-        self._numbers = Text(f"{numbers}  {spark(self._losses, width=16, blocks=blocks_of(self._live.console.encoding))}", no_wrap=True, overflow="ellipsis")
+        self._numbers = Text(
+            f"{numbers}  {spark(self._losses, width=16, blocks=blocks_of(self._live.console.encoding))}", no_wrap=True, overflow="ellipsis"
+        )
         number = message.removeprefix("epoch ").partition(":")[0].partition("/")[0]
         if number.isdecimal():
             self._at(int(number), None)

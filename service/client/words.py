@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 BLOCKS, PLAIN_BLOCKS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
@@ -58,7 +59,7 @@ def spark(values: Sequence[float], *, width: int, blocks: str = BLOCKS) -> str:
         return ""
     wide = min(width, len(known))
     bounds = [at * len(known) // wide for at in range(wide + 1)]
-    means = [sum(known[a:b]) / (b - a) for a, b in zip(bounds, bounds[1:], strict=False)]
+    means = [sum(known[a:b]) / (b - a) for a, b in pairwise(bounds)]
     least, span = min(means), max(means) - min(means)
     return "".join(blocks[round((value - least) / span * (len(blocks) - 1))] if span else blocks[0] for value in means)
 

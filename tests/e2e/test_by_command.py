@@ -55,7 +55,11 @@ def test_run_gives_what_a_job_gives(stack: Stack, long: dict, environment: dict[
     stack.start_worker()
     job = stack.client.wait(stack.client.submit(spec)["id"], timeout=120)
     stack.client.download(job["id"], tmp_path / "there")
-    nowhere = environment | {"REDIS_URL": "redis://127.0.0.1:1/0", "S3_ENDPOINT_URL": "http://127.0.0.1:1", "TRAINYARD_URL": "http://127.0.0.1:1"}
+    nowhere = environment | {
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "S3_ENDPOINT_URL": "http://127.0.0.1:1",
+        "TRAINYARD_URL": "http://127.0.0.1:1",
+    }
 
     ran = trainyard("run", str(written(tmp_path, spec)), "-o", "here", environment=nowhere, cwd=tmp_path)
 
@@ -71,7 +75,9 @@ def test_run_gives_what_a_job_gives(stack: Stack, long: dict, environment: dict[
 def test_a_spec_that_cannot_train_is_refused_here_too(environment: dict[str, str], tmp_path: Path):
     """`run` exits 3 with every fault at its line, also those that only building the model shows; it leaves nothing."""
     file = tmp_path / "job.yaml"
-    file.write_text("dataset: Digits\nmodel:\n  type: Sequential\n  layers:\n    - {type: Linear, in_features: 7, out_features: 10}\nloss: CrossEntropyLoss\noptimizer: {type: SGD, lrr: 1}\nepochs: 1\n")
+    file.write_text(
+        "dataset: Digits\nmodel:\n  type: Sequential\n  layers:\n    - {type: Linear, in_features: 7, out_features: 10}\nloss: CrossEntropyLoss\noptimizer: {type: SGD, lrr: 1}\nepochs: 1\n"
+    )
 
     ran = trainyard("run", str(file), environment=environment, cwd=tmp_path)
 
@@ -110,7 +116,9 @@ class Net(nn.Module):
 
 def test_uploads_are_for_services(environment: dict[str, str], small: dict, tmp_path: Path):
     """`run` of a spec with uploaded data says that they lie with a service."""
-    ran = trainyard("run", str(written(tmp_path, small | {"dataset": {"type": "Upload", "name": "flowers"}})), environment=environment, cwd=tmp_path)
+    ran = trainyard(
+        "run", str(written(tmp_path, small | {"dataset": {"type": "Upload", "name": "flowers"}})), environment=environment, cwd=tmp_path
+    )
 
     assert ran.returncode == 3
     assert "/dataset/type: Uploaded data lie with a service" in ran.stderr

@@ -54,7 +54,9 @@ class Missing(Exception):
 )
 def run(
     file: SpecFile,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the artifacts; the job's id where none is named.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the artifacts; the job's id where none is named.", show_default=False)
+    ] = None,
     set: Set = None,
     name: Name = None,
     label: Label = None,

@@ -78,7 +78,7 @@ class Group(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """By panel, and in a panel as written."""
         panels = {name: getattr(command, "rich_help_panel", None) for name, command in self.commands.items()}
-        return sorted(super().list_commands(ctx), key=lambda name: _PANELS.index(panels[name]) if panels[name] in _PANELS else 0)
+        return sorted(super().list_commands(ctx), key=lambda name: _PANELS.index(panels[name] or Panel.HERE))
 
 
 app = typer.Typer(
@@ -101,7 +101,12 @@ JobIds = Annotated[list[str], typer.Argument(help="Ids of jobs.", metavar="ID...
 
 
 def command(
-    where: typer.Typer, *examples: str, name: str | None = None, panel: Panel | None = None, shared: Sequence[str] = tuple(_SHARED), **more: Any
+    where: typer.Typer,
+    *examples: str,
+    name: str | None = None,
+    panel: Panel | None = None,
+    shared: Sequence[str] = tuple(_SHARED),
+    **more: Any,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command, with the options of every command besides its own, and examples."""
 
@@ -116,13 +121,17 @@ def command(
 
         own = inspect.signature(function, eval_str=True)
         asked = [
-            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None if option in ("url", "api_key") else False, annotation=_SHARED[option])
+            inspect.Parameter(
+                option, inspect.Parameter.KEYWORD_ONLY, default=None if option in ("url", "api_key") else False, annotation=_SHARED[option]
+            )
             for option in shared
         ]
         plain = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.parameters.values()]
         told.__signature__ = own.replace(parameters=[*plain, *asked])  # type: ignore[attr-defined]  # inspect reads it
         told.__annotations__ = {each.name: each.annotation for each in (*plain, *asked)}
-        where.command(name, cls=Command, epilog="\n".join(examples), rich_help_panel=panel, short_help=_first_sentence(function), **more)(told)
+        where.command(name, cls=Command, epilog="\n".join(examples), rich_help_panel=panel, short_help=_first_sentence(function), **more)(
+            told
+        )
         return function
 
     return register

@@ -26,7 +26,9 @@ def catalog(
     exact = {place: entry for place, entry in found.items() if name and place[1].lower() == name.lower()}
     if not found:
         close = declared.suggest(name or "", sorted(each for kind in GROUPS for each in known[kind]))
-        raise NotFound(f"Nothing that a spec can declare is called {name}. " + (f"Did you mean {close}? " if close else "") + "All: trainyard catalog")
+        raise NotFound(
+            f"Nothing that a spec can declare is called {name}. " + (f"Did you mean {close}? " if close else "") + "All: trainyard catalog"
+        )
     if said.as_json:
         show_json([{"group": kind, "name": each, **entry} for (kind, each), entry in (exact or found).items()])
     elif exact:
@@ -63,7 +65,15 @@ def _type(says: Mapping[str, Any]) -> str:
 
 def _words(says: Mapping[str, Any]) -> Iterator[str]:
     least, most = says.get("minimum"), says.get("maximum")
-    bounds = f" >= {least}" if least is not None and most is None else f" {least} to {most}" if least is not None else f" <= {most}" if most is not None else ""
+    bounds = (
+        f" >= {least}"
+        if least is not None and most is None
+        else f" {least} to {most}"
+        if least is not None
+        else f" <= {most}"
+        if most is not None
+        else ""
+    )
     yield "|".join(map(str, says["choices"])) if says["type"] == "choice" else f"{says['type']}{bounds}"
     if says.get("many"):
         yield "a list"
@@ -77,4 +87,6 @@ def _default(says: Mapping[str, Any]) -> str:
         return "inferred"
     if "default" not in says:
         return "required"
-    return "null" if says["default"] is None else str(says["default"]).lower() if isinstance(says["default"], bool) else str(says["default"])
+    return (
+        "null" if says["default"] is None else str(says["default"]).lower() if isinstance(says["default"], bool) else str(says["default"])
+    )

@@ -45,10 +45,20 @@ def compare(ids: Ids) -> None:
 
 def _show_metrics(jobs: Sequence[Mapping[str, Any]]) -> None:
     known = dict.fromkeys(name for job in jobs for name in job["metrics"] if name not in ASIDE)
-    names = [name for name in FIRST if name in known][:4] if out.is_terminal else [*[n for n in FIRST if n in known], *[n for n in known if n not in FIRST]]
+    names = (
+        [name for name in FIRST if name in known][:4]
+        if out.is_terminal
+        else [*[n for n in FIRST if n in known], *[n for n in known if n not in FIRST]]
+    )
     best = {name: _best(name, [job["metrics"].get(name) for job in jobs]) for name in names}
     rows = [
-        (str(at), job["name"] or job["id"], coloured(job["state"]), *(_marked(job["metrics"].get(name), best[name]) for name in names), _took(job))
+        (
+            str(at),
+            job["name"] or job["id"],
+            coloured(job["state"]),
+            *(_marked(job["metrics"].get(name), best[name]) for name in names),
+            _took(job),
+        )
         for at, job in enumerate(jobs, 1)
     ]
     show_table(("", "job", "state", *names, "took"), rows, right=names, give=["job"])
@@ -82,7 +92,13 @@ def differences(jobs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) and any(isinstance(each, (dict, list)) for each in value) else None
+    inner = (
+        value.items()
+        if isinstance(value, Mapping)
+        else enumerate(value)
+        if isinstance(value, list) and any(isinstance(each, (dict, list)) for each in value)
+        else None
+    )
     if inner is None:
         yield path, value
         return

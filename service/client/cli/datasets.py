@@ -23,13 +23,18 @@ group = typer.Typer(cls=Group, no_args_is_help=True, help="Data sets of your own
 app.add_typer(group, name="datasets", rich_help_panel=Panel.SERVICE)
 
 Name = Annotated[str, typer.Argument(help="The data set's name.", metavar="NAME", show_default=False, autocompletion=dataset_names)]
-Version = Annotated[str | None, typer.Option("--version", help="Its SHA-256, or at least eight digits of it; the newest where none is named.", show_default=False)]
+Version = Annotated[
+    str | None,
+    typer.Option("--version", help="Its SHA-256, or at least eight digits of it; the newest where none is named.", show_default=False),
+]
 
 
 @command(group, "trainyard datasets push flowers ./flowers", "trainyard datasets push wine wine.csv")
 def push(
     name: Name,
-    path: Annotated[Path, typer.Argument(exists=True, help="A folder, zip, tar, npz, CSV or Parquet file.", metavar="PATH", show_default=False)],
+    path: Annotated[
+        Path, typer.Argument(exists=True, help="A folder, zip, tar, npz, CSV or Parquet file.", metavar="PATH", show_default=False)
+    ],
 ) -> None:
     """Upload a data set, and wait until it was looked at. Exit 3 where it cannot be used; what is wrong is listed."""
     with connect() as client:
@@ -68,7 +73,9 @@ def list_datasets() -> None:
 def show(
     name: Name,
     version: Version = None,
-    sheet: Annotated[Path | None, typer.Option("--sheet", help="Save a picture of some samples of each class there (PNG).", show_default=False)] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Save a picture of some samples of each class there (PNG).", show_default=False)
+    ] = None,
 ) -> None:
     """What is in a data set: classes and counts, columns, sizes; or what is wrong with it."""
     with connect() as client:
@@ -113,7 +120,11 @@ def _show(dataset: Mapping[str, Any]) -> None:
         print(f"mean {content['mean']}, std {content['std']}")
     if content["counts"]:
         splits = list(content["sizes"])
-        show_table(("class", *splits), ((name, *(f"{counts.get(split, 0):,}" for split in splits)) for name, counts in content["counts"].items()), right=splits)
+        show_table(
+            ("class", *splits),
+            ((name, *(f"{counts.get(split, 0):,}" for split in splits)) for name, counts in content["counts"].items()),
+            right=splits,
+        )
     if content["columns"]:
         rows = [(column["name"], column["kind"], f"{column['missing']:,}", _values(column)) for column in content["columns"]]
         show_table(("column", "kind", "missing", "values"), rows, right=["missing"], give=["values"])

@@ -24,7 +24,11 @@ def doctor() -> None:
         for finding in examine(client, Surroundings()):
             findings.append(finding)
             if not said.as_json:
-                out.print(Text(f"{'ok ' if finding.ok else 'BAD'} ", style="green" if finding.ok else "bold red"), Text(f"{finding.name}: {finding.seen}"), sep="")
+                out.print(
+                    Text(f"{'ok ' if finding.ok else 'BAD'} ", style="green" if finding.ok else "bold red"),
+                    Text(f"{finding.name}: {finding.seen}"),
+                    sep="",
+                )
                 if not finding.ok:
                     out.print(f"    {finding.cure}")
     if said.as_json:
@@ -63,7 +67,11 @@ def storage() -> None:
     if said.as_json:
         show_json(usage)
     else:
-        show_table(("what", "objects", "size"), ((kind, f"{each['objects']:,}", size(each["bytes"])) for kind, each in usage.items()), right=["objects", "size"])
+        show_table(
+            ("what", "objects", "size"),
+            ((kind, f"{each['objects']:,}", size(each["bytes"])) for kind, each in usage.items()),
+            right=["objects", "size"],
+        )
 
 
 @command(app, "trainyard version", name="version", panel=Panel.SERVICE, shared=("as_json",))

@@ -19,7 +19,15 @@ out = Console(soft_wrap=True, markup=False, highlight=False)
 
 WIDEST = 10_000
 """Columns of a table that no terminal shows: nothing is shortened for a file or a program."""
-STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "paused": "magenta", "ready": "green", "invalid": "red"}
+STYLES = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "running": "cyan",
+    "paused": "magenta",
+    "ready": "green",
+    "invalid": "red",
+}
 
 
 def show_json(value: Any) -> None:

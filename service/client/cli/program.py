@@ -5,23 +5,19 @@ from __future__ import annotations
 import sys
 
 from service import local
-from service.client.cli import (  # noqa: F401  # each registers its commands, in the order of the help
-    alone,
-    running,
-    submitting,
-    spec,
-    catalog,
-    watching,
-    acting,
-    results,
-    comparing,
-    datasets,
-    installation,
-)
 from service.client.cli.app import app
 from service.client.cli.printing import err, show_faults
 from service.client.errors import ClientError, Rejected
 from service.spec.verdict import SpecFaults
+
+# each registers its commands, and the help lists them in this order
+# isort: off
+from service.client.cli import alone, running  # noqa: F401
+from service.client.cli import submitting, spec, catalog  # noqa: F401
+from service.client.cli import watching, acting  # noqa: F401
+from service.client.cli import results, comparing  # noqa: F401
+from service.client.cli import datasets, installation  # noqa: F401
+# isort: on
 
 
 def main() -> None:

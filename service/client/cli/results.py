@@ -26,7 +26,13 @@ class Per(StrEnum):
     STEP = "step"
 
 
-@command(app, "trainyard metrics job_019...", "trainyard metrics job_019... --plot", "trainyard metrics job_019... --csv > metrics.csv", panel=Panel.RESULTS)
+@command(
+    app,
+    "trainyard metrics job_019...",
+    "trainyard metrics job_019... --plot",
+    "trainyard metrics job_019... --csv > metrics.csv",
+    panel=Panel.RESULTS,
+)
 def metrics(
     job_id: JobId,
     per: Annotated[Per, typer.Option("--per", help="What a row stands for.")] = Per.EPOCH,
@@ -71,9 +77,12 @@ def checkpoints(job_id: JobId) -> None:
     if said.as_json:
         show_json(found)
         return
-    rows = found["data"] if isinstance(found, Mapping) else found
-    show_table(("epoch", "step", "size", "written"), ((each["epoch"], each["step"], size(each["size"]) if each.get("size") else "", ago(each.get("at"))) for each in rows), right=["epoch", "step", "size"])
-    if not rows:
+    show_table(
+        ("epoch", "step", "size", "written"),
+        ((each["epoch"], each["step"], size(each["size"]) if each.get("size") else "", ago(each.get("at"))) for each in found),
+        right=["epoch", "step", "size"],
+    )
+    if not found:
         hint("There are none.")
 
 
@@ -85,15 +94,21 @@ def artifacts(job_id: JobId) -> None:
     if said.as_json:
         show_json(files)
         return
-    show_table(("path", "size", "sha256"), ((file["path"], size(file["size"]), file["sha256"]) for file in files), right=["size"], give=["sha256"])
+    show_table(
+        ("path", "size", "sha256"), ((file["path"], size(file["size"]), file["sha256"]) for file in files), right=["size"], give=["sha256"]
+    )
     hint(("Take them home", f"trainyard download {job_id}"))
 
 
 @command(app, "trainyard download job_019... -o model/", "trainyard download job_019... --only model.safetensors", panel=Panel.RESULTS)
 def download(
     job_id: JobId,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; the job's id where none is named.", show_default=False)] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only this file; may be said again.", metavar="PATH", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; the job's id where none is named.", show_default=False)
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only this file; may be said again.", metavar="PATH", show_default=False)
+    ] = None,
 ) -> None:
     """Fetch the artifacts, each verified by its SHA-256."""
     folder = output or Path(job_id)
@@ -109,7 +124,10 @@ def download(
 @command(app, "trainyard predict job_019... photo.png", "trainyard predict job_019... rows.csv --json", panel=Panel.RESULTS)
 def predict(
     job_id: JobId,
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="PNG, JPEG, CSV or JSON files of samples.", metavar="FILE...", show_default=False)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(exists=True, dir_okay=False, help="PNG, JPEG, CSV or JSON files of samples.", metavar="FILE...", show_default=False),
+    ],
     resize: Annotated[bool, typer.Option("--resize", help="Make images of another size fit.")] = False,
 ) -> None:
     """Ask a trained model: a line for each sample, with the answer and how sure it is."""

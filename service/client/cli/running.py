@@ -7,8 +7,9 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,10 +22,8 @@ from service.client.cli.session import said
 from service.client.sdk import Client
 from service.spec import EXAMPLES
 
-HERE = {"panel": Panel.HERE, "shared": ("quiet",)}
 
-
-@command(app, "trainyard up", "trainyard up --port 9000 --workers 2 --data-dir ~/trainyard", **HERE)
+@command(app, "trainyard up", "trainyard up --port 9000 --workers 2 --data-dir ~/trainyard", panel=Panel.HERE, shared=("quiet",))
 def up(
     port: Annotated[int, typer.Option(help="Where the API listens, on 127.0.0.1.")] = 8000,
     data_dir: Annotated[Path, typer.Option(help="Where jobs and files are kept.")] = Path("trainyard-data"),
@@ -50,7 +49,7 @@ def demo(output: Annotated[Path, typer.Option("--output", "-o", help="Where the 
     with tempfile.TemporaryDirectory(prefix="trainyard-demo-") as folder:
         note("Starting Valkey, S3, the API and a worker ...")
         with local.running(local.Plan(data_dir=Path(folder), port=local.free_port())) as running, Client(running.url) as client:
-            job = client.submit(read_spec(example))
+            job: Mapping[str, Any] = client.submit(read_spec(example))
             note(f"Submitted {example.name} as {job['id']}.")
             job = followed(client, job["id"])
             explain_end(job)

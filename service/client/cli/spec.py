@@ -91,7 +91,10 @@ def _refuse(faults: Any, file: Path) -> Any:
 
 def show_layers(verdict: Mapping[str, Any]) -> None:
     """The layer table of a verdict, and what it all comes to."""
-    rows = [(row["path"], row["type"], "x".join(map(str, row["output_shape"])) or "scalar", f"{row['num_parameters']:,}") for row in verdict["layers"]]
+    rows = [
+        (row["path"], row["type"], "x".join(map(str, row["output_shape"])) or "scalar", f"{row['num_parameters']:,}")
+        for row in verdict["layers"]
+    ]
     show_table(("path", "layer", "output", "parameters"), rows, right=["parameters"])
     if verdict["num_parameters"] is None:
         out.print("sizes not checked: there is no torch beside the service")

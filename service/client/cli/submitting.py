@@ -140,11 +140,11 @@ def submit(file: SpecFile, follow: Follow = False, set: Set = None, name: Name =
             show_json(job) if said.as_json else print(job["id"])
             hint(("Watch it", f"trainyard watch {job['id']}"), ("Its page", f"trainyard open {job['id']}"))
             return
-        job = followed(client, job["id"])
-    show_json(job) if said.as_json else print(summary(job))
-    if job["state"] == "succeeded":
+        ended = followed(client, job["id"])
+    show_json(ended) if said.as_json else print(summary(ended))
+    if ended["state"] == "succeeded":
         hint(("Take it home", f"trainyard download {job['id']}"))
-    raise typer.Exit(ENDS[job["state"]])
+    raise typer.Exit(ENDS[ended["state"]])
 
 
 def told(file: Path, changes: Sequence[str] | None, name: str | None, labels: Sequence[str] | None) -> dict[str, Any]:
@@ -193,14 +193,16 @@ def validate(file: SpecFile, set: Set = None) -> None:
 )
 def evaluate(
     job_id: JobId,
-    dataset: Annotated[str, typer.Argument(help="The uploaded data set's name.", metavar="DATASET", show_default=False, autocompletion=dataset_names)],
+    dataset: Annotated[
+        str, typer.Argument(help="The uploaded data set's name.", metavar="DATASET", show_default=False, autocompletion=dataset_names)
+    ],
     version: Annotated[str | None, typer.Option(help="Its SHA-256, or at least eight digits of it.", show_default=False)] = None,
     share: Annotated[float, typer.Option(min=0, max=1, help="Of data without a test split: how much of it is looked at.")] = 1.0,
     follow: Follow = False,
 ) -> None:
     """Queue a job that trains nothing: a trained model on another data set, with every prediction as a row of a table."""
     with connect() as client:
-        job = client.submit(evaluation_of(client.get(job_id), dataset, version=version, share=share))
+        job: Mapping[str, Any] = client.submit(evaluation_of(client.get(job_id), dataset, version=version, share=share))
         if follow:
             job = followed(client, job["id"])
     show_json(job) if said.as_json else out.print(summary(job) if follow else job["id"])

@@ -27,11 +27,17 @@ LIVING = ("running", "queued", "paused")
 WATCH_SECONDS = 1.0
 
 
-@command(app, "trainyard ls", "trainyard ls --state failed --limit 100", "trainyard ls --label course=intro --json", name="ls", panel=Panel.WATCH)
+@command(
+    app, "trainyard ls", "trainyard ls --state failed --limit 100", "trainyard ls --label course=intro --json", name="ls", panel=Panel.WATCH
+)
 def list_jobs(
-    state: Annotated[str | None, typer.Option(help="Only those: queued, running, paused, succeeded, failed, cancelled.", show_default=False)] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only those: queued, running, paused, succeeded, failed, cancelled.", show_default=False)
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Only those of this name.", show_default=False)] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", help="Only those with it; may be said again.", metavar="KEY=VALUE", show_default=False)] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="Only those with it; may be said again.", metavar="KEY=VALUE", show_default=False)
+    ] = None,
     search: Annotated[str | None, typer.Option("--search", help="Only those with this text in them.", show_default=False)] = None,
     sort: Annotated[str | None, typer.Option("--sort", help="By this; the newest first where nothing is said.", show_default=False)] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 20,
@@ -57,7 +63,15 @@ def _row(job: Mapping[str, Any]) -> tuple[Any, ...]:
     seconds = job["progress"].get("eta_seconds") if job["state"] == "running" else None
     waits = f"place {job['queue_position']}" if job.get("queue_position") else ""
     since = ago(job.get("finished_at") or job.get("started_at") or job.get("created_at"))
-    return job["id"], job["name"] or "", state(job["state"]), progress_of(job), duration(seconds) if seconds else waits, latest(job["metrics"]), since
+    return (
+        job["id"],
+        job["name"] or "",
+        state(job["state"]),
+        progress_of(job),
+        duration(seconds) if seconds else waits,
+        latest(job["metrics"]),
+        since,
+    )
 
 
 @command(app, "trainyard get job_019...", "trainyard get job_019... --json", panel=Panel.WATCH)
@@ -93,7 +107,9 @@ def _ended(client: Client, job_ids: Sequence[str], timeout: float | None) -> lis
 
 
 @command(app, "trainyard watch", "trainyard watch job_019...", panel=Panel.WATCH)
-def watch(job_id: Annotated[str | None, typer.Argument(help="Only this job.", metavar="[ID]", show_default=False, autocompletion=job_ids)] = None) -> None:
+def watch(
+    job_id: Annotated[str | None, typer.Argument(help="Only this job.", metavar="[ID]", show_default=False, autocompletion=job_ids)] = None,
+) -> None:
     """One job until it has ended; or a live table of all that run and wait, until none is left or Ctrl-C. Lines off a terminal; --json a line for each change."""
     with connect() as client:
         if job_id is None:
@@ -128,7 +144,9 @@ def _living(client: Client) -> Iterator[list[Mapping[str, Any]]]:
     """The jobs that run, wait or are paused, running ones first, once a second while any runs or waits; those that ended since are shown once more."""
     seen: dict[str, Mapping[str, Any]] = {}
     while True:
-        jobs = sorted(client.jobs(state=list(LIVING), limit=200)["data"], key=lambda job: (LIVING.index(job["state"]), job.get("queue_position") or 0))
+        jobs = sorted(
+            client.jobs(state=list(LIVING), limit=200)["data"], key=lambda job: (LIVING.index(job["state"]), job.get("queue_position") or 0)
+        )
         now = {job["id"] for job in jobs}
         yield jobs + [client.get(each) for each in seen if each not in now]
         if not any(job["state"] in ("running", "queued") for job in jobs):
@@ -184,16 +202,28 @@ def queue() -> None:
     if said.as_json:
         show_json(waiting)
         return
-    jobs = waiting["data"] if isinstance(waiting, Mapping) else waiting
-    show_table(("place", "id", "name", "device", "priority", "waits since", "starts"), map(_waiting, jobs), right=["place", "priority"], give=["name"])
-    if not jobs:
+    show_table(
+        ("place", "id", "name", "device", "priority", "waits since", "starts"),
+        map(_waiting, waiting),
+        right=["place", "priority"],
+        give=["name"],
+    )
+    if not waiting:
         hint("Nothing waits.")
 
 
 def _waiting(job: Mapping[str, Any]) -> tuple[Any, ...]:
     place = job.get("queue_position", job.get("position", ""))
     start = job.get("estimated_start_at")
-    return place, job["id"], job.get("name") or "", job.get("device", ""), job.get("priority", 0), ago(job.get("created_at")), f"{start:.19}" if start else ""
+    return (
+        place,
+        job["id"],
+        job.get("name") or "",
+        job.get("device", ""),
+        job.get("priority", 0),
+        ago(job.get("created_at")),
+        f"{start:.19}" if start else "",
+    )
 
 
 @command(app, "trainyard workers", panel=Panel.SERVICE)
@@ -204,19 +234,33 @@ def workers() -> None:
     if said.as_json:
         show_json(found)
         return
-    rows = found["data"] if isinstance(found, Mapping) else found
     show_table(
         ("worker", "device", "busy", "threads", "torch", "jobs"),
-        ((each["name"], each["device"], f"{each['busy']}/{each['slots']}", each["threads"], each["versions"].get("torch", ""), ", ".join(each["jobs"])) for each in rows),
+        (
+            (
+                each["name"],
+                each["device"],
+                f"{each['busy']}/{each['slots']}",
+                each["threads"],
+                each["versions"].get("torch", ""),
+                ", ".join(each["jobs"]),
+            )
+            for each in found
+        ),
         right=["busy", "threads"],
         give=["jobs"],
     )
-    if not rows:
+    if not found:
         hint("There are none.", ("Start one", "trainyard worker --device cpu"))
 
 
 @command(app, "trainyard open job_019...", "trainyard open", name="open", panel=Panel.WATCH)
-def open_page(job_id: Annotated[str | None, typer.Argument(help="The job's id; without one, the list of jobs.", metavar="[ID]", show_default=False, autocompletion=job_ids)] = None) -> None:
+def open_page(
+    job_id: Annotated[
+        str | None,
+        typer.Argument(help="The job's id; without one, the list of jobs.", metavar="[ID]", show_default=False, autocompletion=job_ids),
+    ] = None,
+) -> None:
     """A job's page in the browser; its address where there is no browser."""
     with connect() as client:
         url = client.url + (f"/jobs/{client.get(job_id)['id']}" if job_id else "/")

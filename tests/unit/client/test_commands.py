@@ -118,7 +118,10 @@ def test_a_spec_from_stdin_with_labels(trainyard: Trainyard, spec: Path, monkeyp
 
 def test_faults_are_shown_at_their_lines(trainyard: Trainyard, capsys: Capture, spec: Path):
     """`validate` and `submit` name file and line of each fault; what is not in the file has its pointer alone."""
-    faults = [{"pointer": "/optimizer/type", "detail": "is odd.", "suggestion": None}, {"pointer": "/model", "detail": "is missing.", "suggestion": None}]
+    faults = [
+        {"pointer": "/optimizer/type", "detail": "is odd.", "suggestion": None},
+        {"pointer": "/model", "detail": "is missing.", "suggestion": None},
+    ]
     assert trainyard("validate", str(spec), answer=always(VERDICT | {"valid": False, "errors": faults})) == 3
     verdict = capsys.readouterr().err
     refusal = {"type": "/problems/spec-rejected", "detail": "The spec has 2 faults.", "errors": faults}
@@ -136,7 +139,11 @@ def test_places_of_nested_values(tmp_path: Path):
 
     found = places(file)
 
-    assert (found["/model/layers/0"], found["/model/layers/1/out_features"], found["/labels/a~1b"]) == (f"{file}:4", f"{file}:6", f"{file}:7")
+    assert (found["/model/layers/0"], found["/model/layers/1/out_features"], found["/labels/a~1b"]) == (
+        f"{file}:4",
+        f"{file}:6",
+        f"{file}:7",
+    )
     file.write_text("[")
     assert places(file) == {}
 
@@ -169,7 +176,8 @@ def test_the_program_and_the_resolved_spec(trainyard: Trainyard, capsys: Capture
 def test_the_catalog(trainyard: Trainyard, capsys: Capture):
     """A name with its arguments; a part with all that match; nothing: exit 4 and a close one."""
     assert trainyard("catalog", "dropout", answer=nobody) == 0
-    assert ["p", "float", "0", "to", "1", "0.5"] == next(line.split()[:6] for line in capsys.readouterr().out.splitlines() if line.startswith("p "))
+    (row,) = [line.split()[:6] for line in capsys.readouterr().out.splitlines() if line.startswith("p ")]
+    assert row == ["p", "float", "0", "to", "1", "0.5"]
     assert trainyard("catalog", "conv", "--json", answer=nobody) == 0
     assert {"Conv2d", "convnext_tiny"} <= {each["name"] for each in json.loads(capsys.readouterr().out)}
     assert trainyard("catalog", "BatchNrm2d", answer=nobody) == 4
@@ -241,7 +249,9 @@ def streamed(request: httpx2.Request, *, state: str) -> httpx2.Response:
 
 
 @pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("failed", 1), ("cancelled", 6)])
-@pytest.mark.parametrize("command", [("events", "job_1", "--follow", "--json"), ("watch", "job_1", "--json"), ("watch", "job_1"), ("watch", "job_1", "-q")])
+@pytest.mark.parametrize(
+    "command", [("events", "job_1", "--follow", "--json"), ("watch", "job_1", "--json"), ("watch", "job_1"), ("watch", "job_1", "-q")]
+)
 def test_watching_one_exits_as_it_ended(trainyard: Trainyard, capsys: Capture, command: tuple[str, ...], state: str, code: int):
     """JSON lines or a summary on stdout, and the job's own exit code."""
     assert trainyard(*command, answer=lambda request: streamed(request, state=state)) == code
@@ -255,7 +265,12 @@ def test_watching_one_exits_as_it_ended(trainyard: Trainyard, capsys: Capture, c
 
 def test_comparing(trainyard: Trainyard, capsys: Capture):
     """Metrics with the best marked; of the specs only what differs."""
-    other = JOB | {"id": "job_2", "name": "second", "metrics": {"test_accuracy": 0.97}, "resolved_spec": {"epochs": 2, "optimizer": {"lr": 0.1}}}
+    other = JOB | {
+        "id": "job_2",
+        "name": "second",
+        "metrics": {"test_accuracy": 0.97},
+        "resolved_spec": {"epochs": 2, "optimizer": {"lr": 0.1}},
+    }
     one = JOB | {"resolved_spec": {"epochs": 2, "optimizer": {"lr": 0.01}}}
 
     assert trainyard("compare", "job_1", "job_2", answer=by_path(job_1=one, job_2=other)) == 0
@@ -270,7 +285,10 @@ def test_comparing(trainyard: Trainyard, capsys: Capture):
 
 def test_differences_in_lists_and_absent_parts():
     """A layer by its place; a part that one has not is None; names and labels are no differences."""
-    specs = [{"name": "a", "model": {"layers": [{"type": "ReLU"}]}, "mean": [1, 2]}, {"name": "b", "model": {"layers": [{"type": "GELU"}, {"type": "Flatten"}]}, "mean": [1, 3]}]
+    specs = [
+        {"name": "a", "model": {"layers": [{"type": "ReLU"}]}, "mean": [1, 2]},
+        {"name": "b", "model": {"layers": [{"type": "GELU"}, {"type": "Flatten"}]}, "mean": [1, 3]},
+    ]
 
     assert differences([{"resolved_spec": None, "spec": spec} for spec in specs]) == {
         "model.layers.0.type": ["ReLU", "GELU"],
@@ -301,7 +319,15 @@ def test_metrics_as_curves(trainyard: Trainyard, capsys: Capture):
     ("command", "answered", "words"),
     [
         ("queue", {"data": [JOB | {"queue_position": 1, "device": "cpu", "priority": 3}]}, ["1", "job_1", "first", "cpu", "3"]),
-        ("workers", {"data": [{"name": "w1", "device": "cpu", "slots": 2, "busy": 1, "threads": 1, "versions": {"torch": "2.13.0"}, "jobs": ["job_1"]}]}, ["w1", "cpu", "1/2", "1", "2.13.0", "job_1"]),
+        (
+            "workers",
+            {
+                "data": [
+                    {"name": "w1", "device": "cpu", "slots": 2, "busy": 1, "threads": 1, "versions": {"torch": "2.13.0"}, "jobs": ["job_1"]}
+                ]
+            },
+            ["w1", "cpu", "1/2", "1", "2.13.0", "job_1"],
+        ),
         ("storage", {"jobs": {"objects": 1200, "bytes": 1_234_567}}, ["jobs", "1,200", "1.2", "MB"]),
     ],
 )

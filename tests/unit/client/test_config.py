@@ -71,13 +71,18 @@ def test_an_address_alone_may_be_read_by_all(home: dict[str, str]):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("url = http", "no TOML"), ('uri = "x"', "Did you mean `url`?"), ("url = 1", "`url` is text"), ('api_key_file = "none"', "cannot be read")],
+    [
+        ("url = http", "no TOML"),
+        ('uri = "x"', "Did you mean `url`?"),
+        ("url = 1", "`url` is text"),
+        ('api_key_file = "none"', "cannot be read"),
+    ],
 )
 def test_a_file_that_cannot_be_used_is_named(home: dict[str, str], text: str, said: str):
     """Its path, the place, the cure; exit 2."""
     file = write(home, text)
 
-    with pytest.raises(BadRequest, match="config.toml|none") as error:
+    with pytest.raises(BadRequest, match=r"config.toml|none") as error:
         config.read(home)
 
     assert said in str(error.value)

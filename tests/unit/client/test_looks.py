@@ -56,7 +56,10 @@ def in_a_row(runs: list[list[str]], *, folder: Path, **environment: str) -> list
         assert terminal.ended(seconds=240) == 0, terminal.seen
         raw = ESCAPES.sub(b"", terminal.raw).decode().replace("\r\n", "\n")
     parts = re.split(r"^@@ (.*)$", raw, flags=re.MULTILINE)[1:]
-    found = [(json.loads(asked), int(code), text.strip("\n").split("\n")) for asked, text, code in zip(parts[::4], parts[1::4], parts[2::4], strict=True)]
+    found = [
+        (json.loads(asked), int(code), text.strip("\n").split("\n"))
+        for asked, text, code in zip(parts[::4], parts[1::4], parts[2::4], strict=True)
+    ]
     assert [asked for asked, _, _ in found] == runs
     return found
 
@@ -83,7 +86,9 @@ def test_help_fits_the_terminal(helped: dict[tuple[str, ...], tuple[int, list[st
 def test_help_has_examples_that_parse(helped: dict[tuple[str, ...], tuple[int, list[str]]], path: tuple[str, ...]):
     """Each command shows how it is used, with options that it has."""
     examples = COMMANDS[path].epilog.splitlines()
-    assert any(f"trainyard {' '.join(path)}" in example or (example.startswith("trainyard --") and path[-1] in example) for example in examples)
+    assert any(
+        f"trainyard {' '.join(path)}" in example or (example.startswith("trainyard --") and path[-1] in example) for example in examples
+    )
 
     for example in examples:
         assert f"   {example}" in helped[path][1]
@@ -116,7 +121,12 @@ class _Nothing(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        body = json.dumps({"type": "/problems/not-found", "detail": "There is no job job_of_a_name_so_long_that_a_line_of_eighty_columns_cannot_hold_it_whole here."}).encode()
+        body = json.dumps(
+            {
+                "type": "/problems/not-found",
+                "detail": "There is no job job_of_a_name_so_long_that_a_line_of_eighty_columns_cannot_hold_it_whole here.",
+            }
+        ).encode()
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.send_response(404)
         self.send_header("Content-Type", "application/problem+json")
@@ -124,7 +134,7 @@ class _Nothing(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_DELETE = do_GET  # noqa: N815  # the names that http.server calls
 
     def log_message(self, *_: object) -> None:
         """Nobody reads it."""

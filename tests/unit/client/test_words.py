@@ -13,7 +13,18 @@ NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 @pytest.mark.parametrize(
     ("count", "said"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (1234, "1.2 KB"), (99_949, "99.9 KB"), (99_960, "100 KB"), (999_499, "999 KB"), (999_500, "1.0 MB"), (5e9, "5.0 GB"), (2e15, "2000 TB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 KB"),
+        (1234, "1.2 KB"),
+        (99_949, "99.9 KB"),
+        (99_960, "100 KB"),
+        (999_499, "999 KB"),
+        (999_500, "1.0 MB"),
+        (5e9, "5.0 GB"),
+        (2e15, "2000 TB"),
+    ],
 )
 def test_sizes(count: float, said: str):
     """In powers of 1000, two or three digits."""
@@ -22,7 +33,17 @@ def test_sizes(count: float, said: str):
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min"), (65, "1 min 5 s"), (3600, "1 h"), (7500, "2 h 5 min"), (90_000, "1 d 1 h")],
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (65, "1 min 5 s"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+        (90_000, "1 d 1 h"),
+    ],
 )
 def test_durations(seconds: float, said: str):
     """Two units at most."""
@@ -31,7 +52,14 @@ def test_durations(seconds: float, said: str):
 
 @pytest.mark.parametrize(
     ("at", "said"),
-    [(None, ""), ("2026-11-26T11:59:55Z", "just now"), ("2026-11-26T11:59:20Z", "40 s ago"), ("2026-11-26T11:57:00Z", "3 min ago"), ("2026-11-26T09:00:00Z", "3 h ago"), ("2026-11-20T12:00:00Z", "6 d ago")],
+    [
+        (None, ""),
+        ("2026-11-26T11:59:55Z", "just now"),
+        ("2026-11-26T11:59:20Z", "40 s ago"),
+        ("2026-11-26T11:57:00Z", "3 min ago"),
+        ("2026-11-26T09:00:00Z", "3 h ago"),
+        ("2026-11-20T12:00:00Z", "6 d ago"),
+    ],
 )
 def test_ages(at: str | None, said: str):
     """By the largest unit."""
