@@ -33,6 +33,7 @@ from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.spool import Spool
 from service.adapters.stores import Stores
 from service.api.views import job_view
+from service.background import Repeating
 from service.jobs.errors import SpecRejected, Unavailable
 from service.jobs.job import Device, Job
 from service.jobs.layout import artifacts_prefix
@@ -54,6 +55,7 @@ from worker.zygote import Trainer, ZygoteGone
 PROJECT = "default"
 FOREVER = 1e8
 """Seconds of a lease: nobody else would take the job of a machine that slept."""
+BEAT_SECONDS = 5.0
 INSPECT_SECONDS = 10.0
 
 
@@ -159,8 +161,9 @@ class Alone:
             raise SpecRejected(faults)
         spawner = self._spawner(spec)
         devices: tuple[Device, ...] = (device,) if device else ("cpu", "gpu") if has_gpu() else ("cpu",)
-        for each in devices:
-            self.stores.workers.beat(WorkerBeat(name=each, device=each, slots=1, busy=0, threads=self.settings.threads))
+        beating = Repeating("beat", BEAT_SECONDS, partial(self._beat, devices)).start()
+        self.kept.callback(beating.stop)
+        self._beat(devices)
         job = use_cases.submit(spec, project=PROJECT, idempotency=None, services=self.services).job
         if job.device not in devices:
             raise SpecRejected(
@@ -180,6 +183,11 @@ class Alone:
         job = self.stores.jobs.find(PROJECT, job.id)
         self._hand_over(job, output)
         self.voice.say(ended=shown(job))
+
+    def _beat(self, devices: Sequence[Device]) -> None:
+        """Say that somebody works here: who is silent for half a minute is forgotten, and the check of a spec may take longer."""
+        for each in devices:
+            self.stores.workers.beat(WorkerBeat(name=each, device=each, slots=1, busy=0, threads=self.settings.threads))
 
     def _spawner(self, spec: Mapping[str, Any]) -> Soon:
         """A zygote on its way, unless the trainer starts cold."""

@@ -47,6 +47,12 @@ def ago(text: str | None, *, now: datetime | None = None) -> str:
     return "just now" if seconds < 10 else f"{int(seconds)} s ago"
 
 
+def until(text: str, *, now: datetime | None = None) -> str:
+    """When something is expected: in 5 min, or soon, where its time has come."""
+    seconds = (moment(text) - (now or datetime.now(UTC))).total_seconds()
+    return f"in {duration(seconds)}" if seconds >= 1 else "soon"
+
+
 def number(value: Any) -> str:
     """A number in five digits; anything else as it is."""
     return f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)

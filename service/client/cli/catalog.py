@@ -40,7 +40,12 @@ def catalog(
             paragraph(", ".join(known[kind]), indent=2)
         hint(("With its arguments", "trainyard catalog NAME"))
     else:
-        show_table(("name", "group", "what"), [(each, kind, entry.get("help", "")) for (kind, each), entry in found.items()], give=["what"])
+        show_table(
+            ("name", "group", "what"),
+            [(each, kind, entry.get("help", "")) for (kind, each), entry in found.items()],
+            give=["what"],
+            wrap=True,
+        )
         hint(("With its arguments", "trainyard catalog NAME"))
 
 
@@ -48,7 +53,7 @@ def _show_entry(kind: str, name: str, entry: Mapping[str, Any]) -> None:
     paragraph(f"{name} ({kind.replace('_', ' ')}): {entry.get('help', '')}".rstrip(": "))
     rows = [(each, _type(says), _default(says), says.get("help", "")) for each, says in entry.get("args", {}).items()]
     if rows:
-        show_table(("argument", "type", "default", "what"), rows, give=["what"])
+        show_table(("argument", "type", "default", "what"), rows, give=["type", "what"], wrap=True)
     for word in ("weights", "facts"):
         if entry.get(word):
             paragraph(f"{word}: {', '.join(_fact(key, value) for key, value in entry[word].items())}")
@@ -74,7 +79,7 @@ def _words(says: Mapping[str, Any]) -> Iterator[str]:
         if most is not None
         else ""
     )
-    yield "|".join(map(str, says["choices"])) if says["type"] == "choice" else f"{says['type']}{bounds}"
+    yield ", ".join(map(str, says["choices"])) if says["type"] == "choice" else f"{says['type']}{bounds}"
     if says.get("many"):
         yield "a list"
     yield from says.get("words", ())

@@ -18,6 +18,8 @@ from service.client.words import duration, moment
 Ids = Annotated[list[str], typer.Argument(help="Ids of two jobs or more.", metavar="ID ID...", show_default=False, autocompletion=job_ids)]
 FIRST = ("test_accuracy", "test_loss", "val_accuracy", "val_loss", "train_accuracy", "train_loss")
 ASIDE = ("lr", "samples_per_second", "peak_memory_bytes", "train_seconds")
+BESIDE = 48
+"""Characters of a row besides its metrics."""
 NOT_COMPARED = ("name", "labels", "spec_version")
 
 

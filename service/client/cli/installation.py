@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from service.client.cli.app import Panel, app, command, hint
-from service.client.cli.printing import err, out, show_json, show_table
+from service.client.cli.printing import err, out, paragraph, show_json, show_table
 from service.client.cli.session import connect, said, settings
 from service.client.config import Setting
 from service.client.doctor import Surroundings, examine
@@ -28,9 +28,10 @@ def doctor() -> None:
                     Text(f"{'ok ' if finding.ok else 'BAD'} ", style="green" if finding.ok else "bold red"),
                     Text(f"{finding.name}: {finding.seen}"),
                     sep="",
+                    soft_wrap=not out.is_terminal,
                 )
                 if not finding.ok:
-                    out.print(f"    {finding.cure}")
+                    paragraph(finding.cure, indent=4)
     if said.as_json:
         show_json([asdict(finding) for finding in findings])
     bad = [finding.name for finding in findings if not finding.ok]

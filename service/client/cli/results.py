@@ -10,13 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from service.client.cli.app import JobId, Panel, app, command, hint, note
-from service.client.cli.printing import json_line, out, show_json, show_table
+from service.client.cli.printing import fitting, json_line, out, show_json, show_table
 from service.client.cli.session import connect, said
 from service.client.words import ago, blocks_of, number, size, spark
 
 CURVE = 32
 """Characters of a curve in the terminal."""
 PLAIN = ("epoch", "step", "at")
+LAST = ("step", "lr", "train_seconds", "samples_per_second", "peak_memory_bytes")
+"""Columns that a narrow terminal does without, the last one first."""
 
 
 class Per(StrEnum):
@@ -55,8 +57,18 @@ def metrics(
     elif plot:
         show_table(("metric", "first", "last", "least", "most", "curve"), _curves(rows, columns), right=["first", "last", "least", "most"])
     else:
-        show_table(columns, ([number(row.get(name)) for name in columns] for row in rows), right=columns)
+        _show_rows(rows, columns)
         hint(("As curves", f"trainyard metrics {job_id} --plot"), ("Beside another job", f"trainyard compare {job_id} ID"))
+
+
+def _show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """What matters most first; what the terminal is too narrow for is named."""
+    names = sorted(columns, key=lambda name: (LAST.index(name) if name in LAST else -1, columns.index(name)))
+    cells = [[number(row.get(name)) for name in names] for row in rows]
+    count = fitting(names, cells)
+    show_table(names[:count], (row[:count] for row in cells), right=names)
+    if names[count:]:
+        hint(f"Too many for this terminal: {', '.join(names[count:])}. All of them: --csv, --json")
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[tuple[str, ...]]:

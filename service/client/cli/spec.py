@@ -10,7 +10,7 @@ import typer
 
 from service.client.cli.app import Group, Panel, app, command
 from service.client.cli.files import changed, places, read_spec
-from service.client.cli.printing import out, show_faults, show_json, show_table, show_warnings
+from service.client.cli.printing import out, paragraph, show_faults, show_json, show_table, show_warnings
 from service.client.cli.session import connect, said
 from service.client.errors import Rejected
 from service.client.words import duration, size
@@ -104,7 +104,7 @@ def show_layers(verdict: Mapping[str, Any]) -> None:
     total += f", {size(memory['total'])} in a training step" if memory else ""
     total += f", {_count(flops)} operations a sample" if flops else ""
     total += f", {duration(estimate['seconds_per_epoch'])} an epoch" if estimate and estimate["seconds_per_epoch"] else ""
-    out.print(total)
+    paragraph(total)
 
 
 def _count(number: float) -> str:

@@ -89,7 +89,7 @@ def list_examples() -> None:
     if said.as_json:
         show_json(found)
         return
-    show_table(("example", "what it shows"), [(each["name"], each["about"]) for each in found], give=["what it shows"])
+    show_table(("example", "what it shows"), [(each["name"], each["about"]) for each in found], give=["what it shows"], wrap=True)
     hint(("Start from one", "trainyard init NAME"))
 
 

@@ -10,19 +10,33 @@ from threading import Event
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from service.client.cli.app import JobId, JobIds, Panel, app, command, hint
 from service.client.cli.completing import job_ids
 from service.client.cli.following import ENDS, followed
-from service.client.cli.printing import aligned, err, json_line, latest, out, progress_of, show_json, show_table, state, summary
+from service.client.cli.printing import (
+    aligned,
+    err,
+    json_line,
+    latest,
+    newest_short,
+    out,
+    paragraph,
+    progress_of,
+    show_json,
+    show_table,
+    summary,
+)
+from service.client.cli.printing import state as coloured
 from service.client.cli.session import connect, said
 from service.client.sdk import Client
-from service.client.words import ago, duration
+from service.client.words import ago, duration, moment, until
 
 Tail = Annotated[int | None, typer.Option("--tail", min=1, help="Only the last lines.", show_default=False)]
-JOBS = ("id", "name", "state", "epoch", "left", "latest", "since")
+JOBS = ("id", "name", "state", "epoch", "latest", "when")
 LIVING = ("running", "queued", "paused")
 WATCH_SECONDS = 1.0
 
@@ -52,7 +66,7 @@ def list_jobs(
         for job in page["data"]:
             print(job["id"])
     else:
-        show_table(JOBS, map(_row, page["data"]), right=["epoch"], give=["name", "latest"])
+        show_table(JOBS, map(_row, page["data"]), right=["epoch"], give=["latest", "name"])
         if not page["data"]:
             hint("There are none.", ("Submit one", "trainyard submit job.yaml"))
         elif page["next_cursor"]:
@@ -60,18 +74,16 @@ def list_jobs(
 
 
 def _row(job: Mapping[str, Any]) -> tuple[Any, ...]:
-    seconds = job["progress"].get("eta_seconds") if job["state"] == "running" else None
-    waits = f"place {job['queue_position']}" if job.get("queue_position") else ""
-    since = ago(job.get("finished_at") or job.get("started_at") or job.get("created_at"))
-    return (
-        job["id"],
-        job["name"] or "",
-        state(job["state"]),
-        progress_of(job),
-        duration(seconds) if seconds else waits,
-        latest(job["metrics"]),
-        since,
-    )
+    return job["id"], job["name"] or "", coloured(job["state"]), progress_of(job), newest_short(job["metrics"]), _when(job)
+
+
+def _when(job: Mapping[str, Any]) -> str:
+    """What matters of time: how long it still takes, where it stands, when it ended."""
+    if job["state"] == "running" and job["progress"].get("eta_seconds"):
+        return f"{duration(job['progress']['eta_seconds'])} left"
+    if job.get("queue_position"):
+        return f"place {job['queue_position']}"
+    return ago(job.get("finished_at") or job.get("started_at") or job.get("created_at"))
 
 
 @command(app, "trainyard get job_019...", "trainyard get job_019... --json", panel=Panel.WATCH)
@@ -79,7 +91,7 @@ def get(job_id: JobId) -> None:
     """One job in a line."""
     with connect() as client:
         job = client.get(job_id)
-    show_json(job) if said.as_json else print(summary(job))
+    show_json(job) if said.as_json else paragraph(summary(job))
 
 
 @command(app, "trainyard wait job_019... && trainyard download job_019...", "trainyard wait job_a job_b --timeout 600", panel=Panel.WATCH)
@@ -126,9 +138,9 @@ def watch(
 
 def _watch_all(client: Client) -> None:
     if out.is_terminal and not said.as_json:
-        with Live(console=out, auto_refresh=False, transient=True) as live:
+        with Live(console=Console(), auto_refresh=False, transient=True) as live:
             for jobs in _living(client):
-                live.update(_table(jobs), refresh=True)
+                live.update(_table(jobs) if jobs else "", refresh=True)
         hint("Nothing runs or waits any more.", ("What there was", "trainyard ls"))
         return
     told: dict[str, str] = {}
@@ -157,7 +169,7 @@ def _living(client: Client) -> Iterator[list[Mapping[str, Any]]]:
 
 def _table(jobs: Sequence[Mapping[str, Any]]) -> Table:
     shown = jobs[: max(1, out.height - 3)]
-    return aligned(JOBS, map(_row, shown), right=["epoch"], give=["name", "latest"])
+    return aligned(JOBS, map(_row, shown), right=["epoch"], give=["latest", "name"], width=out.width)
 
 
 @command(app, "trainyard events job_019...", "trainyard events job_019... --follow --json", panel=Panel.WATCH)
@@ -170,10 +182,18 @@ def events(job_id: JobId, follow: Annotated[bool, typer.Option("--follow", "-f",
             if said.as_json:
                 json_line(event)
             else:
-                what = event["message"] or event["data"].get("phase") or event["data"].get("state", "")
-                print(f"{event['at']} {event['type']} {what}", flush=True)
+                _tell(event)
         if follow:
             raise typer.Exit(ENDS[client.get(job_id)["state"]])
+
+
+def _tell(event: Mapping[str, Any]) -> None:
+    """On a terminal by the clock of whoever looks; elsewhere with the whole time and the type, to be sorted and searched."""
+    what = event["message"] or event["data"].get("phase") or event["data"].get("state", "")
+    if out.is_terminal:
+        out.print(f"{moment(event['at']).astimezone():%H:%M:%S}  {what}", soft_wrap=False)
+    else:
+        print(f"{event['at']} {event['type']} {what}", flush=True)
 
 
 def _past(client: Client, job_id: str) -> Iterator[Mapping[str, Any]]:
@@ -203,7 +223,7 @@ def queue() -> None:
         show_json(waiting)
         return
     show_table(
-        ("place", "id", "name", "device", "priority", "waits since", "starts"),
+        ("place", "id", "name", "device", "priority", "since", "starts"),
         map(_waiting, waiting),
         right=["place", "priority"],
         give=["name"],
@@ -222,7 +242,7 @@ def _waiting(job: Mapping[str, Any]) -> tuple[Any, ...]:
         job.get("device", ""),
         job.get("priority", 0),
         ago(job.get("created_at")),
-        f"{start:.19}" if start else "",
+        until(start) if start else "",
     )
 
 

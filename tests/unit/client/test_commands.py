@@ -235,7 +235,7 @@ def test_watching_all_off_a_terminal(trainyard: Trainyard, capsys: Capture, monk
         return answer
 
     assert trainyard("watch", answer=answers()) == 0
-    assert capsys.readouterr().out.splitlines() == ["job_1 first running 1/2 50 %", "job_1 first succeeded 2/2 test_accuracy 0.9625"]
+    assert capsys.readouterr().out.splitlines() == ["job_1 first running 1/2", "job_1 first succeeded 2/2 test_accuracy 0.9625"]
     assert trainyard("watch", "--json", answer=answers()) == 0
     assert [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()] == ["running", "succeeded"]
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.client.words import PLAIN_BLOCKS, ago, blocks_of, duration, size, spark
+from service.client.words import PLAIN_BLOCKS, ago, blocks_of, duration, size, spark, until
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -64,6 +64,12 @@ def test_durations(seconds: float, said: str):
 def test_ages(at: str | None, said: str):
     """By the largest unit."""
     assert ago(at, now=NOW) == said
+
+
+def test_times_to_come():
+    """In so much time; soon, where it has come."""
+    assert until("2026-11-26T12:05:00Z", now=NOW) == "in 5 min"
+    assert until("2026-11-26T11:05:00Z", now=NOW) == "soon"
 
 
 def test_curves():
