@@ -103,6 +103,10 @@ class Told:
         """As the FactLog's."""
         return self.facts.metrics(project, job_id)
 
+    def steps(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
+        """As the FactLog's."""
+        return self.facts.steps(project, job_id)
+
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """As the FactLog's."""
         return self.facts.logs(project, job_id)

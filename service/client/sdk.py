@@ -310,28 +310,6 @@ class Client:
             told = self._http.get("/healthz").headers.get("Date")
         return parsedate_to_datetime(told) if told else None
 
-    def script(self, spec: Mapping[str, Any]) -> str:
-        """The textbook's program that trains the same weights. Raises Rejected with every fault."""
-        answer = self._ask("POST", "/v1/jobs/script", json=dict(spec))
-        self._check_kind(answer, "text/x-python")
-        return answer.text
-
-    def steps(self, job_id: str) -> Sequence[dict[str, Any]]:
-        """A row for each step that was measured."""
-        return list(self._object("GET", f"/v1/jobs/{job_id}/metrics", has="data", params={"per": "step"})["data"])
-
-    def checkpoints(self, job_id: str) -> Sequence[dict[str, Any]]:
-        """The checkpoints that are kept, newest first."""
-        return list(self._object("GET", f"/v1/jobs/{job_id}/checkpoints", has="data")["data"])
-
-    def queue(self) -> Sequence[dict[str, Any]]:
-        """What waits, in its order."""
-        return list(self._object("GET", "/v1/queue", has="data")["data"])
-
-    def workers(self) -> Sequence[dict[str, Any]]:
-        """Live workers, and what each is busy with."""
-        return list(self._object("GET", "/v1/workers", has="data")["data"])
-
     def _object(self, method: str, path: str, *, has: str, deadline: float | None = None, **options: Any) -> dict[str, Any]:
         """The JSON object that is answered; one without the key `has` is not our service's."""
         return self._read(self._ask(method, path, deadline=deadline, **options), has=has)

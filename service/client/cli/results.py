@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from csv import DictWriter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,17 +43,21 @@ def metrics(
     plot: Annotated[bool, typer.Option("--plot", help="Draw each as a curve.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """What was measured: a row for each finished epoch."""
-    if csv and (per is Per.STEP or plot):
-        raise typer.BadParameter("a CSV has the rows of epochs and no curves", param_hint="--csv")
+    """What was measured: a row for each finished epoch, or each logged step."""
+    if csv and plot:
+        raise typer.BadParameter("a CSV has no curves", param_hint="--csv")
     with connect() as client:
-        if csv and not said.as_json:
+        if csv and per is Per.EPOCH and not said.as_json:
             print(client.metrics_csv(job_id), end="")
             return
         rows: list[Mapping[str, Any]] = list(client.steps(job_id) if per is Per.STEP else client.metrics(job_id))
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "at"]
     if said.as_json:
         show_json(rows)
+    elif csv:
+        table = DictWriter(sys.stdout, columns, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
     elif not rows:
         hint("There are none yet.", ("Watch it", f"trainyard watch {job_id}"))
     elif plot:
@@ -89,11 +95,10 @@ def checkpoints(job_id: JobId) -> None:
     if said.as_json:
         show_json(found)
         return
-    show_table(
-        ("epoch", "step", "size", "written"),
-        ((each["epoch"], each["step"], size(each["size"]) if each.get("size") else "", ago(each.get("at"))) for each in found),
-        right=["epoch", "step", "size"],
-    )
+    rows = [
+        (each["epoch"], each["step"], "best" if each.get("best") else "", size(each["size"]), ago(each["created_at"])) for each in found
+    ]
+    show_table(("epoch", "step", "", "size", "written"), rows, right=["epoch", "step", "size"])
     if not found:
         hint("There are none.")
 

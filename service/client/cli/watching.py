@@ -33,7 +33,7 @@ from service.client.cli.printing import (
 from service.client.cli.printing import state as coloured
 from service.client.cli.session import connect, said
 from service.client.sdk import Client
-from service.client.words import ago, duration, moment, until
+from service.client.words import ago, duration, moment, size, until
 
 Tail = Annotated[int | None, typer.Option("--tail", min=1, help="Only the last lines.", show_default=False)]
 JOBS = ("id", "name", "state", "epoch", "latest", "when")
@@ -53,7 +53,9 @@ def list_jobs(
         list[str] | None, typer.Option("--label", help="Only those with it; may be said again.", metavar="KEY=VALUE", show_default=False)
     ] = None,
     search: Annotated[str | None, typer.Option("--search", help="Only those with this text in them.", show_default=False)] = None,
-    sort: Annotated[str | None, typer.Option("--sort", help="By this; the newest first where nothing is said.", show_default=False)] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", help="By created_at, name, state or a metric; - before it turns the order.", show_default=False)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 20,
 ) -> None:
     """The newest jobs. With -q only their ids."""
@@ -216,62 +218,57 @@ def logs(job_id: JobId, tail: Tail = None) -> None:
 
 @command(app, "trainyard queue", panel=Panel.WATCH)
 def queue() -> None:
-    """What waits, in its order, with the time when each is expected to start."""
+    """What waits, in its order, and when each is expected to start; and the slots that could take it."""
     with connect() as client:
-        waiting = client.queue()
+        classes = client.queue()
     if said.as_json:
-        show_json(waiting)
+        show_json(classes)
         return
-    show_table(
-        ("place", "id", "name", "device", "priority", "since", "starts"),
-        map(_waiting, waiting),
-        right=["place", "priority"],
-        give=["name"],
+    rows = [
+        (each["device"], job["position"], job["id"], job["name"] or "", job["priority"], ago(job["created_at"]), _starts(job))
+        for each in classes
+        for job in each["jobs"]
+    ]
+    if rows:
+        show_table(("device", "place", "id", "name", "priority", "since", "starts"), rows, right=["place", "priority"], give=["name"])
+    hint(
+        *(
+            f"{each['device']}: {each['waiting']} wait, {each['running']} run, {each['idle']} of {each['slots']} slots idle"
+            for each in classes
+        )
     )
-    if not waiting:
-        hint("Nothing waits.")
 
 
-def _waiting(job: Mapping[str, Any]) -> tuple[Any, ...]:
-    place = job.get("queue_position", job.get("position", ""))
-    start = job.get("estimated_start_at")
-    return (
-        place,
-        job["id"],
-        job.get("name") or "",
-        job.get("device", ""),
-        job.get("priority", 0),
-        ago(job.get("created_at")),
-        until(start) if start else "",
-    )
+def _starts(job: Mapping[str, Any]) -> str:
+    return until(job["estimated_start_at"]) if job["estimated_start_at"] else ""
 
 
 @command(app, "trainyard workers", panel=Panel.SERVICE)
 def workers() -> None:
-    """Who works: device, slots, what each is busy with."""
+    """Who works: device, memory, what each is busy with, what it ended last."""
     with connect() as client:
         found = client.workers()
     if said.as_json:
         show_json(found)
         return
-    show_table(
-        ("worker", "device", "busy", "threads", "torch", "jobs"),
-        (
-            (
-                each["name"],
-                each["device"],
-                f"{each['busy']}/{each['slots']}",
-                each["threads"],
-                each["versions"].get("torch", ""),
-                ", ".join(each["jobs"]),
-            )
-            for each in found
-        ),
-        right=["busy", "threads"],
-        give=["jobs"],
-    )
+    columns = ("worker", "device", "memory", "busy", "torch", "jobs", "last ended")
+    show_table(columns, map(_worker, found), right=["memory", "busy"], give=["last ended", "worker"])
     if not found:
         hint("There are none.", ("Start one", "trainyard worker --device cpu"))
+
+
+def _worker(each: Mapping[str, Any]) -> tuple[Any, ...]:
+    memory = size(each["memory_bytes"]) if each.get("memory_bytes") else ""
+    ended = next((f"{job['name'] or job['id']} {job['state']}, {ago(job['ended'])}" for job in each.get("history", ()) if job["ended"]), "")
+    return (
+        each["name"],
+        each["device"],
+        memory,
+        f"{each['busy']}/{each['slots']}",
+        each["versions"].get("torch", ""),
+        ", ".join(each["jobs"]),
+        ended,
+    )
 
 
 @command(app, "trainyard open job_019...", "trainyard open", name="open", panel=Panel.WATCH)

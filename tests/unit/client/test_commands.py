@@ -30,6 +30,16 @@ VERDICT: dict[str, Any] = {
 }  # fmt: skip
 
 
+QUEUE: dict[str, Any] = {
+    "device": "cpu", "waiting": 1, "running": 1, "slots": 2, "idle": 0,
+    "jobs": [{"id": "job_1", "name": "first", "position": 1, "priority": 3, "created_at": "2026-11-25T12:00:00Z", "estimated_start_at": None}],
+}  # fmt: skip
+WORKER: dict[str, Any] = {
+    "name": "w1", "device": "cpu", "memory_bytes": 8_000_000_000, "slots": 2, "busy": 1, "threads": 1, "versions": {"torch": "2.13.0"}, "jobs": ["job_1"],
+    "history": [{"id": "job_0", "name": None, "state": "succeeded", "started": "2026-11-25T12:00:00Z", "ended": "2026-11-25T12:00:09Z"}],
+}  # fmt: skip
+
+
 def always(body: Any, *, status: int = 200) -> Callable[[httpx2.Request], httpx2.Response]:
     return lambda _: httpx2.Response(status, json=body)
 
@@ -312,30 +322,30 @@ def test_metrics_as_curves(trainyard: Trainyard, capsys: Capture):
     assert line.split()[5].startswith("█")
     assert trainyard("metrics", "job_1", "--per", "step", answer=answer) == 0
     assert asked[-1].endswith("per=step")
-    assert trainyard("metrics", "job_1", "--per", "step", "--csv", answer=answer) == 2
+    capsys.readouterr()
+    assert trainyard("metrics", "job_1", "--per", "step", "--csv", answer=answer) == 0
+    assert capsys.readouterr().out.split()[:2] == ["epoch,step,train_loss", "1,10,1.0"]
+    assert trainyard("metrics", "job_1", "--plot", "--csv", answer=answer) == 2
 
 
 @pytest.mark.parametrize(
     ("command", "answered", "words"),
     [
-        ("queue", {"data": [JOB | {"queue_position": 1, "device": "cpu", "priority": 3}]}, ["1", "job_1", "first", "cpu", "3"]),
+        (("queue",), {"data": [QUEUE]}, ["cpu", "1", "job_1", "first", "3"]),
+        (("workers",), {"data": [WORKER]}, ["w1", "cpu", "8.0", "GB", "1/2", "2.13.0", "job_1", "job_0", "succeeded,"]),
         (
-            "workers",
-            {
-                "data": [
-                    {"name": "w1", "device": "cpu", "slots": 2, "busy": 1, "threads": 1, "versions": {"torch": "2.13.0"}, "jobs": ["job_1"]}
-                ]
-            },
-            ["w1", "cpu", "1/2", "1", "2.13.0", "job_1"],
+            ("checkpoints", "job_1"),
+            {"data": [{"epoch": 2, "step": 82, "size": 38_700, "best": True, "created_at": "2026-11-25T12:00:00Z"}]},
+            ["2", "82", "best", "38.7", "KB"],
         ),
-        ("storage", {"jobs": {"objects": 1200, "bytes": 1_234_567}}, ["jobs", "1,200", "1.2", "MB"]),
+        (("storage",), {"jobs": {"objects": 1200, "bytes": 1_234_567}}, ["jobs", "1,200", "1.2", "MB"]),
     ],
 )
-def test_tables_of_the_service(trainyard: Trainyard, capsys: Capture, command: str, answered: dict[str, Any], words: list[str]):
+def test_tables_of_the_service(trainyard: Trainyard, capsys: Capture, command: tuple[str, ...], answered: dict[str, Any], words: list[str]):
     """A row with its words, and as JSON what the service said."""
-    assert trainyard(command, answer=always(answered)) == 0
+    assert trainyard(*command, answer=always(answered)) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[: len(words)] == words
-    assert trainyard(command, "--json", answer=always(answered)) == 0
+    assert trainyard(*command, "--json", answer=always(answered)) == 0
     assert json.loads(capsys.readouterr().out) == answered.get("data", answered)
 
 
