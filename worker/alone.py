@@ -37,7 +37,7 @@ from service.background import Repeating
 from service.jobs.errors import SpecRejected, Unavailable
 from service.jobs.job import Device, Job
 from service.jobs.layout import artifacts_prefix
-from service.jobs.ports import Claim, FactLog, Report, WorkerBeat
+from service.jobs.ports import Claim, FactLog, Report, Step, WorkerBeat
 from service.jobs.state import JobState
 from service.settings import SettingsFault
 from service.spec.checking import is_custom
@@ -103,9 +103,9 @@ class Told:
         """As the FactLog's."""
         return self.facts.metrics(project, job_id)
 
-    def steps(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
         """As the FactLog's."""
-        return self.facts.steps(project, job_id)
+        return self.facts.steps(project, job_id, after=after)
 
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """As the FactLog's."""
