@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +21,19 @@ from pathlib import Path
 import pyte
 
 COLUMNS, ROWS = 80, 50
+ROOT = Path(__file__).parent.parent
+IN_A_ROW = """
+import json, os, sys
+from service.client.cli import main
+for arguments in json.loads(sys.argv[1]):
+    print("\\n@@", json.dumps(arguments), flush=True)
+    pid = os.fork()
+    if pid == 0:
+        sys.argv = ["trainyard", *arguments]
+        main()
+    print("\\n@@", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
@@ -95,3 +111,19 @@ def in_terminal(command: list[str], *, environment: Mapping[str, str], cwd: Path
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         os.close(ours)
+
+
+def in_a_row(runs: list[list[str]], *, folder: Path, **environment: str) -> list[tuple[list[str], int, list[str]]]:
+    """Each run's arguments, exit code, and the lines that it wrote to a terminal, as it wrote them."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+    own |= {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(folder / "config"), **environment}
+    with in_terminal([sys.executable, "-c", IN_A_ROW, json.dumps(runs)], environment=own, cwd=folder) as terminal:
+        assert terminal.ended(seconds=240) == 0, terminal.seen
+        raw = ESCAPES.sub(b"", terminal.raw).decode().replace("\r\n", "\n")
+    parts = re.split(r"^@@ (.*)$", raw, flags=re.MULTILINE)[1:]
+    found = [
+        (json.loads(asked), int(code), text.strip("\n").split("\n"))
+        for asked, text, code in zip(parts[::4], parts[1::4], parts[2::4], strict=True)
+    ]
+    assert [asked for asked, _, _ in found] == runs
+    return found

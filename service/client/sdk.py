@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
 
-from service.client.errors import BadRequest, Corrupt, NotTrainyard, Unreachable, error_of
+from service.client.errors import BadRequest, Corrupt, NotFound, NotTrainyard, Unreachable, error_of
 from service.client.packing import chunks, parcel
 from service.client.patience import Patience, patiently, seconds_asked
 from service.client.sending import Sending
@@ -65,6 +66,10 @@ class Client:
     def validate(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """The verdict: {valid, errors, warnings, resolved_spec, layers, num_parameters}."""
         return self._object("POST", "/v1/jobs/validate", has="valid", json=dict(spec))
+
+    def page(self, **filters: Any) -> dict[str, Any]:
+        """One page of jobs: {data, next_cursor}. Filters: limit, cursor, state, label, name, q, sort."""
+        return self._object("GET", "/v1/jobs", has="data", params={name: value for name, value in filters.items() if value is not None})
 
     def script(self, spec: Mapping[str, Any]) -> str:
         """The spec as the textbook's program: the train.py that its job would hand out. Raises Rejected with every fault."""
@@ -185,10 +190,17 @@ class Client:
         """The manifest: {path, size, sha256, content_type, url}. Raises Conflict before the end."""
         return list(self._object("GET", f"/v1/jobs/{job_id}/artifacts", has="data")["data"])
 
-    def download(self, job_id: str, folder: Path) -> list[Path]:
-        """Every artifact into the folder; a file appears whole and verified, or not at all. Raises Corrupt, Unreachable, OSError."""
+    def download(self, job_id: str, folder: Path, *, only: str | Sequence[str] | None = None) -> list[Path]:
+        """Every artifact into the folder, or `only` some, by name or pattern (`plots/*`); a file appears whole and verified, or not at all.
+
+        Raises NotFound, Corrupt, Unreachable, OSError.
+        """
+        wanted = ["*"] if only is None else [only] if isinstance(only, str) else only
+        files = [file for file in self.artifacts(job_id) if any(fnmatchcase(file["path"], each) for each in wanted)]
+        if not files and only is not None:
+            raise NotFound(f"Job {job_id} has no artifact {' or '.join(wanted)}.")
         written = []
-        for file in self.artifacts(job_id):
+        for file in files:
             target = folder / file["path"]
             if not target.resolve().is_relative_to(folder.resolve()):
                 raise Corrupt(f"The manifest names {file['path']!r}, which lies outside the folder.")

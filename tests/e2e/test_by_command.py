@@ -18,7 +18,7 @@ from service.local import wait_for_port
 from service.spec import EXAMPLES
 from service.spec.text import parse_body
 from tests.e2e.stack import ROOT, Stack, children, end, until
-from tests.terminal import in_terminal
+from tests.terminal import COLUMNS, in_a_row, in_terminal
 
 TRAINYARD = [sys.executable, "-m", "service.client.cli"]
 
@@ -151,12 +151,76 @@ def test_ctrl_c_detaches_from_a_job_that_goes_on(stack: Stack, environment: dict
         terminal.press(b"\x03")
         code = terminal.ended()
 
-    (job,) = stack.client.jobs()["data"]
+    (job,) = stack.client.page()["data"]
     assert code == 130
     assert f"trainyard watch {job['id']}" in terminal.seen
     assert f"trainyard cancel {job['id']}" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert stack.client.wait(job["id"], timeout=120)["state"] == "succeeded"
+
+
+def test_what_commands_print_fits_the_terminal(stack: Stack, environment: dict[str, str], small: dict, long: dict, tmp_path: Path):
+    """Of a service with jobs in every state: each command's output at 80 columns, without a traceback or a line that breaks in a word."""
+    stack.start_worker()
+    file = written(tmp_path, small | {"name": "a name that is longer than any column of a terminal would like it to be"})
+    done, other = (stack.client.submit(json.loads(file.read_text()) | {"seed": seed})["id"] for seed in (1, 2))
+    failed = stack.client.submit(small | {"dataset": {"type": "MNIST"}})["id"] if not (ROOT / "shared").exists() else done
+    for job in (done, other):
+        assert stack.client.wait(job, timeout=120)["state"] == "succeeded"
+    running, waiting = (stack.client.submit(long | {"epochs": 100_000, "labels": {"a": "b"}})["id"] for _ in range(2))
+    stack.until_event(running, "epoch")
+    fitting = [
+        *(["ls"], ["ls", "--label", "a=b"], ["queue"], ["workers"], ["storage"], ["config"], ["datasets", "ls"], ["examples"], ["catalog"]),
+        *(
+            ["catalog", "Resize"],
+            ["catalog", "conv"],
+            ["get", running],
+            ["get", waiting],
+            ["get", failed],
+            ["metrics", done],
+            ["metrics", running, "--plot"],
+        ),
+        *(
+            ["metrics", done, "--per", "step"],
+            ["compare", done, other],
+            ["checkpoints", running],
+            ["artifacts", done],
+            ["events", done],
+            ["open", done],
+        ),
+        *(
+            ["spec", "show", str(file)],
+            ["validate", str(file)],
+            ["pause", waiting],
+            ["resume", waiting],
+            ["cancel", waiting, running],
+            ["retry", waiting],
+        ),
+        *(
+            ["download", done, "-o", "out"],
+            ["submit", str(file)],
+            ["rm", other, "--yes"],
+            ["watch", done],
+            ["events", done, "-f"],
+            ["wait", done],
+        ),
+    ]
+    longer = [["spec", "python", str(file)], ["spec", "resolve", str(file)], ["spec", "schema"], ["logs", done]]
+
+    found = in_a_row([*fitting, *longer], folder=tmp_path, **{name: environment[name] for name in ("TRAINYARD_URL", "XDG_CONFIG_HOME")})
+
+    for asked, code, lines in found:
+        assert code == 0, (asked, lines)
+        assert "Traceback" not in "\n".join(lines)
+        assert asked in longer or [line for line in lines if len(line) > COLUMNS] == [], asked
+    shown = {" ".join(asked): "\n".join(lines) for asked, _, lines in found}
+    assert done in shown["ls"]
+    assert waiting in shown["queue"]
+    assert running in shown["workers"]
+    assert "train_loss" in shown[f"metrics {done}"]
+    assert "import torch" in shown[f"spec python {file}"]
+    for job in stack.client.page(state=["queued", "running"])["data"]:
+        stack.client.cancel(job["id"])
 
 
 @contextmanager
@@ -185,7 +249,7 @@ def test_following_over_a_restarted_api_misses_nothing(stack: Stack, environment
         until(lambda: b"epoch 2:" in heard.read_bytes(), seconds=90)
         with another_api(stack):
             ended, _ = following.communicate(timeout=180)
-            (job,) = stack.client.jobs()["data"]
+            (job,) = stack.client.page()["data"]
             happened = stack.client.past_events(job["id"])
     finally:
         end(following)

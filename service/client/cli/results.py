@@ -117,20 +117,21 @@ def artifacts(job_id: JobId) -> None:
     hint(("Take them home", f"trainyard download {job_id}"))
 
 
-@command(app, "trainyard download job_019... -o model/", "trainyard download job_019... --only model.safetensors", panel=Panel.RESULTS)
+@command(app, "trainyard download job_019... -o model/", "trainyard download job_019... --only 'plots/*'", panel=Panel.RESULTS)
 def download(
     job_id: JobId,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; the job's id where none is named.", show_default=False)
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Only this file; may be said again.", metavar="PATH", show_default=False)
+        list[str] | None,
+        typer.Option("--only", help="Only this file, or those of a pattern; may be said again.", metavar="PATH", show_default=False),
     ] = None,
 ) -> None:
     """Fetch the artifacts, each verified by its SHA-256."""
     folder = output or Path(job_id)
     with connect() as client:
-        written = client.download(job_id, folder, **({"only": only} if only else {}))
+        written = client.download(job_id, folder, only=only or None)
     if said.as_json:
         show_json([str(path) for path in written])
     else:

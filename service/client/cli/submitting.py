@@ -17,6 +17,7 @@ from service.client.cli.printing import err, out, show_faults, show_json, show_t
 from service.client.cli.session import connect, said
 from service.client.cli.spec import show_layers
 from service.client.errors import NotFound, Rejected
+from service.client.evaluating import evaluation_of
 from service.spec import EXAMPLES
 from service.spec.catalog import suggest
 from service.spec.text import parse_body
@@ -209,19 +210,3 @@ def evaluate(
     if follow:
         raise typer.Exit(ENDS[job["state"]])
     hint(("Watch it", f"trainyard watch {job['id']}"))
-
-
-def evaluation_of(job: Mapping[str, Any], dataset: str, *, version: str | None = None, share: float = 1.0) -> dict[str, Any]:
-    """The spec of a job that evaluates the model of another one on an uploaded data set."""
-    old = job["resolved_spec"]
-    kept = {name: old["dataset"][name] for name in ("target", "transforms")}
-    return {
-        "name": f"{job['name'] or job['id']} on {dataset}"[:200],
-        "dataset": {"type": "Upload", "name": dataset, "version": version, "test_split": share, **kept},
-        "dataloader": {name: old["dataloader"][name] for name in ("batch_size", "eval_batch_size")},
-        "model": {"type": "Job", "job_id": job["id"]},
-        "loss": old["loss"],
-        "optimizer": old["optimizer"],
-        "epochs": 0,
-        "evaluation": {"metrics": old["evaluation"]["metrics"], "predictions": True},
-    }

@@ -61,7 +61,7 @@ def list_jobs(
     """The newest jobs. With -q only their ids."""
     with connect() as client:
         labels = [each.replace("=", ":", 1) for each in label or ()] or None
-        page = client.jobs(state=state, name=name, label=labels, q=search, sort=sort, limit=limit)
+        page = client.page(state=state, name=name, label=labels, q=search, sort=sort, limit=limit)
     if said.as_json:
         show_json(page)
     elif said.quiet:
@@ -159,7 +159,7 @@ def _living(client: Client) -> Iterator[list[Mapping[str, Any]]]:
     seen: dict[str, Mapping[str, Any]] = {}
     while True:
         jobs = sorted(
-            client.jobs(state=list(LIVING), limit=200)["data"], key=lambda job: (LIVING.index(job["state"]), job.get("queue_position") or 0)
+            client.page(state=list(LIVING), limit=200)["data"], key=lambda job: (LIVING.index(job["state"]), job.get("queue_position") or 0)
         )
         now = {job["id"] for job in jobs}
         yield jobs + [client.get(each) for each in seen if each not in now]
