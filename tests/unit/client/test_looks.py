@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +18,7 @@ import pytest
 import typer.main
 
 from service.client.cli import app
-from tests.terminal import COLUMNS, in_a_row
+from tests.terminal import COLUMNS, ROOT, in_a_row, in_terminal
 
 
 def leaves(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -81,6 +84,21 @@ def test_what_is_typed_wrongly(tmp_path: Path):
         assert code == 2, asked
         assert "No such option: --nonsense" in "\n".join(lines), asked
         assert [line for line in lines if len(line) > COLUMNS] == [], asked
+
+
+def test_no_color_means_none(tmp_path: Path):
+    """With NO_COLOR nothing is coloured, and off a terminal no escape code at all is written (no-color.org)."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(tmp_path)}
+    with in_terminal([sys.executable, "-m", "service.client.cli", "--help"], environment=environment, cwd=tmp_path) as coloured:
+        assert coloured.ended() == 0
+    command = ["env", "NO_COLOR=1", sys.executable, "-m", "service.client.cli", "--help"]
+    with in_terminal(command, environment=environment, cwd=tmp_path) as plain:
+        assert plain.ended() == 0
+    piped = subprocess.run(command[2:], env=environment, cwd=tmp_path, capture_output=True, check=True)
+
+    assert re.search(rb"\x1b\[[0-9;]*3[0-7]m", coloured.raw)
+    assert not re.search(rb"\x1b\[[0-9;]*3[0-7]m", plain.raw)
+    assert b"\x1b" not in piped.stdout + piped.stderr
 
 
 class _Nothing(BaseHTTPRequestHandler):
