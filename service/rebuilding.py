@@ -15,7 +15,8 @@ from service.datasets.record import DatasetVersion
 from service.jobs.errors import ArtifactNotFound
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.layout import metrics_key, steps_key
-from service.jobs.ports import ArtifactStore, Rebuilding, Step
+from service.jobs.ports import ArtifactStore, Rebuilding
+from service.jobs.steps import Step, Steps
 
 
 @dataclass
@@ -58,7 +59,7 @@ def rebuild(*, artifacts: ArtifactStore, rebuilding: Rebuilding, datasets: Datas
         if not job.is_terminal:
             job, rows = _at_newest_checkpoint(job, manifests[job_id], artifacts)
             covered = job.checkpoint.step if job.checkpoint else -1
-            steps = [step for step in _lines(steps_key(job.project, job_id), artifacts) if step[0] <= covered]
+            steps = Steps.parse(_stored(steps_key(job.project, job_id), artifacts)).up_to(covered)
         found.count(restored=rebuilding.restore(job, rows=rows, steps=steps))
     return found
 
@@ -84,7 +85,7 @@ def _at_newest_checkpoint(job: Job, manifests: Sequence[str], artifacts: Artifac
 
     The record may be older than the checkpoints: whichever attempt wrote one, it is a state of this very training.
     """
-    rows = _lines(metrics_key(job.project, job.id), artifacts)
+    rows = [json.loads(line) for line in _stored(metrics_key(job.project, job.id), artifacts).splitlines()]
     told = rows[-1]["epoch"] if rows else 0
     known = {pointer.prefix for pointer in job.checkpoints}
     newer = [_pointer(key, artifacts) for key in manifests if key.removesuffix("manifest.json") not in known]
@@ -102,8 +103,8 @@ def _pointer(key: str, artifacts: ArtifactStore) -> CheckpointPointer:
     )
 
 
-def _lines(key: str, artifacts: ArtifactStore) -> list[Any]:
+def _stored(key: str, artifacts: ArtifactStore) -> bytes:
     try:
-        return [json.loads(line) for line in b"".join(artifacts.open(key)).splitlines()]
+        return b"".join(artifacts.open(key))
     except ArtifactNotFound:
-        return []
+        return b""

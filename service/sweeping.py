@@ -13,7 +13,8 @@ from service.datasets.ports import DatasetStore
 from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
 from service.jobs.layout import events_key, logs_key, metrics_key, record_key, steps_key
-from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore, Step
+from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore
+from service.jobs.steps import Step
 from service.killpoints import KillPoint, passing
 
 AT_ONCE = 50

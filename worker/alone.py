@@ -37,8 +37,9 @@ from service.background import Repeating
 from service.jobs.errors import SpecRejected, Unavailable
 from service.jobs.job import Device, Job
 from service.jobs.layout import artifacts_prefix
-from service.jobs.ports import Claim, FactLog, Report, Step, WorkerBeat
+from service.jobs.ports import Claim, FactLog, Report, WorkerBeat
 from service.jobs.state import JobState
+from service.jobs.steps import Steps
 from service.settings import SettingsFault
 from service.spec.checking import is_custom
 from service.spec.verdict import Fault
@@ -99,11 +100,11 @@ class Told:
         """As the FactLog's."""
         return self.facts.events(project, job_id, after=after, limit=limit)
 
-    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
+    def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
         """As the FactLog's."""
-        return self.facts.metrics(project, job_id)
+        return self.facts.metrics(project, job_id, after=after)
 
-    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Steps | None:
         """As the FactLog's."""
         return self.facts.steps(project, job_id, after=after)
 

@@ -33,6 +33,8 @@ from worker.training.tables import as_numbers
 
 KEPT = 4
 """Models that stay loaded, the late ones."""
+_EXACT = 2**53
+"""Up to here JSON's numbers are whole ones without a doubt."""
 AT_ONCE = 256
 """Samples that go through a model together."""
 
@@ -54,7 +56,7 @@ class Model:
         told = folder / "preprocessing.json"
         self._table = json.loads(told.read_text()) if told.exists() else None
         facts = self.spec.dataset.facts
-        self._shape, self._is_image = facts.shape, facts.samples == "images"
+        self._shape, self._dtype, self._is_image = facts.shape, facts.dtype, facts.samples == "images"
         self._names = [*self.spec.dataset.class_names] or [str(at) for at in range(facts.num_classes)]
 
     def predict(self, kind: str, data: Any, *, resize: bool) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class Model:
         if not self._is_image:
             if array.shape != self._shape:
                 raise Unfit(f"Sample {at} is {list(array.shape)}; the model takes {list(self._shape)}.")
-            return self._transformed(torch.from_numpy(array.astype(np.float32)))
+            return self._transformed(torch.from_numpy(self._typed(at, array)))
         if array.ndim == 3 and array.shape[0] in (1, 3):
             array = array.transpose(1, 2, 0)
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
@@ -124,6 +126,15 @@ class Model:
             raise Unfit(f"Sample {at} has pixels outside 0 to 255.")
         pixels = array.round().astype(np.uint8)
         return self._of_image(Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels), resize=resize)
+
+    def _typed(self, at: int, array: Any) -> Any:
+        """The numbers as the model was trained on them."""
+        if self._dtype == "float32":
+            return array.astype(np.float32)
+        odd = (array != np.trunc(array)) | (np.abs(array) > _EXACT)
+        if odd.any():
+            raise Unfit(f"Sample {at} holds {array[odd][0]:g}; the model takes whole numbers up to 2^53.")
+        return array.astype(np.int64)
 
     def _of_image(self, image: Image.Image, *, resize: bool) -> torch.Tensor:
         if not self._is_image:

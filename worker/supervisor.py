@@ -12,8 +12,9 @@ from typing import Any, Protocol, TypeVar
 
 from service.jobs.errors import Fenced, PreflightBusy, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job
-from service.jobs.ports import STEP_COLUMNS, AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report, Step
+from service.jobs.ports import AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report
 from service.jobs.state import JobState, Phase, Reason
+from service.jobs.steps import STEP_COLUMNS, Step
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom, needed, verdict
 from service.spec.verdict import Verdict

@@ -151,7 +151,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     artifacts = directory / "artifacts"
     (artifacts / "evaluation").mkdir(parents=True)
     judgement = _evaluated(judge(run, artifacts / "evaluation"), tell=tell)
-    tell(Evaluated(metrics=judgement.test.scalars("test")))
+    tell(Evaluated(metrics=judgement.test_scores()))
     tell(PhaseStarted(phase="exporting"))
     if initial is not None:
         save_initial(run.model, initial, artifacts / "initial.safetensors")

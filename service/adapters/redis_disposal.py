@@ -10,7 +10,7 @@ from service.adapters.redis_records import kept_fields, packed, tails, transitio
 from service.adapters.redis_scripts import Scripts
 from service.adapters.stores import PASSES, finite, to_ms
 from service.jobs.job import Job
-from service.jobs.ports import Step
+from service.jobs.steps import Step
 
 
 class RedisDisposal:

@@ -13,7 +13,8 @@ from service.adapters.redis_records import own, pack, step_texts
 from service.adapters.redis_scripts import Scripts, our_errors
 from service.adapters.stores import finite, from_ms, rfc3339
 from service.jobs.errors import Fenced, JobNotFound
-from service.jobs.ports import Claim, Report, Step
+from service.jobs.ports import Claim, Report
+from service.jobs.steps import Steps
 
 
 class RedisFacts:
@@ -37,18 +38,22 @@ class RedisFacts:
         entries = self._tail(project, job_id, lambda pipeline: pipeline.xrange(key, min=f"{after + 1}-0", count=limit))
         return entries if entries is None else [_event(*entry) for entry in entries]
 
-    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
-        """One row per finished epoch, oldest first; None once the live tail is gone."""
-        rows = self._tail(project, job_id, lambda pipeline: pipeline.lrange(f"ty:job:{job_id}:rows", 0, -1))
-        return rows if rows is None else [json.loads(row) for row in rows]
+    def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
+        """One row per finished epoch, those with a greater step, oldest first; None once the live tail is gone."""
+        rows = self._after(project, job_id, after, "rows")
+        return None if rows is None else from_json(b"[" + rows + b"]")
 
-    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Steps | None:
         """Logged steps with a greater number, oldest first; None once the live tail is gone."""
-        rows = self._scripts.call("steps", job_id, project, after)
+        rows = self._after(project, job_id, after, "steps")
+        return None if rows is None else Steps.parse(rows)
+
+    def _after(self, project: str, job_id: str, after: int, part: str) -> bytes | None:
+        """The rows of a part as text, with commas between them."""
+        rows: bytes | int | None = self._scripts.call("after", job_id, project, after, part)
         if rows is None:
             raise JobNotFound(job_id)
-        steps: Sequence[Step] | None = None if rows == 0 else from_json(b"[" + rows + b"]")
-        return steps
+        return rows if isinstance(rows, bytes) else None
 
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """Log lines, oldest first; None once the live tail is gone."""

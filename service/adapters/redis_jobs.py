@@ -27,8 +27,9 @@ from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores, from_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
 from service.jobs.job import Device, Job, Transition
 from service.jobs.listing import SORTED_AMONG, Cursor, Order, Summary, Wanted
-from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Step, Submitted
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Submitted
 from service.jobs.state import TERMINAL, JobState
+from service.jobs.steps import Step
 
 SCAN_BATCH = 500
 """Jobs whose summaries are read at a time: a millisecond or two of Redis."""

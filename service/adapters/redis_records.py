@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -16,7 +15,7 @@ from pydantic import BaseModel
 from service.adapters.stores import exactness, finite, from_ms, to_ms
 from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
 from service.jobs.listing import kinds_of
-from service.jobs.ports import Step
+from service.jobs.steps import Step, Steps
 from service.spec.verdict import Estimate, SpecWarning
 
 OWN = ("name", "labels", "seed")
@@ -110,7 +109,7 @@ def tails(rows: Sequence[Mapping[str, Any]], steps: Sequence[Step]) -> str:
 
 def step_texts(steps: Iterable[Step]) -> list[str]:
     """Logged steps as they are kept."""
-    return [_compact([None if isinstance(each, float) and not math.isfinite(each) else each for each in step]) for step in steps]
+    return [_compact(step) for step in Steps.of(steps)]
 
 
 def lines(records: Iterable[BaseModel]) -> str:

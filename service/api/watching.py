@@ -16,7 +16,7 @@ from service.api.parts import Project, Used, Watched
 from service.api.problems import responses
 from service.api.streams import event_stream
 from service.api.views import EventPage, EventView, MetricRows
-from service.jobs.ports import STEP_COLUMNS
+from service.jobs.steps import STEP_COLUMNS
 
 router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
 

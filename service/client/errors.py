@@ -5,9 +5,11 @@ ClientError
 ├── BadRequest     anything else that was asked wrongly (422), or cannot be asked: a bad address, key, cursor or filter
 ├── NotFound       no such job or file (404)
 ├── Conflict       the job's state does not allow it (409)
-├── Unreachable    nobody answers, or only 503, for as long as we tried
+├── Unreachable    nobody answers, or only that it is busy (429, 502, 503, 504), for as long as we tried
 ├── NotTrainyard   some other server answers at this address
 ├── Corrupt        a download does not have the size and SHA-256 of its manifest
+├── JobFailed      a job that was waited for ended, but did not succeed
+├── CannotDeclare  a torch object holds what no spec can say
 └── Refused        any other refusal
 """
 
@@ -15,6 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+BUSY = (429, 502, 503, 504)
+"""What passes: asked too often, or the service, or what stands before it, is not there at the moment."""
 
 
 class ClientError(Exception):
@@ -58,7 +63,7 @@ class Conflict(ClientError):
 
 
 class Unreachable(ClientError):
-    """Nobody answers; `retry_after` is the seconds that a 503 asked for."""
+    """Nobody answers; `retry_after` is the seconds that a busy service asked for."""
 
     exit_code = 5
 
@@ -77,6 +82,22 @@ class Corrupt(ClientError):
     """A download does not have the size and SHA-256 of its manifest."""
 
 
+class JobFailed(ClientError):
+    """The job failed, or was cancelled; `job` is as it ended."""
+
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        error = job.get("error") or {}
+        why = f": {error['message']} {error.get('hint') or ''}".rstrip() if error else "."
+        super().__init__(f"Job {job['id']} {'was cancelled' if job['state'] == 'cancelled' else job['state']}{why}")
+        self.job = job
+
+
+class CannotDeclare(ClientError, ValueError):
+    """A torch object holds what no spec can say; the message names its place and the cure."""
+
+    exit_code = 2
+
+
 class Refused(ClientError):
     """Any other refusal."""
 
@@ -84,7 +105,7 @@ class Refused(ClientError):
 def error_of(status: int, problem: Mapping[str, Any], *, retry_after: float = 0) -> ClientError:
     """The error of an HTTP status; of a 422, the problem's type tells whether it is about a spec."""
     detail = str(problem.get("detail", f"HTTP {status}"))
-    if status == 503:
+    if status in BUSY:
         return Unreachable(detail, problem, retry_after=retry_after)
     about_spec = str(problem.get("type")).endswith("/spec-rejected")
     kind = {404: NotFound, 409: Conflict, 422: Rejected if about_spec else BadRequest}.get(status, Refused)

@@ -12,15 +12,16 @@ from fastapi import Query, Request, Response
 from service import use_cases
 from service.api.dressing import dressed
 from service.api.parts import Project, Used
+from service.api.problems import Refused
 from service.api.views import JobView
 from service.dashboard.highlighting import as_yaml, highlighted
 from service.dashboard.pages import is_fragment, page
 from service.dashboard.results import results_of
 from service.dashboard.routing import pages
-from service.dashboard.sparks import Sparks, key_metric
+from service.dashboard.sparks import Sparks, key_metric, monitored
 from service.jobs.errors import ArtifactNotFound, TrainyardError
 from service.jobs.job import Job
-from service.jobs.state import TERMINAL, JobState
+from service.jobs.state import JobState
 from service.use_cases import Services
 
 SHOWN = 50
@@ -61,14 +62,23 @@ def jobs_page(
 ) -> Response:
     """Every job, newest first; to htmx only what changes of the page."""
     filters = Filters(q=q.strip(), state=JobState(state) if state else None, sort=sort, cursor=cursor)
-    found = services.jobs.list(
-        project, limit=SHOWN, cursor=cursor, states=[filters.state] if filters.state else (), labels={}, name=filters.q or None
-    )
+    try:
+        found = services.jobs.list(
+            project,
+            limit=SHOWN,
+            cursor=cursor,
+            states=[filters.state] if filters.state else (),
+            text=filters.q or None,
+            sort=filters.sort or "created_at",
+        )
+    except ValueError as error:
+        raise Refused(422, "bad-address", str(error)) from error
     jobs = [dressed(job, services, alone=False) for job in found.jobs]
     counts = services.jobs.counts(project)
     shown: dict[str, Any] = {
         "jobs": jobs,
         "next_cursor": found.next_cursor,
+        "only_newest": found.only_newest,
         "filters": filters,
         "counts": counts,
         "total": sum(counts.values()),
@@ -76,13 +86,14 @@ def jobs_page(
         "slots": sum(worker.slots for worker in services.workers.workers()),
         "states": list(JobState),
         "key_metric": key_metric,
+        "monitored": monitored,
     }
     return page("jobs/list.html" if is_fragment(request) else "jobs/index.html", request, **shown)
 
 
 def _lately_failed(project: str, services: Services) -> Sequence[JobView]:
     """The newest failures, as long as they are news."""
-    failed = services.jobs.list(project, limit=FAILED_SHOWN, cursor=None, states=[JobState.FAILED], labels={}, name=None).jobs
+    failed = services.jobs.list(project, limit=FAILED_SHOWN, cursor=None, states=[JobState.FAILED]).jobs
     since = services.now() - LATELY
     return [dressed(job, services, alone=False) for job in failed if job.finished_at and job.finished_at > since]
 
@@ -145,7 +156,9 @@ def files(job_id: str, request: Request, project: Project, services: Used) -> Re
     """What it left, to take home."""
     job = services.jobs.find(project, job_id)
     there = use_cases.manifest(job, artifacts=services.artifacts) if job.is_terminal else []
-    return page("jobs/files.html", request, job=dressed(job, services), files=there, checkpoints=job.checkpoints)
+    return page(
+        "jobs/files.html", request, job=dressed(job, services), files=there, checkpoints=use_cases.checkpoints(job, services=services)
+    )
 
 
 @router.get("/ui/jobs/{job_id}/spec")
@@ -161,14 +174,20 @@ def spec(job_id: str, request: Request, project: Project, services: Used) -> Res
 
 @router.get("/ui/jobs/{job_id}/program")
 def program(job_id: str, request: Request, project: Project, services: Used) -> Response:
-    """The textbook's program that gives the same weights."""
+    """The textbook's program that gives the same weights: the job's own once it has ended, until then the one that its spec says."""
     job = services.jobs.find(project, job_id)
-    text = _program(job, services)
-    return page("jobs/program.html", request, job_id=job_id, program=highlighted(text, "python") if text else None)
+    own = _own_program(job, services)
+    text, why = own, ""
+    if text is None:
+        try:
+            text = use_cases.script(job.spec, project=project, services=services)
+        except TrainyardError as error:
+            why = str(error)
+    return page("jobs/program.html", request, job_id=job_id, own=own is not None, program=highlighted(text or "", "python"), why=why)
 
 
-def _program(job: Job, services: Services) -> str | None:
-    if job.state not in TERMINAL:
+def _own_program(job: Job, services: Services) -> str | None:
+    if not job.is_terminal:
         return None
     try:
         use_cases.artifact(job, "train.py", artifacts=services.artifacts)

@@ -20,6 +20,7 @@ PICTURES = {
     "evaluation/confusion_matrix.png": "Confusion matrix",
     "evaluation/predicted_vs_true.png": "Predicted against true values",
     "evaluation/per_label.png": "Scores of each label",
+    "evaluation/thresholds.png": "What other thresholds would give",
     "evaluation/most_wrong.png": "The test images that the model is most wrong about",
 }
 

@@ -1,4 +1,4 @@
-"""The course of a job in a thumbnail: one metric, a few dozen values. Of ended jobs it is read from storage once, and remembered."""
+"""The course of a job in a thumbnail: one metric, a few dozen values. What was read is remembered; only what came since is read again."""
 
 from __future__ import annotations
 
@@ -26,51 +26,76 @@ def key_metric(names: Iterable[str], monitor: str | None = None) -> str | None:
     return next((name for name in (monitor, *TELLING) if name in known), None)
 
 
-def monitored(job: Job) -> str | None:
-    """What the job's own spec watches."""
-    checkpoint = (job.resolved_spec or job.spec).get("checkpoint") or {}
-    found = checkpoint.get("monitor")
+def monitored(spec: Mapping[str, Any]) -> str | None:
+    """What a spec watches."""
+    checkpoint = spec.get("checkpoint")
+    found = checkpoint.get("monitor") if isinstance(checkpoint, Mapping) else None
     return found if isinstance(found, str) else None
 
 
+class Course:
+    """Every so many-th value of a metric that only grows longer: twice as many as needed at most, then every other one goes."""
+
+    def __init__(self, monitor: str | None) -> None:
+        self.name: str | None = None
+        self.last_step = -1
+        self._monitor = monitor
+        self._stride, self._seen = 1, 0
+        self._values: list[float] = []
+        self._last: float | None = None
+
+    def grow(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows that came since, oldest first."""
+        self.name = self.name or key_metric((name for row in rows for name in row), self._monitor)
+        for row in rows:
+            self.last_step = row["step"]
+            value = row.get(self.name or "")
+            if not isinstance(value, int | float):
+                continue
+            if self._seen % self._stride == 0:
+                self._values.append(value)
+            self._seen, self._last = self._seen + 1, value
+            if len(self._values) > 2 * MOST_VALUES:
+                self._values, self._stride = self._values[::2], 2 * self._stride
+
+    def drawn(self) -> Mapping[str, Any]:
+        """{name, values}, the last value always among them."""
+        whole = (self._seen - 1) % self._stride == 0
+        return {"name": self.name, "values": self._values if whole or self._last is None else [*self._values, self._last]}
+
+
 class Sparks:
-    """What was drawn of late, by job and version of its record."""
+    """The courses of the jobs that were looked at of late."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, int], Mapping[str, Any]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[int, Course]] = OrderedDict()
         self._lock = threading.Lock()
         self._readers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sparks")
 
     def of(self, project: str, ids: Sequence[str], *, services: Services) -> Mapping[str, Mapping[str, Any]]:
         """{id: {name, values}} of the jobs that are there."""
-        drawn = self._readers.map(lambda job_id: self._one(project, job_id, services), dict.fromkeys(ids))
-        return {job_id: spark for job_id, spark in zip(dict.fromkeys(ids), drawn, strict=True) if spark is not None}
-
-    def close(self) -> None:
-        """Nobody is read for any more."""
-        self._readers.shutdown()
+        wanted = list(dict.fromkeys(ids))
+        drawn = self._readers.map(lambda job_id: self._one(project, job_id, services), wanted)
+        return {job_id: spark for job_id, spark in zip(wanted, drawn, strict=True) if spark is not None}
 
     def _one(self, project: str, job_id: str, services: Services) -> Mapping[str, Any] | None:
         try:
             job = services.jobs.find(project, job_id)
-            place = (job_id, job.version)
             with self._lock:
-                if place in self._known:
-                    return self._known[place]
-            spark = drawn(use_cases.metrics(job, services=services), monitored(job))
+                version, course = self._known.get(job_id, (0, None))
+            if course is not None and version == job.version:
+                return course.drawn()
+            return self._grown(job, course, services).drawn()
         except JobNotFound:
             return None
-        if job.is_terminal:
-            with self._lock:
-                self._known[place] = spark
-                while len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
-        return spark
 
-
-def drawn(rows: Sequence[Mapping[str, Any]], monitor: str | None) -> Mapping[str, Any]:
-    """The metric's name and its values, evenly thinned, the last one always among them."""
-    name = key_metric((name for row in rows for name in row), monitor)
-    values = [row[name] for row in rows if isinstance(row.get(name), int | float)] if name else []
-    stride = -(-len(values) // MOST_VALUES) or 1
-    return {"name": name, "values": values[::-1][::stride][::-1]}
+    def _grown(self, job: Job, known: Course | None, services: Services) -> Course:
+        course = known or Course(monitored(job.resolved_spec or job.spec))
+        rows = use_cases.metrics(job, after=course.last_step, services=services)
+        with self._lock:
+            course.grow([row for row in rows if row["step"] > course.last_step])  # another request may have been faster
+            self._known[job.id] = (job.version, course)
+            self._known.move_to_end(job.id)
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return course

@@ -178,8 +178,8 @@ def _resolved(spec: JobSpec, checked: Checked, *, threads: int) -> dict[str, Any
     resolved = spec.model_dump(mode="json") | checked.resolved
     if spec.resources.threads is None:
         resolved["resources"]["threads"] = threads
-    if spec.evaluation.metrics is None:
-        names = _MEASURED.get(spec.dataset.task, ())
+    if spec.evaluation.metrics is None or not spec.dataset.is_judged:
+        names = _MEASURED.get(spec.dataset.task, ()) if spec.dataset.is_judged else ()
         evaluation = Evaluation.model_validate({"metrics": names})
         resolved["evaluation"]["metrics"] = evaluation.model_dump(mode="json")["metrics"]
     return resolved

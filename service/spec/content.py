@@ -8,7 +8,7 @@ from pydantic import Field
 
 from service.spec.verdict import Record
 
-Layout = Literal["class_folders", "labelled_images", "arrays", "table", "idx"]
+Layout = Literal["class_folders", "labelled_images", "images", "arrays", "table", "idx"]
 Split = Literal["train", "validation", "test"]
 
 
@@ -52,8 +52,17 @@ class Content(Record):
     """Where each split lies, from there: a folder, a table, the files or arrays of samples and labels. A single file is there whatever its name."""
     samples: Literal["images", "numbers", "rows"]
     shape: tuple[int | None, ...] = ()
+    dtype: Literal["float32", "int64"] = "float32"
+    """What models get samples that are numbers as: whole ones stay whole, as an Embedding wants them."""
+    span: tuple[int, int] | None = None
+    """The least and the most of whole ones."""
     labels: Literal["class", "several", "numbers"] | None = None
+    labelled: bool = True
+    """Whether samples have labels; without them a model can be asked, and none trained. Of a table that shows once a job says which columns
+    they would be. Where an earlier job's model is asked, `labels` and `classes` are then that job's."""
     classes: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
+    """Where each class, label or number of the data stands among `classes`, which are then an earlier job's; empty where they are their own."""
     file_column: str | None = None
     label_column: str | None = None
     split_column: str | None = None

@@ -25,7 +25,9 @@ Target = Literal["label", "one_hot", "signed", "value", "binary", "input"]
 Task = Literal["classification", "binary", "multilabel", "regression"]
 LOCAL = {"ImageFolder": "root", "Tensors": "file", "Table": "file"}
 """Data sets below the operator's folder, with the argument that says where."""
-BROUGHT = ("Upload", *LOCAL)
+PLACED_BY = {"Upload": "name", **LOCAL}
+"""The argument that says where data of one's own are."""
+BROUGHT = tuple(PLACED_BY)
 """Data sets that somebody brought: what is in them is looked up when a spec is submitted, and stands in it from then on."""
 
 
@@ -90,7 +92,22 @@ class Dataset(Declared):
     @property
     def is_known(self) -> bool:
         """Whether `facts` can be told."""
-        return self.type not in BROUGHT if self.content is None else not self.column_faults
+        return self.type not in BROUGHT if self.content is None else self.has_targets and not self.column_faults
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether it is known what an answer is: by labels, by those of an earlier job, or as the sample itself is the target."""
+        return self.content is None or self.content.layout == "table" or self.content.labels is not None or self.target == "input"
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is anything to compare answers with."""
+        return self.is_labelled or self.target == "input"
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether samples have labels."""
+        return self.content is None or self.content.labelled
 
     @property
     def column_faults(self) -> list[Fault]:
@@ -204,6 +221,10 @@ class DatasetFacts:
     validation: int = 0
     """Of a data set that brings its own."""
     samples: Literal["images", "numbers", "rows"] = "images"
+    dtype: Literal["float32", "int64"] = "float32"
+    """Of samples that are numbers, before their transforms."""
+    span: tuple[int, int] | None = (0, 255)
+    """The least and the most that a sample holds, where it holds whole numbers: pixels, before they are scaled."""
     labels: Literal["class", "several", "numbers"] = "class"
 
 
@@ -223,6 +244,8 @@ def _facts_of(content: Content, arguments: Mapping[str, Any]) -> DatasetFacts:
         test=test,
         validation=content.sizes.get("validation", 0),
         samples=content.samples,
+        dtype=content.dtype,
+        span=(0, 255) if content.samples == "images" else content.span,
         labels=labels,
     )
 

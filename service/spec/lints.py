@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.spec import monitors, tables
 from service.spec.catalog import Declared
+from service.spec.dataset import PLACED_BY
 from service.spec.model import AnyLayer, Composite, Graph, Repeat, Sequential, built, leaves
 from service.spec.verdict import SpecWarning
 
@@ -43,6 +44,7 @@ _LOG_PROBABILITIES = ("NLLLoss", "KLDivLoss")
 def lint(spec: JobSpec) -> list[SpecWarning]:
     """Every warning, in the order of the spec."""
     return [
+        *_unlabelled(spec),
         *_unused_columns(spec),
         *_mixed_twice(spec),
         *_batch_size(spec),
@@ -53,6 +55,17 @@ def lint(spec: JobSpec) -> list[SpecWarning]:
         *_learning_rate(spec),
         *_modes(spec),
     ]
+
+
+def _unlabelled(spec: JobSpec) -> list[SpecWarning]:
+    if spec.dataset.is_judged:
+        return []
+    detail = "These data have no labels: answers are written, and nothing is measured."
+    cure = "Nothing, where that is what you want; else upload them with labels."
+    if spec.dataset.content is not None and spec.dataset.content.layout == "table":
+        columns = tables.taken(spec.dataset.content, spec.dataset.arguments()).labels
+        cure = f"Nothing, where that is what you want; else upload a table that has {', '.join(column.name for column in columns)}."
+    return [SpecWarning(pointer=f"/dataset/{PLACED_BY[spec.dataset.type]}", code="no_labels", detail=detail, suggestion=cure)]
 
 
 def _unused_columns(spec: JobSpec) -> list[SpecWarning]:
@@ -135,7 +148,7 @@ def _learning_rate(spec: JobSpec) -> list[SpecWarning]:
 
 def _batch_size(spec: JobSpec) -> list[SpecWarning]:
     training, _ = spec.dataset.split_sizes
-    if spec.dataloader.batch_size <= training:
+    if not spec.epochs or spec.dataloader.batch_size <= training:
         return []
     detail = f"batch_size {spec.dataloader.batch_size} is larger than the {training} training samples: every epoch is one step."
     return [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from service.spec import model as models
 from service.spec import monitors
 from service.spec.catalog import load
+from service.spec.dataset import PLACED_BY
 from service.spec.tables import taken
 from service.spec.training import FUSED
 from service.spec.verdict import Fault
@@ -23,11 +24,14 @@ def across_parts(spec: JobSpec) -> list[Fault]:
     """Every fault, in the order of the spec."""
     if spec.dataset.column_faults:
         return spec.dataset.column_faults
+    if not spec.dataset.has_targets:
+        return [_no_labels(spec)]
     if not spec.dataset.is_known:
         detail = "What is in this data set was not looked up."
         return [Fault(pointer="/dataset", code=NOT_LOOKED_UP, detail=detail, suggestion="Submit the spec to a service that has the data.")]
     return [
         *_scaled(spec),
+        *_unlabelled(spec),
         *_splits(spec),
         *_batches(spec),
         *_left_out(spec),
@@ -60,6 +64,25 @@ def _scaled(spec: JobSpec) -> list[Fault]:
         return []
     detail = "Rows of a table are scaled as training rows say: here there are none, and the earlier job trained on no table."
     return [Fault(pointer="/epochs", code="no_scale", detail=detail, suggestion="Ask the model by POST /v1/jobs/{id}/predict.")]
+
+
+def _no_labels(spec: JobSpec) -> Fault:
+    """Of data without labels where something is to be trained, or nobody says what an answer is."""
+    cure = "Upload them with labels; or ask the model of an earlier job: epochs: 0, model: {type: Job}, evaluation: {predictions: true}."
+    detail = "These data have no labels: nothing can be learnt from them."
+    return Fault(pointer=f"/dataset/{PLACED_BY[spec.dataset.type]}", code="no_labels", detail=detail, suggestion=cure)
+
+
+def _unlabelled(spec: JobSpec) -> list[Fault]:
+    """Without labels there is nothing but predictions."""
+    if spec.dataset.is_judged:
+        return []
+    if spec.epochs:
+        return [_no_labels(spec)]
+    if spec.evaluation.predictions:
+        return []
+    detail = "These data have no labels: nothing can be measured, and without predictions the job would leave nothing."
+    return [Fault(pointer="/evaluation/predictions", code="no_labels", detail=detail, suggestion="Set it to true.")]
 
 
 def _splits(spec: JobSpec) -> list[Fault]:

@@ -71,7 +71,7 @@ def faults(content: Content, arguments: Mapping[str, Any]) -> list[Fault]:
     names = [column.name for column in content.columns]
     if not arguments["label_columns"]:
         detail = "This data set is a table: the spec has to say which column is to be predicted."
-        suggestion = f"Set dataset.label_columns, for example to [{names[-1]}]. There are {_listed(names)}."
+        suggestion = f"Set dataset.label_columns, for example to [{names[-1]}]. There are {listed(names)}."
         return [Fault(pointer="/dataset/label_columns", code="no_label_columns", detail=detail, suggestion=suggestion)]
     found = [fault for part in ("label_columns", "feature_columns") for fault in _unknown(part, _named(arguments, part), names)]
     if found:
@@ -79,7 +79,8 @@ def faults(content: Content, arguments: Mapping[str, Any]) -> list[Fault]:
     return [*_labels(content, arguments), *_features(content, arguments)]
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first of some names."""
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
@@ -88,7 +89,7 @@ def _unknown(part: str, given: Sequence[str], names: Sequence[str]) -> Iterator[
         if name in names:
             continue
         close = suggest(name, names)
-        suggestion = (f"Did you mean `{close}`? " if close else "") + f"There are {_listed(names)}."
+        suggestion = (f"Did you mean `{close}`? " if close else "") + f"There are {listed(names)}."
         yield Fault(pointer=f"/dataset/{part}/{at}", code="no_column", detail=f"There is no column {name}.", suggestion=suggestion)
 
 
@@ -137,10 +138,20 @@ def _features(content: Content, arguments: Mapping[str, Any]) -> Iterator[Fault]
 def as_trained(content: Content, earlier: Content, arguments: Mapping[str, Any], scale: Mapping[str, tuple[float, float]]) -> Content:
     """The table as an earlier job's model takes it: words and classes are that job's, and numbers are scaled as its training rows said.
 
-    `scale` has the mean and the standard deviation of that job's numeric features, `arguments` are that job's.
+    `scale` has the mean and the standard deviation of that job's numeric features, `arguments` are that job's. A table that lacks one of its
+    label columns has no labels.
     """
-    wanted = {column.name: column for column in (*taken(earlier, arguments).features, *taken(earlier, arguments).labels)}
-    return content.model_copy(update={"columns": tuple(_as_trained(each, wanted.get(each.name), scale) for each in content.columns)})
+    columns = taken(earlier, arguments)
+    wanted = {column.name: column for column in (*columns.features, *columns.labels)}
+    found = tuple(_as_trained(each, wanted.get(each.name), scale) for each in content.columns)
+    missing = _missing(content, columns.labels)
+    return content.model_copy(update={"columns": (*found, *missing), "labelled": not missing})
+
+
+def _missing(content: Content, columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Those that a table has not."""
+    there = {column.name for column in content.columns}
+    return tuple(column for column in columns if column.name not in there)
 
 
 def _as_trained(column: Column, earlier: Column | None, scale: Mapping[str, tuple[float, float]]) -> Column:
@@ -150,21 +161,23 @@ def _as_trained(column: Column, earlier: Column | None, scale: Mapping[str, tupl
     return column.model_copy(update={"kind": earlier.kind, "values": earlier.values, "mean": mean, "std": std})
 
 
-def strangers(content: Content, earlier: Content, arguments: Mapping[str, Any]) -> list[Fault]:
-    """What keeps an earlier job's model from a table: columns that are not there or of another kind, classes that it never saw."""
+def strangers(content: Content, earlier: Content, arguments: Mapping[str, Any], *, pointer: str) -> list[Fault]:
+    """What keeps an earlier job's model from a table: features that are not there, columns of another kind, classes that it never saw.
+
+    Labels need not be there. `pointer` is of what names the table.
+    """
     there = {column.name: column for column in content.columns}
     columns, found = taken(earlier, arguments), []
-    for column in (*columns.features, *columns.labels):
+    labels = () if _missing(content, columns.labels) else columns.labels
+    for column in (*columns.features, *labels):
         mine = there.get(column.name)
         if mine is None or mine.kind != column.kind:
             what = "is not there" if mine is None else f"is {mine.kind}, and was {column.kind}"
             detail = f"The model was trained on a column {column.name}, which {what}."
-            found.append(
-                Fault(pointer="/dataset/name", code="no_column", detail=detail, suggestion="Upload a table with the same columns.")
-            )
-        elif columns.kind == "class" and column in columns.labels and (new := set(mine.values or ()) - set(column.values or ())):
-            detail = f"Column {column.name} has classes that the model never saw: {_listed(sorted(new))}."
-            found.append(Fault(pointer="/dataset/name", code="unknown_class", detail=detail, suggestion="Leave these rows out."))
+            found.append(Fault(pointer=pointer, code="no_column", detail=detail, suggestion="Upload a table with the same columns."))
+        elif columns.kind == "class" and column in labels and (new := set(mine.values or ()) - set(column.values or ())):
+            detail = f"Column {column.name} has classes that the model never saw: {listed(sorted(new))}."
+            found.append(Fault(pointer=pointer, code="unknown_class", detail=detail, suggestion="Leave these rows out."))
     return found
 
 
@@ -177,5 +190,5 @@ def unused(content: Content, arguments: Mapping[str, Any]) -> list[SpecWarning]:
     ]
     if not left:
         return []
-    detail = f"Left out, as neither numbers nor words of which there are few: {_listed(left)}."
+    detail = f"Left out, as neither numbers nor words of which there are few: {listed(left)}."
     return [SpecWarning(pointer="/dataset/feature_columns", code="unused_columns", detail=detail, suggestion="Name the columns to use.")]

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from service.jobs.job import Job
-from service.jobs.ports import STEP_COLUMNS
+from service.jobs.steps import STEP_COLUMNS
 from service.use_cases.reading import metrics, steps
 from service.use_cases.services import Services
 from service.use_cases.thinning import thinned
 
-_LOSS = STEP_COLUMNS.index("train_loss")
 _PLACES = ("epoch", "step", "at", "train_seconds")
 """What of an epoch's row is no metric."""
 
@@ -25,13 +24,12 @@ def curve(job: Job, *, per: Literal["epoch", "step"], after: int, points: int | 
 
 def _per_step(job: Job, after: int, points: int | None, services: Services) -> Sequence[Row]:
     found = steps(job, after=after, services=services)
-    if points is not None:
-        found = [found[at] for at in thinned([[step[_LOSS] for step in found]], rows=len(found), points=points)]
-    return [dict(zip(STEP_COLUMNS, step, strict=True)) for step in found]
+    kept = found if points is None else (found[at] for at in thinned([found.column("train_loss")], rows=len(found), points=points))
+    return [dict(zip(STEP_COLUMNS, step, strict=True)) for step in kept]
 
 
 def _per_epoch(job: Job, after: int, points: int | None, services: Services) -> Sequence[Row]:
-    rows = [row for row in metrics(job, services=services) if row["step"] > after]
+    rows = metrics(job, after=after, services=services)
     if points is None or len(rows) <= points:
         return rows
     names = dict.fromkeys(name for row in rows for name in row if name not in _PLACES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,11 @@ from typing import Any
 
 from service.datasets.ports import DatasetStore, LocalData, Look
 from service.datasets.record import NAME, VERSION, DatasetState, DatasetVersion, key_of
-from service.jobs.errors import ArtifactNotFound, DatasetNotFound, LocalDataMissing, Unavailable, UploadRefused
+from service.jobs.errors import DatasetNotFound, LocalDataMissing, Unavailable, UploadRefused
 from service.jobs.ports import ArtifactStore
-from service.spec import tables
 from service.spec.catalog import suggest
-from service.spec.content import Content
-from service.spec.dataset import LOCAL
+from service.spec.dataset import LOCAL, PLACED_BY
 from service.spec.verdict import Fault
-from service.use_cases.reading import read_artifact
 from service.use_cases.services import Services
 
 
@@ -126,7 +122,7 @@ def is_brought(body: Mapping[str, Any]) -> bool:
     dataset = body.get("dataset")
     if not isinstance(dataset, Mapping):
         return False
-    where = {"Upload": "name", **LOCAL}.get(str(dataset.get("type")))
+    where = PLACED_BY.get(str(dataset.get("type")))
     return where is not None and isinstance(dataset.get(where), str)
 
 
@@ -139,7 +135,7 @@ def with_content(body: Mapping[str, Any], *, project: str, services: Services) -
     return _with_local(body, services.local_data)
 
 
-_FITTING = {"ImageFolder": ("class_folders", "labelled_images", "idx"), "Tensors": ("arrays",), "Table": ("table",)}
+_FITTING = {"ImageFolder": ("class_folders", "labelled_images", "images", "idx"), "Tensors": ("arrays",), "Table": ("table",)}
 
 
 def _with_local(body: Mapping[str, Any], data: LocalData) -> tuple[Mapping[str, Any], list[Fault]]:
@@ -201,34 +197,3 @@ def no_dataset(error: DatasetNotFound, *, close: str | None = None) -> Fault:
     return Fault(
         pointer=pointer, code="no_dataset", detail=str(error), suggestion=f"{cure}Upload it: trainyard datasets push {error.name} PATH."
     )
-
-
-def with_earlier_scale(body: Mapping[str, Any], *, project: str, services: Services) -> tuple[Mapping[str, Any], list[Fault]]:
-    """The body of a spec that evaluates an earlier job's model on a table, with that job's columns; and what keeps the model from this table."""
-    content = body.get("dataset", {}).get("content") if isinstance(body.get("dataset"), Mapping) else None
-    model = body.get("model")
-    if not content or content["layout"] != "table" or not isinstance(model, Mapping) or not isinstance(model.get("job_id"), str):
-        return body, []
-    earlier = services.jobs.find(project, model["job_id"])
-    trained = (earlier.resolved_spec or {}).get("dataset", {})
-    if not trained.get("content") or trained["content"]["layout"] != "table":
-        return body, []
-    here, there = Content.model_validate(content), Content.model_validate(trained["content"])
-    if found := tables.strangers(here, there, trained):
-        return body, found
-    try:
-        told = json.loads(b"".join(read_artifact(earlier, "preprocessing.json", start=0, end=None, artifacts=services.artifacts)))
-    except ArtifactNotFound:
-        detail = f"Job {earlier.id} is {earlier.state}: what its rows were scaled by is told once it has succeeded."
-        fault = Fault(
-            pointer="/model/job_id", code="no_scale", detail=detail, suggestion="Wait for its end, or name one that has succeeded."
-        )
-        return body, [fault]
-    scale = {each["name"]: (each["mean"], each["std"]) for each in told["features"] if each["kind"] == "numeric"}
-    columns = {
-        "feature_columns": [each["name"] for each in told["features"]],
-        "label_columns": trained["label_columns"],
-        "labels": trained["labels"],
-    }
-    scaled = tables.as_trained(here, there, trained, scale).model_dump(mode="json")
-    return {**body, "dataset": {**body["dataset"], **columns, "content": scaled}}, []

@@ -20,7 +20,8 @@ from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
 from service.spec.rules import NOT_LOOKED_UP
 from service.spec.verdict import Fault, SpecWarning, Verdict
-from service.use_cases.datasets import is_brought, no_dataset, with_content, with_earlier_scale
+from service.use_cases.datasets import is_brought, no_dataset, with_content
+from service.use_cases.evaluating import as_the_model_has_it
 from service.use_cases.judging import Judged, Learnt, shape_of
 from service.use_cases.reading import metrics, steps
 from service.use_cases.services import Services
@@ -85,7 +86,7 @@ def _looked_up(body: Mapping[str, Any], *, project: str, services: Services) -> 
     whole, faults = _with_earlier_model(body, project=project, jobs=services.jobs)
     whole, more = with_content(whole, project=project, services=services)
     if not (faults or more) and whole.get("epochs") == 0:
-        whole, more = with_earlier_scale(whole, project=project, services=services)
+        whole, more = as_the_model_has_it(whole, project=project, services=services)
     return whole, [*faults, *more]
 
 
@@ -234,7 +235,7 @@ def retry(project: str, job_id: str, *, services: Services) -> Submitted:
         raise IllegalTransition(job_id, state=source.state, wanted="retried")
     job, covered = _again(source, services=services), source.checkpoint.step if source.checkpoint else -1
     rows = [row for row in metrics(source, services=services) if row["step"] <= covered]
-    logged = [step for step in steps(source, services=services) if (step[0] or 0) <= covered]
+    logged = steps(source, services=services).up_to(covered)
     submitted = services.jobs.submit(job, idempotency=None, rows=rows, steps=logged)
     services.ring()
     return submitted

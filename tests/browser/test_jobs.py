@@ -64,7 +64,7 @@ def test_several_jobs_are_cancelled_and_deleted_at_once(page: Page, client: Clie
     page.locator("#sure-yes").click()
     for job_id in ids:
         expect(page.locator(f"#row-{job_id}")).to_have_count(0)
-    assert not {job["id"] for job in client.jobs()["data"]} & set(ids)
+    assert not {job["id"] for job in client.page()["data"]} & set(ids)
 
 
 def test_a_curve_grows_while_the_job_trains_and_the_button_stops_it(page: Page, client: Client) -> None:

@@ -23,6 +23,7 @@ ARTIFACTS = {
     "evaluation/confusion_matrix.csv",
     "evaluation/confusion_matrix.png",
     "evaluation/metrics.json",
+    "evaluation/most_wrong.csv",
     "evaluation/most_wrong.png",
     "job.json",
     "logs.txt",

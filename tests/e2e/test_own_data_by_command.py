@@ -181,13 +181,25 @@ def test_a_trained_model_is_evaluated_on_other_data_by_a_job_of_its_own(stack: S
     assert_program_runs(tmp_path)
 
 
-def assert_program_runs(data: Path) -> None:
-    """train.py of a job that was downloaded into `home`, and trained nothing, evaluates too, and keeps the weights."""
-    command = [sys.executable, "-W", "error", "train.py", "--data", str(data), "--init", "model.safetensors", "--out", "again.safetensors"]
-    done = subprocess.run(command, cwd=data / "home", capture_output=True, text=True, timeout=60, check=False)
+def assert_program_runs(folder: Path, data: str = ".") -> str:
+    """What train.py says of a job that was downloaded into `home`, and trained nothing: it evaluates too, and keeps the weights."""
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "train.py",
+        "--data",
+        str(folder / data),
+        "--init",
+        "model.safetensors",
+        "--out",
+        "again.safetensors",
+    ]
+    done = subprocess.run(command, cwd=folder / "home", capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    before, after = (load_file(data / "home" / f"{name}.safetensors") for name in ("model", "again"))
+    before, after = (load_file(folder / "home" / f"{name}.safetensors") for name in ("model", "again"))
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+    return done.stdout
 
 
 def test_a_model_of_a_table_is_evaluated_as_its_own_rows_were_scaled(stack: Stack, trainyard: Run, tmp_path: Path):

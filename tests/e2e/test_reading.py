@@ -55,7 +55,7 @@ def test_the_list_is_searched_and_sorted(http: httpx2.Client, stack: Stack, smal
     assert (second.json()["next_cursor"], second.json()["only_newest"]) == (None, None)
     assert names(http.get("/v1/jobs", params={"sort": "-name", "q": "AN"})) == ["banana"]
     assert len(names(http.get("/v1/jobs", params={"q": "digits"}))) == 3
-    assert [job["name"] for job in stack.client.jobs(q="kind:fruit", sort="-name", limit=1)["data"]] == ["Cherry"]
+    assert [job["name"] for job in stack.client.page(q="kind:fruit", sort="-name", limit=1)["data"]] == ["Cherry"]
     for wrong in ({"sort": "no key"}, {"sort": "-name", "cursor": "nonsense"}, {"q": "x" * 201}):
         refused = http.get("/v1/jobs", params=wrong)
         assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")

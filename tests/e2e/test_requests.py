@@ -91,7 +91,7 @@ def test_a_deleted_job_leaves_nothing(stack: Stack, small: dict, s3: S3Server):
         with pytest.raises(NotFound):
             ask(job)
     until(lambda: objects(s3, job) == [], seconds=20)
-    assert [row["id"] for row in stack.client.jobs()["data"]] == [other]
+    assert [row["id"] for row in stack.client.page()["data"]] == [other]
     assert stack.client.artifacts(other)
 
 

@@ -13,7 +13,8 @@ from service.adapters.memory import MemoryArtifacts, MemoryDoorbell
 from service.adapters.stores import Stores
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.layout import checkpoint_prefix, steps_key
-from service.jobs.ports import Claim, Outcome, Report, Step
+from service.jobs.ports import Claim, Outcome, Report
+from service.jobs.steps import Step
 from service.rebuilding import rebuild
 from tests.integration.conftest import Clock
 from tests.services import services_of

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,23 +39,26 @@ def read_arrays(folder: Path) -> dict[str, Array]:
     return arrays
 
 
-def names_of(arrays: Mapping[str, Array]) -> tuple[dict[Split, tuple[str, str]], tuple[str, ...] | None]:
-    """(the arrays of samples and labels of each split, class names where they are given). Raises BadData."""
+def names_of(arrays: Mapping[str, Array]) -> tuple[dict[Split, tuple[str, ...]], tuple[str, ...] | None]:
+    """(the arrays of samples and labels of each split, class names where they are given). Raises BadData.
+
+    Where no split has labels, they are those of the samples alone.
+    """
     folded = {name.lower(): name for name in arrays}
-    found: dict[Split, tuple[str, str]] = {}
+    found: dict[Split, tuple[str, ...]] = {}
+    labelled = any(_named(folded, _LABELS, words) for words in _SPLIT_WORDS.values())
     used: set[str] = set()
     for split, words in _SPLIT_WORDS.items():
-        pair = tuple(_named(folded, stems, words) for stems in (_SAMPLES, _LABELS))
-        if pair == (None, None):
+        pair = tuple(_named(folded, stems, words) for stems in ((_SAMPLES, _LABELS) if labelled else (_SAMPLES,)))
+        if set(pair) == {None}:
             continue
         if None in pair:
             what = "samples" if pair[0] is None else "labels"
             raise bad(
                 "no_" + what, f"The {split} split has no {what}.", suggestion="Name arrays x_train, y_train, x_test, y_test; or x and y."
             )
-        samples, labels = (str(each) for each in pair)
-        found[split] = samples, labels
-        used |= {samples, labels}
+        found[split] = tuple(map(str, pair))
+        used |= set(found[split])
     names = next((folded[each] for each in _CLASSES if each in folded), None)
     left = sorted(set(arrays) - used - ({names} if names else set()))
     if "train" not in found:
@@ -76,9 +79,12 @@ def names_of(arrays: Mapping[str, Array]) -> tuple[dict[Split, tuple[str, str]],
 
 
 def splits_of(arrays: Mapping[str, Array]) -> dict[Split, tuple[Array, Array]]:
-    """Samples and labels of each split. Raises BadData."""
+    """Samples and labels of each split; zeros where there are no labels. Raises BadData."""
     named, _ = names_of(arrays)
-    return {split: (arrays[samples], arrays[labels]) for split, (samples, labels) in named.items()}
+    return {
+        split: (arrays[samples], arrays[labels[0]] if labels else np.zeros(len(arrays[samples]), np.int64))
+        for split, (samples, *labels) in named.items()
+    }
 
 
 def _named(folded: Mapping[str, str], stems: tuple[str, ...], words: tuple[str, ...]) -> str | None:
@@ -97,6 +103,16 @@ def is_images(samples: Array) -> bool:
     )
 
 
+def dtype_of(samples: Array) -> Literal["float32", "int64"]:
+    """What numbers are trained as: whole ones stay whole."""
+    return "float32" if samples.dtype.kind in "fb" else "int64"
+
+
+def _span(parts: Sequence[Array]) -> tuple[int, int]:
+    """The least and the most of whole numbers."""
+    return min(int(each.min()) for each in parts), max(int(each.max()) for each in parts)
+
+
 def channels_last(samples: Array) -> Array:
     """Images as [N, H, W, C]."""
     if samples.ndim == 3:
@@ -112,7 +128,9 @@ def inspect_arrays(folder: Path, flaws: Flaws) -> Content:
     train, _ = splits["train"]
     for split, (samples, labels) in splits.items():
         _check(split, samples, labels, train)
-    kind, classes = _labels({split: labels for split, (_, labels) in splits.items()}, names, flaws)
+    labelled = all(len(pair) > 1 for pair in places.values())
+    by_split = {split: labels for split, (_, labels) in splits.items()}
+    kind, classes = _labels(by_split, names, flaws) if labelled else (None, ())
     images = is_images(train)
     _check_numbers(splits, flaws)
     shape = train.shape[1:]
@@ -125,8 +143,8 @@ def inspect_arrays(folder: Path, flaws: Flaws) -> Content:
         mean, std = spread(values)
     counts: dict[str, dict[Split, int]] = {}
     if kind == "class":
-        by_split = {split: np.bincount(np.asarray(labels, np.int64), minlength=len(classes)) for split, (_, labels) in splits.items()}
-        counts = {name: {split: int(found[at]) for split, found in by_split.items()} for at, name in enumerate(classes)}
+        sums = {split: np.bincount(np.asarray(labels, np.int64), minlength=len(classes)) for split, labels in by_split.items()}
+        counts = {name: {split: int(found[at]) for split, found in sums.items()} for at, name in enumerate(classes)}
         for name, each in counts.items():
             if not each["train"]:
                 flaws.add("empty_class", f"Class {name} has no training sample.", suggestion="Number classes from 0 on, without gaps.")
@@ -135,7 +153,10 @@ def inspect_arrays(folder: Path, flaws: Flaws) -> Content:
         places=dict(places),
         samples="images" if images else "numbers",
         shape=shape,
+        dtype="float32" if images else dtype_of(train),
+        span=None if images or dtype_of(train) == "float32" else _span([samples for samples, _ in splits.values()]),
         labels=kind,
+        labelled=labelled,
         classes=classes,
         sizes={split: len(labels) for split, (_, labels) in splits.items()},
         counts=counts,

@@ -212,6 +212,27 @@ def counted(images: Sequence[Labelled], classes: Sequence[str]) -> tuple[dict[Sp
     return sizes, counts
 
 
+def loose(folder: Path, flaws: Flaws) -> list[Labelled]:
+    """The images of a folder without class folders, in order of their names; their label is none."""
+    return [Labelled(file, "train", 0) for file in _files(folder, folder, flaws)]
+
+
+def inspect_images(folder: Path, flaws: Flaws) -> Content:
+    """Images without labels, decoded whole."""
+    images = loose(folder, flaws)
+    shape, mean, std = looked_at(folder, images, flaws)
+    return Content(
+        layout="images",
+        places={"train": (".",)},
+        samples="images",
+        shape=shape,
+        labelled=False,
+        sizes={"train": len(images)},
+        mean=mean,
+        std=std,
+    )
+
+
 def inspect_class_folders(folder: Path, flaws: Flaws) -> Content:
     """A folder for each class, decoded whole."""
     classes, images = in_class_folders(folder, flaws)

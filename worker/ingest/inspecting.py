@@ -55,6 +55,8 @@ def layout_of(top: Path) -> Layout:
         return "table"
     if any(path.suffix.lower() in ENDINGS and path.parent == top for path in files):
         return "labelled_images"
+    if endings & set(images.EXTENSIONS) and all(path.is_file() for path in top.iterdir()):
+        return "images"
     return "class_folders"
 
 
@@ -84,6 +86,8 @@ def _inspect(top: Path, flaws: Flaws) -> Content:
             return tables.inspect_table(top, flaws)
         case "labelled_images":
             return inspect_labelled(top, flaws)
+        case "images":
+            return images.inspect_images(top, flaws)
         case "class_folders":
             return images.inspect_class_folders(top, flaws)
 

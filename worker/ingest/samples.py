@@ -13,7 +13,9 @@ from worker.ingest.images import Labelled
 def labelled(top: Path, content: Content) -> dict[Split, list[Labelled]]:
     """Every image of a folder that was looked at before, by split."""
     flaws = Flaws()
-    if content.layout == "class_folders":
+    if content.layout == "images":
+        found = images.loose(top, flaws)
+    elif content.layout == "class_folders":
         _, found = images.in_class_folders(top, flaws)
     else:
         from worker.ingest import tables

@@ -38,7 +38,7 @@ def sheet(top: Path, content: Content) -> Image.Image:
 
 def _pairs(top: Path, content: Content, picked: dict[int, list[Image.Image]]) -> Iterator[tuple[int, Image.Image]]:
     """(row, image) of each sample that there is room for."""
-    if content.layout in ("class_folders", "labelled_images"):
+    if content.layout in ("class_folders", "labelled_images", "images"):
         for each in labelled(top, content)["train"]:
             at = _row(each.label, content)
             if at in picked and len(picked[at]) < COLUMNS:

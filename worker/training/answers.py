@@ -1,4 +1,4 @@
-"""What an evaluation keeps of its answers besides sums: the few that are most wrong, or all of them, as a table on the disk.
+"""What an evaluation keeps of its answers besides sums: all of them as a table on the disk, and counts for each class or label.
 
 Each sees every batch, and holds no more than a fixed number of them.
 """
@@ -6,7 +6,6 @@ Each sees every batch, and holds no more than a fixed number of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -14,8 +13,8 @@ from typing import Any, Protocol, Self
 import torch
 
 from service.spec.job import JobSpec
+from worker.training.deciding import Decision
 
-MOST_WRONG = 25
 NUMBERS_AT_ONCE = 2**20
 """A group of rows of the table: its numbers wait in memory until there are so many."""
 MOST_COLUMNS = 1024
@@ -30,42 +29,8 @@ class Answers(Protocol):
         """The next batch: outputs [B, ...], labels int64 [B]."""
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A sample of the split by its place, what it is, and what the model took it for."""
-
-    index: int
-    label: int
-    answer: int
-
-
-class MostWrong:
-    """Wrong answers by how far their output lies above the right class's, the farthest first. Of outputs [B, classes]."""
-
-    def __init__(self, most: int = MOST_WRONG) -> None:
-        self._most, self._seen = most, 0
-        self._gaps = torch.empty(0)
-        self._found = torch.empty(0, 3, dtype=torch.int64)
-
-    def see(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
-        """Keep what is worse than the mildest that is kept."""
-        highest, answers = outputs.float().max(1)
-        gaps = highest - outputs.float().gather(1, labels[:, None])[:, 0]
-        places = torch.arange(self._seen, self._seen + len(labels), device=labels.device)
-        self._seen += len(labels)
-        gaps = torch.cat([self._gaps.to(gaps.device), gaps.masked_fill(answers == labels, -torch.inf)])
-        found = torch.cat([self._found.to(labels.device), torch.stack([places, labels, answers], 1)])
-        # stable, so that of two that are equally wrong the earlier one stands first on every machine
-        kept = gaps.sort(descending=True, stable=True).indices[: self._most]
-        self._gaps, self._found = gaps[kept], found[kept]
-
-    def mistakes(self) -> list[Mistake]:
-        """The worst of all that was seen, worst first; nothing that was right is among them."""
-        return [Mistake(*row) for row in self._found[self._gaps > -torch.inf].tolist()]
-
-
 class Predictions:
-    """Every answer as a row of a Parquet file: index, label, predicted, and a column for each class's probability, or each number of the output."""
+    """Every answer as a row of a Parquet file: index, label (where there is one), predicted, and a column for each class's probability, or each number of the output."""
 
     def __init__(self, path: Path, spec: JobSpec, *, classes: list[str]) -> None:
         self._path, self._spec, self._classes = path, spec, classes
@@ -93,7 +58,9 @@ class Predictions:
     def _columns(self, outputs: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
         places = range(self._rows, self._rows + len(labels))
         self._rows += len(labels)
-        columns: dict[str, Any] = {"index": torch.tensor(places).numpy()} | self._labels(labels)
+        columns: dict[str, Any] = {"index": torch.tensor(places).numpy()}
+        if self._spec.dataset.is_labelled:
+            columns |= self._labels(labels)
         if self._spec.dataset.is_classification:
             columns["predicted"] = outputs.argmax(1).numpy()
         shares = probabilities(outputs, self._spec.loss.type)
@@ -141,10 +108,54 @@ def each_class(confusion: torch.Tensor, classes: Sequence[str]) -> Iterator[dict
     """Precision, recall, F1 and support of every class, of int64 [classes, classes], rows true; None where there is nothing to divide by."""
     right, true, said = confusion.diagonal().tolist(), confusion.sum(1).tolist(), confusion.sum(0).tolist()
     for at in range(len(confusion)):
-        yield {
-            "class": classes[at] if at < len(classes) else str(at),
-            "precision": right[at] / said[at] if said[at] else None,
-            "recall": right[at] / true[at] if true[at] else None,
-            "f1": 2 * right[at] / (true[at] + said[at]) if true[at] + said[at] else None,
-            "support": true[at],
-        }
+        yield {"class": classes[at] if at < len(classes) else str(at)} | _scored(right[at], true[at], said[at])
+
+
+def _scored(right: int, true: int, said: int) -> dict[str, Any]:
+    return {
+        "precision": right / said if said else None,
+        "recall": right / true if true else None,
+        "f1": 2 * right / (true + said) if true + said else None,
+        "support": true,
+    }
+
+
+class Labels:
+    """Counts for each of several labels: how often it holds, was said to hold, and both."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+        self._counts: torch.Tensor | None = None
+
+    def see(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """Outputs and labels [B, labels]."""
+        said, true = self._decision.chosen(outputs), labels.bool()
+        counts = torch.stack([(said & true).sum(0), true.sum(0), said.sum(0)])
+        self._counts = counts if self._counts is None else self._counts + counts
+
+    def each(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Precision, recall, F1 and support of every label; None where there is nothing to divide by."""
+        counts = [] if self._counts is None else self._counts.T.tolist()
+        return [{"label": names[at] if at < len(names) else str(at)} | _scored(*each) for at, each in enumerate(counts)]
+
+
+BINS = 1_000
+"""Probabilities are counted in so many steps."""
+
+
+class Thresholds:
+    """How probable a yes was said to be, of samples that are one and of those that are none: counts in steps from 0 to 1."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+        self._counts: torch.Tensor | None = None
+
+    def see(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """Outputs [B, 1], labels [B]."""
+        steps = (self._decision.probabilities(outputs.float()).nan_to_num() * BINS).long().clamp(0, BINS - 1)
+        counts = torch.bincount(labels.long() * BINS + steps, minlength=2 * BINS).view(2, BINS)
+        self._counts = counts if self._counts is None else self._counts + counts
+
+    def counts(self) -> torch.Tensor:
+        """int64 [2, steps]: of a no, of a yes."""
+        return torch.zeros(2, BINS, dtype=torch.int64) if self._counts is None else self._counts.cpu()

@@ -47,7 +47,7 @@ class DecodedCache:
         return splits, digest
 
     def put(self, key: str, splits: Mapping[str, Packed], digest: str) -> None:
-        """Keep splits by name. Nothing happens where they alone are over the limit, or the disk is full or not to be written to."""
+        """Keep splits by name, each with its own samples alone (no `rows`). Nothing happens where they alone are over the limit, or the disk is full or not to be written to."""
         size = sum(split.images.nbytes + split.labels.nbytes for split in splits.values())
         if size > self.limit_bytes:
             return

@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 
 from service.spec.export import Exported
 from service.spec.job import JobSpec
-from service.spec.model import built
+from service.spec.model import FromJob, built
+from worker.training.evaluation import Shown
 from worker.training.rounding import rounding
 from worker.training.script import calls
 from worker.training.script.loading import loading
@@ -34,7 +35,7 @@ $summary
 
 $scores
 
-![Training curves](plots/curves.png)
+$shown
 
 ## Use it
 
@@ -87,8 +88,12 @@ def card(
     epochs: int,
     about: Mapping[str, Any],
     exported: Mapping[str, Exported],
+    shown: Sequence[Shown],
 ) -> str:
-    """The model card. `scores` are named test_loss, val_accuracy, ...; `epochs` were done; `about` is environment.json's content."""
+    """The model card. `scores` are named test_loss, val_accuracy, ...; `epochs` were done; `about` is environment.json's content.
+
+    Of `shown` pictures are shown, and tables named.
+    """
     snippet = loading(spec, sample=sample)
     name = " ".join((spec.name or f"{built(spec.model).type} on {spec.dataset.type}").split())
     cpu = f"torch {about['torch']}, Python {about['python']}, {about['threads']} threads of {about['cpu']} ({about['cpu_capability']})"
@@ -100,8 +105,9 @@ def card(
     parts = {
         "head": _yaml(_head(spec, name, scores, sample)),
         "title": name,
-        "summary": f"{_kind(spec)}, trained on {spec.dataset.type} for {epochs} epoch{'s' if epochs > 1 else ''} by Trainyard.",
+        "summary": f"{_kind(spec)}, {_done(spec, epochs)} by Trainyard.",
         "scores": _scores(scores),
+        "shown": "\n\n".join(f"{'!' if path.endswith('.png') else ''}[{title}]({path})" for title, path in shown),
         "vision": ", torchvision" if "torchvision" in snippet else "",
         "fence": "`" * max(3, 1 + max(map(len, re.findall(r"`+", snippet)), default=0)),
         "snippet": snippet,
@@ -125,25 +131,16 @@ def _head(spec: JobSpec, name: str, scores: Mapping[str, float], sample: torch.T
         split, metric = scored.split("_", 1)
         splits.setdefault(split, []).append({"type": metric, "value": value, "name": f"{split} {metric}".replace("_", " ")})
     dataset = spec.dataset.type.lower()
+    results = [
+        {"task": {"type": task}, "dataset": {"type": dataset, "name": spec.dataset.type, "split": split}, "metrics": measured}
+        for split, measured in splits.items()
+    ]
     return {
         "library_name": "pytorch",
         "tags": [task, "pytorch", "safetensors", "trainyard"],
         "datasets": [dataset],
         "metrics": sorted({each["type"] for measured in splits.values() for each in measured}),
-        "model-index": [
-            {
-                "name": name,
-                "results": [
-                    {
-                        "task": {"type": task},
-                        "dataset": {"type": dataset, "name": spec.dataset.type, "split": split},
-                        "metrics": measured,
-                    }
-                    for split, measured in splits.items()
-                ],
-            }
-        ],
-    }
+    } | ({"model-index": [{"name": name, "results": results}]} if results else {})
 
 
 def _yaml(value: Any) -> str:
@@ -161,7 +158,15 @@ def _kind(spec: JobSpec) -> str:
     return f"A {named or model.type} model" if not spec.dataset.is_classification else f"A classifier ({named or model.type})"
 
 
+def _done(spec: JobSpec, epochs: int) -> str:
+    if isinstance(spec.model, FromJob) and not spec.epochs:
+        return f"trained by job {spec.model.job_id} and evaluated on {spec.dataset.type}"
+    return f"trained on {spec.dataset.type} for {epochs} epoch{'s' if epochs > 1 else ''}"
+
+
 def _scores(scores: Mapping[str, float]) -> str:
+    if not scores:
+        return "The data have no labels: nothing was measured."
     splits = list(dict.fromkeys(name.split("_", 1)[0] for name in scores))
     metrics = list(dict.fromkeys(name.split("_", 1)[1] for name in scores))
     rows = [["", *splits], ["---"] * (len(splits) + 1)]

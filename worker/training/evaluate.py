@@ -85,6 +85,17 @@ def evaluate(
     )
 
 
+def ask(model: nn.Module, batches: Iterable[Batch], *, beside: Sequence[Answers]) -> Generator[Evaluating]:
+    """The model's answers to batches that have no labels, for those `beside` to look at. Yields after each batch."""
+    model.eval()
+    for done, (inputs, labels) in enumerate(batches, 1):
+        with torch.inference_mode():
+            outputs = model(inputs)
+            for each in beside:
+                each.see(outputs, labels)
+        yield Evaluating(batches=done)
+
+
 def observed(
     name: str, outputs: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, *, decision: Decision | None
 ) -> tuple[torch.Tensor, torch.Tensor]:

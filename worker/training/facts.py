@@ -60,6 +60,13 @@ class StepsLogged:
     losses: list[float]
     lrs: list[float]
 
+    def __post_init__(self) -> None:
+        """Raises TypeError: custom code may write to the pipe what it likes, and these go on as they are."""
+        columns = (self.steps, self.epochs, self.losses, self.lrs)
+        kinds = {type(each) for column in columns for each in column}
+        if not kinds <= {int, float} or len({len(column) for column in columns}) > 1:
+            raise TypeError("four equally long lists of numbers")
+
     def rows(self) -> list[tuple[int, int, float, float]]:
         """(step, epoch, loss, lr) of each."""
         return list(zip(self.steps, self.epochs, self.losses, self.lrs, strict=True))

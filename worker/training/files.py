@@ -70,6 +70,11 @@ def save_weights(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
         write_safetensors(tensors, file.write)
 
 
+def write_json(path: Path, value: object) -> None:
+    """As people read it."""
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
 def write_safetensors(tensors: Mapping[str, torch.Tensor], write: Callable[[memoryview | bytes], Any]) -> None:
     """The bytes of `safetensors.torch.save`, written from where the tensors lie: that function copies them twice before it returns."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

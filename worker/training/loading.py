@@ -50,10 +50,11 @@ def _published(dataset: Dataset, datasets_dir: Path, cache: DecodedCache | None)
     if found is not None:
         splits, digest = found
         return Published(**splits), _version(dataset) or digest
-    published = read(dataset, datasets_dir)
-    digest = digest_of(*published.parts().values())
-    cache.put(key, {name: split for name, split in published.parts().items() if isinstance(split, Packed)}, digest)
-    return published, _version(dataset) or digest
+    # what others find there is a split's own samples; held in memory they are these alone, too
+    splits = {name: split.alone() for name, split in read(dataset, datasets_dir).parts().items() if isinstance(split, Packed)}
+    digest = digest_of(*splits.values())
+    cache.put(key, splits, digest)
+    return Published(**splits), _version(dataset) or digest
 
 
 def _version(dataset: Dataset) -> str | None:
@@ -77,5 +78,6 @@ def source_key(dataset: Dataset, datasets_dir: Path) -> str:
     if dataset.type in LOCAL:
         stats = ((path, path.stat()) for path in sorted(datasets_dir.rglob("*")) if path.is_file())
         files = [[path.relative_to(datasets_dir).as_posix(), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
-    parts = [dataset.type, dataset.model_dump(mode="json", include={"type", *dataset.arguments()}), files, _DECODERS]
+    # content too: where an earlier job's model is asked, labels and words are numbered as that job has them
+    parts = [dataset.type, dataset.model_dump(mode="json", include={"type", "content", *dataset.arguments()}), files, _DECODERS]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,16 +1,17 @@
-"""What a training looks like: its curves, its confusion matrix, the samples it is most wrong about. Drawn once, at the end."""
+"""What a training looks like: its curves, its answers beside the true ones, the samples it is most wrong about. Drawn once, at the end."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from worker.training.answers import Mistake
 from worker.training.history import Row
+from worker.training.regression import Fit
 from worker.training.splits import Split
 
 MOST_NUMBERED = 20
@@ -83,26 +84,112 @@ def draw_confusion(confusion: torch.Tensor, classes: Sequence[str], path: Path) 
 _SHORT = 3
 
 
-def draw_most_wrong(split: Split, mistakes: Sequence[Mistake], classes: Sequence[str], path: Path) -> bool:
-    """The samples with what they are and were taken for, worst first, as a PNG. False where there are none, or they are no images."""
-    samples = [each for each in (split[each.index][0] for each in mistakes) if isinstance(each, Image.Image)]
+def draw_fits(fits: Sequence[Fit], names: Sequence[str], path: Path) -> None:
+    """Predicted over true, a panel for each target, with the line where both are equal, as a PNG."""
+    from matplotlib.figure import Figure
+
+    across = min(3, len(fits))
+    down = -(-len(fits) // across)
+    figure = Figure(figsize=(max(4.5, 3.6 * across), max(4.5, 3.6 * down)), layout="tight")
+    panels = figure.subplots(down, across, squeeze=False).flatten()
+    for at, axes in enumerate(panels):
+        if at >= len(fits):
+            axes.set_axis_off()
+            continue
+        fit = fits[at]
+        points = fit.points[fit.points.isfinite().all(1)]
+        title = f"R² {'none' if fit.r2 is None else f'{fit.r2:.3f}'}, MAE {fit.mae:.3g}"
+        axes.set_title(f"{_shortened(names[at])}: {title}" if at < len(names) and len(fits) > 1 else title, fontsize=9)
+        axes.plot(points[:, 0].numpy(), points[:, 1].numpy(), ".", markersize=3, alpha=0.5)
+        if len(points):
+            ends = (float(points[:, 0].min()), float(points[:, 0].max()))
+            axes.plot(ends, ends, color="black", linewidth=0.8)
+        axes.set_xlabel("true")
+        axes.set_ylabel("predicted")
+        axes.grid(alpha=0.3)
+    figure.savefig(path)
+
+
+def draw_labels(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Precision, recall and F1 of each label as bars, with its name and support, as a PNG; of very many the most frequent ones."""
+    from matplotlib.figure import Figure
+
+    shown = sorted(rows, key=lambda row: -row["support"])[:_MOST_BARS] if len(rows) > _MOST_BARS else rows
+    names = [f"{_shortened(row['label'])} ({row['support']})" for row in shown]
+    figure = Figure(figsize=(7, 1.2 + 0.4 * len(shown)), layout="tight")
+    axes = figure.subplots()
+    for at, score in enumerate(("precision", "recall", "f1")):
+        axes.barh([place + 0.27 * (at - 1) for place in range(len(shown))], [row[score] or 0 for row in shown], height=0.25, label=score)
+    axes.set_yticks(range(len(shown)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.grid(alpha=0.3, axis="x")
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    figure.savefig(path)
+
+
+_MOST_BARS = 50
+
+
+def draw_thresholds(counts: torch.Tensor, path: Path) -> bool:
+    """What other thresholds would give: the ROC curve, and precision and recall, as a PNG. False where samples are of one kind only.
+
+    `counts` int64 [2, steps] are of a no and of a yes, by the probability of a yes from 0 to 1.
+    """
+    from matplotlib.figure import Figure
+
+    if not bool(counts.sum(1).all()):
+        return False
+    # said to be a yes, where every step from this one on is; and none at all
+    above = torch.cat([counts.flip(1).cumsum(1).flip(1), counts.new_zeros(2, 1)], dim=1).double()
+    wrong, right = above / above[:, :1]
+    area = -torch.trapezoid(right, wrong).item()
+    at = torch.linspace(0, 1, len(right))
+    figure = Figure(figsize=(9, 4.2), layout="tight")
+    roc, scores = figure.subplots(1, 2)
+    roc.plot(wrong.numpy(), right.numpy())
+    roc.plot((0, 1), (0, 1), color="black", linewidth=0.8)
+    roc.set_title(f"ROC, area {area:.3f}", fontsize=9)
+    roc.set_xlabel("false positive rate")
+    roc.set_ylabel("true positive rate")
+    some = above.sum(0) > 0
+    scores.plot(at[some].numpy(), (above[1] / above.sum(0))[some].numpy(), label="precision")
+    scores.plot(at.numpy(), right.numpy(), label="recall")
+    scores.set_xlabel("probability from which on it is a yes")
+    scores.legend(frameon=False)
+    for axes in (roc, scores):
+        axes.grid(alpha=0.3)
+    figure.savefig(path)
+    return True
+
+
+def draw_most_wrong(split: Split, rows: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """The samples with what they are and were taken for, as `as_rows` says it, as a PNG. False where there are none, or they are no images."""
+    rows = rows[:_MOST_SAMPLES]
+    samples = [each for each in (split[row["index"]][0] for row in rows) if isinstance(each, Image.Image)]
     if not samples:
         return False
     down = -(-len(samples) // _ACROSS)
     width, height = _SIDE + 2 * _MARGIN, _SIDE + 2 * _LINE + 2 * _MARGIN
     sheet = Image.new("RGB", (_ACROSS * width, down * height), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_LINE - 2)
-    for at, (sample, mistake) in enumerate(zip(samples, mistakes, strict=True)):
+    for at, (sample, row) in enumerate(zip(samples, rows, strict=True)):
         left, top = at % _ACROSS * width + _MARGIN, at // _ACROSS * height + _MARGIN
         sheet.paste(_fitted(sample), (left, top))
-        for line, (word, label) in enumerate((("true", mistake.label), ("predicted", mistake.answer))):
-            name = classes[label] if label < len(classes) else str(label)
-            pen.text((left, top + _SIDE + line * _LINE), f"{word} {name}"[:_LONGEST], fill="black", font=font)
+        about = row.get("label", row.get("target"))
+        for line, word in enumerate(("true", "predicted")):
+            text = f"{word} {row[word]}" if about is None else f"{word if line else about}: {row[word]}"
+            pen.text((left, top + _SIDE + line * _LINE), text[:_LONGEST], fill="black", font=font)
     sheet.save(path)
     return True
 
 
 _LONGEST = 18
+_MOST_SAMPLES = 25
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 2 * _LONGEST else f"{name[: 2 * _LONGEST - 1]}…"
 
 
 def _fitted(image: Image.Image) -> Image.Image:

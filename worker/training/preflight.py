@@ -96,7 +96,7 @@ def _model(parts: Parts, sampled: Sampled) -> Built | None:
         prefix = parts.readable_layers()
         if not prefix:
             return None
-        found = _walked(Sequential(type="Sequential", layers=prefix), sampled.train, rows)
+        found = _walked(Sequential(type="Sequential", layers=prefix), sampled.train, rows, sampled.span)
         found.unchecked.append(f"/model/layers/{len(prefix)}")
         return found
     if isinstance(parts.model, FromJob) and parts.model.model is None:
@@ -104,7 +104,7 @@ def _model(parts: Parts, sampled: Sampled) -> Built | None:
     if model_faults(parts.model):
         return None  # whoever reads the whole spec says so
     inner = built(parts.model)
-    made = _walked(inner, sampled.train, rows) if isinstance(inner, Composite) else _named(parts, inner, sampled.train, rows)
+    made = _walked(inner, sampled.train, rows, sampled.span) if isinstance(inner, Composite) else _named(parts, inner, sampled.train, rows)
     if isinstance(parts.model, FromJob):
         made.model = parts.model.model_copy(update={"model": made.model})
         made.faults = [_in_warm_start(fault) for fault in made.faults]
@@ -113,8 +113,8 @@ def _model(parts: Parts, sampled: Sampled) -> Built | None:
     return made
 
 
-def _walked(model: Composite, batch: torch.Tensor, rows: int) -> Built:
-    found: Walk = walk(model, sample=batch, rows=rows)
+def _walked(model: Composite, batch: torch.Tensor, rows: int, span: tuple[int, int] | None) -> Built:
+    found: Walk = walk(model, sample=batch, rows=rows, span=span)
     output = found.output.shape[1:] if found.complete and found.output is not None else None
     assert isinstance(found.model, Sequential | Composite)  # noqa: S101  # a walk keeps the kind
     return Built(found.model, found.faults, found.unchecked, found.rows, found.module, output)  # type: ignore[arg-type]  # see above
@@ -131,7 +131,7 @@ def _named(parts: Parts, model: Any, batch: torch.Tensor, rows: int) -> Built:
     try:
         if isinstance(model, Module):
             module = build_model(model).eval()
-            table, output = _tabled(module, torch.rand(rows, *batch.shape))
+            table, output = _tabled(module, _made_up(rows, batch))
         else:
             with Abstractly():
                 module = build_model(model).to("meta").eval()
@@ -147,6 +147,11 @@ def _named(parts: Parts, model: Any, batch: torch.Tensor, rows: int) -> Built:
         return made
     made.module, made.rows, made.output = module, table, output
     return made
+
+
+def _made_up(rows: int, sample: torch.Tensor) -> torch.Tensor:
+    """A batch of samples like this one."""
+    return torch.rand(rows, *sample.shape) if sample.is_floating_point() else torch.zeros((rows, *sample.shape), dtype=sample.dtype)
 
 
 def _known_weights(name: str) -> list[str]:

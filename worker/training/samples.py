@@ -30,11 +30,13 @@ class Sampled:
     train: torch.Tensor | None = None
     evaluation: torch.Tensor | None = None
     faults: list[Fault] = field(default_factory=list)
+    span: tuple[int, int] | None = None
+    """The least and the most of their whole numbers; None where nobody knows."""
 
 
 def sample(dataset: Dataset) -> Sampled:
     """Run the transforms, random ones both always and never, on images of every size that may come."""
-    found = Sampled()
+    found = Sampled(span=dataset.facts.span)
     images = _samples(dataset)
     found.evaluation = _checked(dataset, dataset.transforms, images, found.faults)
     found.train = found.evaluation
@@ -59,7 +61,9 @@ def _samples(dataset: Dataset) -> list[Any]:
     """Made-up samples of every size that may come: images, or numbers."""
     if dataset.facts.samples != "images":
         shape = tuple(each or 1 for each in dataset.facts.shape)
-        return [torch.linspace(0, 1, math.prod(shape)).reshape(shape)]
+        # whole ones are often places in a table of words: all of them 0, which every table has
+        whole = dataset.facts.dtype == "int64"
+        return [torch.zeros(shape, dtype=torch.int64) if whole else torch.linspace(0, 1, math.prod(shape)).reshape(shape)]
     channels, *size = dataset.facts.shape
     sizes = _OWN_SIZES if None in size else [(size[0] or 1, size[1] or 1)]
     # not one shade: a transform that equalizes divides by what differs

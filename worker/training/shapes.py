@@ -88,15 +88,17 @@ class Walk:
         return self.complete and not self.faults
 
 
-def walk(model: Composite, *, sample: torch.Tensor, rows: int = 2) -> Walk:
+def walk(model: Composite, *, sample: torch.Tensor, rows: int = 2, span: tuple[int, int] | None = None) -> Walk:
     """Run a batch of `rows` samples like `sample` (on meta, without the batch) through, layer by layer.
+
+    `span` is the least and the most of the whole numbers that samples hold, where that is known.
 
     After a layer of a wrong size goes on with the right one, after another fault with the layer's declared output size; where it has
     none, the layers that depend on it are listed as unchecked.
     """
     found = Walk()
     batch = sample.to("meta").expand(rows, *sample.shape)
-    found.model, found.module, found.output = _Walker(found).run(model, [batch], "/model", ())
+    found.model, found.module, found.output = _Walker(found, span).run(model, [batch], "/model", ())
     if found.output is not None and (not found.rows or found.rows[-1].output_shape != tuple(found.output.shape[1:])):
         found.rows.append(LayerRow(path="", type=model.type, output_shape=tuple(found.output.shape[1:]), num_parameters=0))
     return found
@@ -112,8 +114,8 @@ Path = tuple[str, ...]
 
 
 class _Walker:
-    def __init__(self, found: Walk) -> None:
-        self._found = found
+    def __init__(self, found: Walk, span: tuple[int, int] | None) -> None:
+        self._found, self._span = found, span
 
     def run(self, layer: AnyLayer, inputs: Sequence[torch.Tensor], pointer: str, path: Path) -> Ran:
         """The layer with its sizes, its module, and its output, the latter two None where it cannot be run."""
@@ -292,9 +294,14 @@ class _Walker:
             detail = f"{layer.type} takes whole numbers; its input is {str(batch.dtype).removeprefix('torch.')}."
             self._fault(pointer, "wrong_type", detail, "End dataset.transforms with {type: ToDtype, dtype: int64}.")
             return False
-        if layer.arguments()["num_embeddings"] < 256:
-            detail = f"Pixels are numbers of 0 to 255, and {layer.type} has {layer.arguments()['num_embeddings']} vectors."
-            self._fault(f"{pointer}/num_embeddings", "too_few", detail, "Write num_embeddings: 256.")
+        least, most = self._span or (0, 0)
+        vectors = layer.arguments()["num_embeddings"]
+        if least < 0:
+            detail = f"Samples hold numbers from {least} on, and {layer.type} has vectors for 0 and more."
+            self._fault(pointer, "negative", detail, f"Add {-least} to all of them, and upload them again.")
+        elif vectors <= most:
+            detail = f"Samples hold numbers of {least} to {most}, and {layer.type} has {vectors} vectors."
+            self._fault(f"{pointer}/num_embeddings", "too_few", detail, f"Write num_embeddings: {most + 1}.")
         return True
 
     def _kept_batch(self, kind: str, output: Any, before: torch.Tensor, pointer: str) -> torch.Tensor | None:

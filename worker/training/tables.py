@@ -65,7 +65,7 @@ def prepared(splits: Splits, dataset: Dataset, content: Content) -> Splits:
 def _taken(split: Split) -> Packed:
     """The rows of a split, in its order, and no others."""
     assert isinstance(split, Packed)  # noqa: S101  # tables are held in memory
-    return split if split.rows is None else Packed(split.images[split.rows], split.labels[split.rows])
+    return split.alone()
 
 
 def _described(columns: Columns, mean: Any, std: Any) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def _labels(dataset: Dataset, rows: int) -> torch.Tensor:
     """Made-up labels: class numbers [rows], or numbers [rows, targets], each 0 and 1 among them."""
     classes = dataset.facts.num_classes
     if dataset.facts.labels == "class":
-        return torch.arange(rows) % classes
+        return torch.arange(rows) % max(1, classes)  # data without labels have no class
     return ((torch.arange(rows)[:, None] + torch.arange(classes)) % 2).float()
 
 

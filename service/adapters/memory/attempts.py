@@ -9,8 +9,9 @@ from typing import Any
 from service.adapters.memory.shelf import Attempt, Shelf, Tail, told
 from service.adapters.stores import exactness, failure, finite, to_ms
 from service.jobs.job import Best, CheckpointPointer, Device, Job, Progress, Transition
-from service.jobs.ports import Claim, Flags, Outcome, Report, Step
+from service.jobs.ports import Claim, Flags, Outcome, Report
 from service.jobs.state import JobState, Phase
+from service.jobs.steps import Steps
 from service.spec.job import SPEC_VERSION
 
 LOOKED_AT = 32
@@ -132,15 +133,15 @@ class MemoryFacts:
         tail = self._tail(project, job_id)
         return None if tail is None else [event for event in tail.events if event["id"] > after][:limit]
 
-    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
-        """One row per finished epoch, oldest first; None once the live tail is gone."""
+    def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
+        """One row per finished epoch, those with a greater step, oldest first; None once the live tail is gone."""
         tail = self._tail(project, job_id)
-        return None if tail is None else list(tail.rows)
+        return None if tail is None else [row for row in tail.rows if row["step"] > after]
 
-    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Steps | None:
         """Logged steps with a greater number, oldest first; None once the live tail is gone."""
         tail = self._tail(project, job_id)
-        return None if tail is None else [step for step in tail.steps if (step[0] or 0) > after]
+        return None if tail is None else Steps.of(tail.steps).after(after)
 
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """Log lines, oldest first; None once the live tail is gone."""

@@ -10,8 +10,9 @@ from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
 from service.adapters.stores import PASSES, TAIL_SECONDS, retries_used_up
 from service.jobs.job import Device, Job, Transition
-from service.jobs.ports import Demand, Step
+from service.jobs.ports import Demand
 from service.jobs.state import JobState, Reason
+from service.jobs.steps import Step
 
 
 class MemoryHousekeeping:

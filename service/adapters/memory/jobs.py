@@ -13,8 +13,9 @@ from service.adapters.stores import IDEMPOTENCY_SECONDS, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
 from service.jobs.job import Device, Job, Transition
 from service.jobs.listing import SORTED_AMONG, Cursor, Order, Wanted, summary_of
-from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Step, Submitted
+from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Submitted
 from service.jobs.state import JobState
+from service.jobs.steps import Step
 
 
 class MemoryJobs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +14,9 @@ from service.adapters.waiting import Waiters
 from service.datasets.record import DatasetVersion
 from service.jobs.errors import Fenced, JobNotFound
 from service.jobs.job import Device, Job, JobError
-from service.jobs.ports import Claim, Step
+from service.jobs.ports import Claim
 from service.jobs.state import JobState, Reason
+from service.jobs.steps import Step
 
 Clock = Callable[[], datetime]
 
@@ -46,7 +46,7 @@ class Tail:
         for step in steps:
             if (at := step[0] or 0) > self.last_step:
                 self.last_step = at
-                self.steps.append([None if isinstance(each, float) and not math.isfinite(each) else each for each in step])
+                self.steps.append(step)
 
 
 @dataclass

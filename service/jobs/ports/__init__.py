@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.jobs.ports.artifacts import ArtifactStore, Stored
-from service.jobs.ports.attempts import STEP_COLUMNS, AttemptStore, Claim, FactLog, Flags, Outcome, Report, Step
+from service.jobs.ports.attempts import AttemptStore, Claim, FactLog, Flags, Outcome, Report
 from service.jobs.ports.changes import Changes, Watch
 from service.jobs.ports.children import Fetch, Predictor, Preflight, Question
 from service.jobs.ports.housekeeping import Disposal, Housekeeping, Rebuilding
@@ -12,7 +12,6 @@ from service.jobs.ports.workers import Demand, Doorbell, Worked, WorkerBeat, Wor
 
 __all__ = [
     "NONE",
-    "STEP_COLUMNS",
     "Ahead",
     "ArtifactStore",
     "AttemptStore",
@@ -38,7 +37,6 @@ __all__ = [
     "Rebuilding",
     "Report",
     "Requests",
-    "Step",
     "Stored",
     "Submitted",
     "Watch",

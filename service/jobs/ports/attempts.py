@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from service.jobs.job import CheckpointPointer, Device, Job, JobError
 from service.jobs.state import JobState, Reason
+from service.jobs.steps import Step, Steps
 from service.spec.verdict import SpecWarning
 
 
@@ -60,11 +61,6 @@ class AttemptStore(Protocol):
         """End the attempt and say where the job went: a cancel flag wins, `give_back` obeys max_retries."""
 
 
-STEP_COLUMNS = ("step", "epoch", "train_loss", "lr")
-Step = Sequence[float | None]
-"""A logged step: its number since the job's start, the epoch that it was in (from 1), train_loss (None: no number), and the lr that it was made with."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What an attempt learnt since the last report. Rows at or below the last recorded (epoch, step) are dropped by the store."""
@@ -98,10 +94,10 @@ class FactLog(Protocol):
     def events(self, project: str, job_id: str, *, after: int, limit: int) -> Sequence[Mapping[str, Any]] | None:
         """Events with id > after, oldest first: {id, type, at, message, data}; None once the live tail is gone."""
 
-    def metrics(self, project: str, job_id: str) -> Sequence[Mapping[str, Any]] | None:
-        """One row per finished epoch, oldest first; None once the live tail is gone."""
+    def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
+        """One row per finished epoch, those with a greater step, oldest first; None once the live tail is gone."""
 
-    def steps(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Step] | None:
+    def steps(self, project: str, job_id: str, *, after: int = -1) -> Steps | None:
         """Logged steps with a greater number, oldest first; None once the live tail is gone."""
 
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:

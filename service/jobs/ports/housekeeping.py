@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from service.jobs.job import Device, Job
-from service.jobs.ports.attempts import Step
 from service.jobs.ports.workers import Demand
+from service.jobs.steps import Step
 
 
 class Housekeeping(Protocol):

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from service.jobs.job import Device, Job
-from service.jobs.ports.attempts import Step
 from service.jobs.state import JobState
+from service.jobs.steps import Step
 
 NONE: Mapping[str, str] = MappingProxyType({})
 

@@ -121,7 +121,7 @@ def test_an_api_that_dies_at_every_point_makes_one_job(
     job = house.client.wait(house.client.submit(spec, idempotency_key="one")["id"], timeout=60)
 
     assert died == [-signal.SIGKILL] * len(API)
-    assert [each["id"] for each in house.client.jobs(name="one")["data"]] == [job["id"]]
+    assert [each["id"] for each in house.client.page(name="one")["data"]] == [job["id"]]
     assert whole(house, job) == ("succeeded", [1, 2, 3], undisturbed)
     assert job["attempt"] == 1
 

@@ -67,4 +67,4 @@ def test_a_lost_redis_is_rebuilt_from_storage(own_house: House, quick: dict[str,
     assert [row["epoch"] for row in house.client.metrics(running)] == list(range(1, 601))
     assert house.weights(again) == reference
     assert house.client.wait(waiting, timeout=120)["state"] == "succeeded"
-    assert {row["id"] for row in house.client.jobs()["data"]} == {ended["id"], running, waiting, paused}
+    assert {row["id"] for row in house.client.page()["data"]} == {ended["id"], running, waiting, paused}

@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.client import patience, sdk
-from service.client.errors import BadRequest, ClientError, Conflict, Corrupt, NotFound, NotTrainyard, Refused, Rejected, Unreachable
+from service.client import connection, patience, sdk, streaming
+from service.client.errors import BUSY, BadRequest, ClientError, Conflict, Corrupt, NotFound, NotTrainyard, Refused, Rejected, Unreachable
 
 Answering = Callable[[httpx2.Request], httpx2.Response]
 BODY = b"weights"
@@ -95,8 +95,9 @@ def test_a_busy_service_is_given_the_time_it_asks_for(pauses: list[float]) -> No
 
 
 def test_tries_are_bounded(pauses: list[float]) -> None:
-    """Who never answers, or only with 503, ends in Unreachable after a fixed number of tries."""
-    for answer in (httpx2.Response(503, json={"detail": "full"}), None):
+    """Who never answers, or only that it is busy, ends in Unreachable after a fixed number of tries."""
+    answers = [*(httpx2.Response(status, json={"detail": "full"}) for status in BUSY), None]
+    for answer in answers:
         asked: list[str] = []
 
         def answering(request: httpx2.Request, answer: httpx2.Response | None = answer, asked: list[str] = asked) -> httpx2.Response:
@@ -109,7 +110,7 @@ def test_tries_are_bounded(pauses: list[float]) -> None:
             trainyard.get("job_1")
 
         assert len(asked) == patience.TRIES
-    assert len(pauses) == 2 * (patience.TRIES - 1)
+    assert len(pauses) == len(answers) * (patience.TRIES - 1)
 
 
 def test_retry_after_may_be_a_date(pauses: list[float]) -> None:
@@ -225,7 +226,7 @@ def test_a_stream_is_not_taken_up_for_ever(pauses: list[float], answered: str) -
     with client(answer) as trainyard, pytest.raises(Unreachable):
         list(trainyard.events("job_1"))
 
-    assert len(asked) == sdk.STREAM_TRIES == len(pauses) + 1
+    assert len(asked) == streaming.STREAM_TRIES == len(pauses) + 1
     assert pauses == sorted(pauses)
     assert pauses[-1] == patience.LONGEST_PAUSE
 
@@ -233,7 +234,7 @@ def test_a_stream_is_not_taken_up_for_ever(pauses: list[float], answered: str) -
 @pytest.mark.parametrize("sign_of_life", [b": still here\n\n", None])
 def test_only_failures_in_a_row_count(pauses: list[float], sign_of_life: bytes | None) -> None:
     """Many interruptions do not add up while each stream brings an event, or a comment that says that it lives."""
-    many = 3 * sdk.STREAM_TRIES
+    many = 3 * streaming.STREAM_TRIES
     asked: list[int] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -305,7 +306,7 @@ def test_a_timeout_is_the_total(pauses: list[float]) -> None:
         trainyard.wait("job_1", timeout=8)
 
     assert len(limits) == 2
-    assert all(limit <= 8 + sdk.GRACE_SECONDS for limit in limits)
+    assert all(limit <= 8 + connection.GRACE_SECONDS for limit in limits)
     assert pauses == []
 
 
@@ -397,6 +398,89 @@ def test_an_interrupted_download_starts_again(tmp_path: Path, pauses: list[float
     assert (len(asked), pauses) == (4, [0.2, 0.4, 9.0])
 
 
+def serving_ranges(body: bytes, *, cut_after: int, others: int = 0) -> tuple[Answering, list[str | None]]:
+    """A server that breaks off after so many bytes of each answer, and whose file was another one for its first `others` bytes at first."""
+    asked: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/artifacts"):
+            manifest = {"path": "model.safetensors", "size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "url": "/file"}
+            return httpx2.Response(200, json={"data": [manifest]})
+        asked.append(request.headers.get("Range"))
+        start = int((asked[-1] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        data = (b"x" * others + body[others:] if len(asked) == 1 else body)[start:]
+
+        def some() -> Iterator[bytes]:
+            yield data[:cut_after]
+            if len(data) > cut_after:
+                raise httpx2.ReadError("cut")
+
+        headers = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if asked[-1] else {}
+        return httpx2.Response(206 if asked[-1] else 200, content=some(), headers=headers)
+
+    return answer, asked
+
+
+def test_a_download_goes_on_where_it_broke_off(tmp_path: Path, pauses: list[float]) -> None:
+    """Each try asks for the bytes that are missing; tries that bring some do not add up, however many there are."""
+    body = bytes(range(100))
+    answer, asked = serving_ranges(body, cut_after=10)
+
+    with client(answer) as trainyard:
+        (written,) = trainyard.download("job_1", tmp_path)
+
+    assert written.read_bytes() == body
+    assert list(tmp_path.iterdir()) == [written]
+    assert asked == [None, *(f"bytes={start}-" for start in range(10, 100, 10))]
+    assert set(pauses) == {0.2}
+
+
+def test_a_wrong_beginning_is_fetched_anew(tmp_path: Path, pauses: list[float]) -> None:
+    """Where what was gone on with is not the manifest's file, all of it is asked for once more."""
+    body = bytes(range(100))
+    answer, asked = serving_ranges(body, cut_after=60, others=5)
+
+    with client(answer) as trainyard:
+        (written,) = trainyard.download("job_1", tmp_path)
+
+    assert written.read_bytes() == body
+    assert asked == [None, "bytes=60-", None, "bytes=60-"]
+    assert len(pauses) == 2
+
+
+def test_what_lies_there_is_not_fetched_again(tmp_path: Path) -> None:
+    """A file of the manifest's digest is kept; another one of that name is replaced."""
+    answer, asked = interrupted()
+
+    with client(answer) as trainyard:
+        trainyard.download("job_1", tmp_path)
+        (kept,) = trainyard.download("job_1", tmp_path)
+        kept.write_bytes(b"another")
+        trainyard.download("job_1", tmp_path)
+
+    assert kept.read_bytes() == BODY
+    assert len(asked) == 2
+
+
+def test_only_some_files_are_fetched(tmp_path: Path) -> None:
+    """By name, by several, or by pattern; a name that nothing fits is NotFound, with what there is."""
+    digest = hashlib.sha256(BODY).hexdigest()
+    paths = ["model.safetensors", "plots/curves.png", "plots/other.png", "train.py"]
+    manifest = [{"path": path, "size": len(BODY), "sha256": digest, "url": "/file"} for path in paths]
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return (
+            httpx2.Response(200, json={"data": manifest}) if request.url.path.endswith("/artifacts") else httpx2.Response(200, content=BODY)
+        )
+
+    with client(answer) as trainyard:
+        job = sdk.Job(trainyard, {"id": "job_1"})
+        assert job.model_file(tmp_path) == tmp_path / "model.safetensors"
+        assert job.download(tmp_path, only=["train.py", "plots/*"]) == [tmp_path / path for path in paths[1:]]
+        with pytest.raises(NotFound, match=r"no model\.onnx; it left model\.safetensors, plots/curves\.png"):
+            job.download(tmp_path, only="model.onnx")
+
+
 @pytest.mark.parametrize("failure", ["gone", "nobody", "cut"])
 def test_a_failed_download_leaves_nothing(tmp_path: Path, pauses: list[float], failure: str) -> None:
     """A refusal is not written and not tried again; where every try fails, what was written goes."""
@@ -483,7 +567,8 @@ def test_another_server_at_the_address_is_recognised(answer: dict[str, Any]) -> 
         asking: list[Callable[[], object]] = [
             lambda: trainyard.submit({}),
             lambda: trainyard.get("job_1"),
-            trainyard.jobs,
+            trainyard.page,
+            lambda: list(trainyard.jobs()),
             lambda: trainyard.wait("job_1", timeout=1),
             lambda: list(trainyard.events("job_1")),
             lambda: trainyard.logs("job_1"),

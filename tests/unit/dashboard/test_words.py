@@ -6,7 +6,7 @@ import pytest
 
 from service.dashboard.pages import count, duration, number, size
 from service.dashboard.sessions import inside
-from service.dashboard.sparks import MOST_VALUES, drawn
+from service.dashboard.sparks import MOST_VALUES, Course, monitored
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,26 @@ def test_the_door_leads_inside(address: str, kept: str) -> None:
     assert inside(address) == kept
 
 
-def test_a_thumbnail_is_short_and_ends_where_the_job_is() -> None:
-    rows = [{"epoch": at, "train_loss": 1 / (at + 1), "val_loss": at} for at in range(1000)]
+def test_a_thumbnail_stays_short_however_long_a_job_grows_and_ends_where_it_is() -> None:
+    rows = [{"step": at, "train_loss": 1 / at, "val_loss": at} for at in range(1, 5001)]
+    course = Course(None)
 
-    spark = drawn(rows, None)
+    for start in range(0, 5000, 7):
+        course.grow(rows[start : start + 7])
 
-    assert spark["name"] == "val_loss"
-    assert len(spark["values"]) <= MOST_VALUES
-    assert spark["values"][-1] == 999
-    assert drawn(rows, "train_loss")["values"][-1] == 1 / 1000
-    assert drawn([], None) == {"name": None, "values": []}
+        values = course.drawn()["values"]
+        assert len(values) <= 2 * MOST_VALUES + 1
+        assert values[-1] == min(start + 7, 5000)
+        assert values == sorted(values)
+    assert course.drawn()["name"] == "val_loss"
+    assert course.last_step == 5000
+
+
+def test_a_thumbnail_shows_what_the_job_watches_itself() -> None:
+    course = Course(monitored({"checkpoint": {"monitor": "train_loss"}}))
+
+    course.grow([{"step": 1, "train_loss": 0.5, "val_accuracy": 0.9}])
+
+    assert course.drawn() == {"name": "train_loss", "values": [0.5]}
+    assert monitored({"checkpoint": "best"}) is None
+    assert Course(None).drawn() == {"name": None, "values": []}

@@ -77,6 +77,24 @@ def test_arrays_of_images_numbers_and_several_labels(tmp_path: Path):
         assert (content.layout, content.shape, (content.samples, content.labels)) == ("arrays", shape, kind)
 
 
+def test_what_has_no_labels_is_taken_and_says_so(tmp_path: Path):
+    """Arrays of samples alone, and images without folders; sizes and spread are those of any other."""
+    x = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4)
+    flat = {f"photos/{at}.png": image(at) for at in (3, 1, 2)}
+    for name, data, layout, sizes, shape in (
+        ("arrays", npz(x=x), "arrays", {"train": 6}, (1, 4, 4)),
+        ("numbers", npz(x_train=x.astype(np.float32), x_test=x[:2].astype(np.float32)), "arrays", {"train": 6, "test": 2}, (4, 4)),
+        ("images", zipped(flat), "images", {"train": 3}, (1, 8, 8)),
+    ):
+        (tmp_path / name).mkdir()
+        content, top = content_of(data, tmp_path / name)
+        assert (content.layout, content.labelled, content.labels, content.classes) == (layout, False, None, ())
+        assert (content.sizes, content.shape, content.counts) == (sizes, shape, {})
+        if content.samples == "images":
+            assert sheet(top, content).height == 66
+    assert content.mean == (round(2 / 255, 6),)
+
+
 def test_idx_files_gzipped_or_not(tmp_path: Path):
     plain = idx(6, 6)
     for name, files in (("plain", plain), ("zipped", {f"{name}.gz": gzip.compress(data) for name, data in plain.items()})):

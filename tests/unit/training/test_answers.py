@@ -13,7 +13,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from service.spec.job import JobSpec
 from tests.checking import resolved
-from worker.training.answers import MOST_WRONG, MostWrong, Predictions, each_class
+from worker.training.answers import Predictions, each_class
+from worker.training.mistakes import MOST_WRONG, MostWrong, of_classes
 
 HEAD = ["Flatten", {"type": "Linear", "out_features": 10}]
 
@@ -41,7 +42,7 @@ def random_answers(samples: int = 700, classes: int = 7) -> tuple[torch.Tensor, 
 def test_the_most_wrong_are_the_same_however_the_samples_are_cut_into_batches(size: int):
     """Those whose answer lies farthest above the right one's output, worst first, so many at most."""
     outputs, labels = random_answers()
-    worst = MostWrong()
+    worst = MostWrong(of_classes)
 
     for at in range(0, len(labels), size):
         worst.see(outputs[at : at + size], labels[at : at + size])
@@ -54,7 +55,7 @@ def test_the_most_wrong_are_the_same_however_the_samples_are_cut_into_batches(si
 
 def test_right_answers_are_no_mistakes():
     """However close they are."""
-    worst = MostWrong()
+    worst = MostWrong(of_classes)
 
     worst.see(torch.tensor([[1.0, 0.9], [0.0, 5.0]]), torch.tensor([0, 0]))
 

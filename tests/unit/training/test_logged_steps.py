@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -122,6 +123,15 @@ def test_a_job_logs_two_thousand_steps_or_as_it_asks_and_never_too_many(samples:
 
     assert log_every(spec, samples) == every
     assert steps // every <= (100_000 if asked else POINTS)
+
+
+@pytest.mark.parametrize("column", [["[1"], [[1, 2]], [True], [None], [1, 2], {"a": 1}])
+def test_what_are_no_numbers_is_no_fact(column: Any):
+    """Custom code may say anything; it never gets as far as the store."""
+    line = json.dumps({"fact": "StepsLogged", "steps": [1], "epochs": [1], "losses": column, "lrs": [0.1]}).encode()
+
+    with pytest.raises(ValueError, match="not a fact"):
+        from_line(line)
 
 
 def test_steps_go_up_the_pipe_as_columns():

@@ -20,7 +20,7 @@ from worker.training.checkpoint import snapshot, write
 from worker.training.data import Batches
 from worker.training.facts import EpochDone
 from worker.training.loop import train
-from worker.training.plots import draw_confusion
+from worker.training.plots import draw_confusion, draw_most_wrong
 from worker.training.preparing import prepare
 from worker.training.splits import Decoded
 
@@ -184,12 +184,9 @@ class Named:
 
 def test_images_of_any_size_and_names_of_classes_stand_on_the_sheet(tmp_path: Path):
     """Decoded again for the sheet, and no others."""
-    from worker.training.answers import Mistake
-    from worker.training.plots import draw_most_wrong
-
     split = Decoded(Named(), torch.arange(6))
 
-    assert draw_most_wrong(split, [Mistake(index=3, label=1, answer=0)], Named.classes, tmp_path / "sheet.png")
-    assert not draw_most_wrong(split, [], Named.classes, tmp_path / "none.png")
+    assert draw_most_wrong(split, [{"index": 3, "true": "dog", "predicted": "cat"}], tmp_path / "sheet.png")
+    assert not draw_most_wrong(split, [], tmp_path / "none.png")
     with Image.open(tmp_path / "sheet.png") as image:
         assert (120, 0, 0) in {colour for _, colour in image.getcolors(10**6) or []}

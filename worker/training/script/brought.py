@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from service.spec.content import Content, Split
+from service.spec.content import Content, Layout, Split
 from service.spec.job import JobSpec
 from service.spec.tables import taken
 from worker.ingest.images import SPLITS
@@ -67,6 +67,24 @@ class Images(Dataset):
 {rows}
 '''
 
+_IMAGES = '''\
+class Images(Dataset):
+    """Images without labels, in order of their names: a Dataset is a length and an item."""
+
+    def __init__(self, root):
+        self.files = sorted(path for path in root.iterdir() if path.is_file())
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index):
+        with Image.open(self.files[index]) as image:
+            image = image.convert({mode!r})
+        return {sample}, 0
+
+
+'''
+
 _ARRAYS = '''\
 class Samples(Dataset):
     """Arrays of samples and labels: a Dataset is a length and an item."""
@@ -118,8 +136,7 @@ def rows_of(path):
 
 def reading(spec: JobSpec, content: Content) -> str:
     """`load`, which gives the splits of data that somebody brought, and what it needs."""
-    read = {"class_folders": _folders, "labelled_images": _labelled, "arrays": _arrays, "idx": _idx, "table": _table}[content.layout]
-    return read(spec, content)
+    return _READ[content.layout](spec, content)
 
 
 def _load(spec: JobSpec, content: Content, read: Mapping[Split, str], where: str) -> str:
@@ -152,8 +169,19 @@ def _folders(spec: JobSpec, content: Content) -> str:
     return own + _load(spec, content, read, "of the unpacked upload")
 
 
+def _images(spec: JobSpec, content: Content) -> str:
+    own = _IMAGES.format(mode=_mode(content), sample=_sample(spec, "image"))
+    return own + _load(spec, content, {"train": "Images(root)"}, "of the unpacked upload")
+
+
 def _label(content: Content, value: str) -> str:
-    """A label as torch's DataLoader joins them."""
+    """A label as torch's DataLoader joins them; by the earlier job's names where these are of an earlier job."""
+    if not content.labelled:
+        return "0"
+    if content.order and content.labels == "class":
+        value = f"{list(content.order)}[{value}]"
+    elif content.order:
+        value = f"{value}[{sorted(range(len(content.order)), key=content.order.__getitem__)}]"
     return f"int({value})" if content.labels == "class" else f"torch.as_tensor({value}, dtype=torch.float32)"
 
 
@@ -185,9 +213,10 @@ def _arrays(spec: JobSpec, content: Content) -> str:
     label = _label(content, "self.labels[index].reshape(-1)" if wide else "self.labels[index]")
     own = _ARRAYS.format(sample=_sample(spec, sample), label=label)
 
-    def of(samples: str, labels: str) -> str:
+    def of(samples: str, labels: str | None = None) -> str:
         taken = f"as_images(arrays[{samples!r}])" if images else f"as_numbers(arrays[{samples!r}])"
-        return f"Samples({taken}, arrays[{labels!r}])"
+        # without labels: whatever has a length
+        return f"Samples({taken}, arrays[{(labels or samples)!r}])"
 
     own += _PLAIN_IMAGES if images else _NUMBERS
     read = {split: of(*pair) for split, pair in content.places.items()}
@@ -282,7 +311,9 @@ def prepared(spec: JobSpec, content: Content, *, held_out: bool) -> str:
 def _table(spec: JobSpec, content: Content) -> str:
     columns = taken(content, spec.dataset.arguments())
     classes = ""
-    if columns.kind == "class":
+    if not content.labelled:
+        label = "0"
+    elif columns.kind == "class":
         told = "row[LABELS[0]]" if columns.labels[0].kind == "categorical" else "str(int(row[LABELS[0]]))"
         label, classes = f"CLASSES.index({told})", f"CLASSES = {list(columns.classes)!r}\n"
     else:
@@ -290,7 +321,7 @@ def _table(spec: JobSpec, content: Content) -> str:
     own = _ROWS_OF_A_TABLE.format(
         words={column.name: list(column.values or ()) for column in columns.features if column.kind == "categorical"},
         features=[column.name for column in columns.features],
-        labels=[column.name for column in columns.labels],
+        labels=[column.name for column in columns.labels] if content.labelled else [],
         classes=classes,
         label=label,
     )
@@ -308,8 +339,18 @@ def _table(spec: JobSpec, content: Content) -> str:
 
 
 def _idx(spec: JobSpec, content: Content) -> str:
-    own = _ARRAYS.format(sample=_sample(spec, "Image.fromarray(self.samples[index])"), label="int(self.labels[index])")
+    own = _ARRAYS.format(sample=_sample(spec, "Image.fromarray(self.samples[index])"), label=_label(content, "self.labels[index]"))
     read = {
         split: f"Samples(read_idx(root / {images!r}), read_idx(root / {labels!r}))" for split, (images, labels) in content.places.items()
     }
     return own + _READ_IDX + _load(spec, content, read, "of the unpacked upload")
+
+
+_READ: dict[Layout, Callable[[JobSpec, Content], str]] = {
+    "class_folders": _folders,
+    "labelled_images": _labelled,
+    "images": _images,
+    "arrays": _arrays,
+    "idx": _idx,
+    "table": _table,
+}

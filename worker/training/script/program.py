@@ -63,17 +63,7 @@ def warn_of_differences():
             print(f"note: {name} is {value} here and was {TRAINED_WITH[name]} there; the weights may differ in their last bits")
 
 
-def evaluate(model, loss_fn, loader$metrics_argument):
-    """$evaluates"""
-    model.eval()
-    $sums = $zeros
-    with torch.inference_mode():
-        for inputs, $labels in loader:
-$targets            outputs = model(inputs)
-            loss += loss_fn(outputs, targets).item()$times
-$count_right$update_metrics            samples += len($labels)
-    return $results
-
+$evaluation
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -103,14 +93,42 @@ $set_epoch        $train_sums = $zeros
 $steps
         print(f"epoch {epoch}: $train_told")
 $after_epoch
-$after_training    $test_results = evaluate($judged, loss_fn, test_loader)
-    print(f"$test_told")
+$after_training$tested
     save_file($judged.state_dict(), args.out)
 
 
 if __name__ == "__main__":
     main()
 ''')
+
+
+_EVALUATE = Template('''\
+def evaluate(model, loss_fn, loader$metrics_argument):
+    """$evaluates"""
+    model.eval()
+    $sums = $zeros
+    with torch.inference_mode():
+        for inputs, $labels in loader:
+$targets            outputs = model(inputs)
+            loss += loss_fn(outputs, targets).item()$times
+$count_right$update_metrics            samples += len($labels)
+    return $results
+''')
+_TESTED = Template("""\
+    $test_results = evaluate($judged, loss_fn, test_loader)
+    print(f"$test_told")""")
+
+# of data without labels
+_ASK = Template('''\
+def ask(model, loader):
+    """The model's outputs, sample by sample: the data have no labels to compare them with."""
+    model.eval()
+    with torch.inference_mode():
+        return torch.cat([model(inputs) for inputs, _ in loader])
+''')
+_ASKED = Template("""\
+    outputs = ask($judged, test_loader)
+    print(f"{len(outputs)} samples, outputs of {list(outputs.shape[1:])} each")""")
 
 
 def render(spec: JobSpec, environment: dict[str, Any]) -> str:
@@ -182,6 +200,8 @@ def render(spec: JobSpec, environment: dict[str, Any]) -> str:
         "test_results": "test_loss, test_accuracy" if counts else "test_loss",
         "test_told": "test_loss {test_loss:.4f}" + (", test_accuracy {test_accuracy:.4f}" if counts else ""),
     }
+    evaluate, tested = (_EVALUATE, _TESTED) if spec.dataset.is_judged else (_ASK, _ASKED)
+    parts |= {"evaluation": evaluate.substitute(parts), "tested": tested.substitute(parts)}
     body = _PROGRAM.substitute(parts, imports="$imports")
     program = body.replace("$imports", _imports(body.partition("$imports")[2]), 1)
     return re.sub(r"\n{4,}", "\n\n\n", program)
