@@ -123,7 +123,7 @@ def _work(
         slots=arguments.slots,
         busy=0,
         threads=settings.threads,
-        versions={name: version(name) for name in ("torch", "torchvision")},
+        versions={name: version(name) for name in ("trainyard", "torch", "torchvision")},
         device_name=device_name,
         memory_bytes=memory_bytes,
     )

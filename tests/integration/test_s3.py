@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from service.adapters.folder_artifacts import FolderArtifacts
 from service.adapters.s3_artifacts import S3Artifacts, travels_safely
 from service.jobs.errors import ArtifactNotFound, StorageUnavailable
 from service.jobs.ports import ArtifactStore
@@ -24,13 +25,16 @@ def settings_for(server: S3Server, **changes: object) -> StoreSettings:
     return StoreSettings(**{**where, **changes})
 
 
-@pytest.fixture(params=["memory", "s3"])
-def artifacts(request: pytest.FixtureRequest) -> Iterator[ArtifactStore]:
+@pytest.fixture(params=["memory", "folder", "s3"])
+def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactStore]:
     """An artifact store with an empty folder `t/`."""
     if request.param == "memory":
         from service.adapters.memory import MemoryArtifacts
 
         yield MemoryArtifacts()
+        return
+    if request.param == "folder":
+        yield FolderArtifacts(tmp_path / "store")
         return
     store = S3Artifacts(settings_for(request.getfixturevalue("s3")))
     store.ensure_bucket()

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("module", ["service.main", "service.client.cli", "worker.main", "worker.zygote"])
+@pytest.mark.parametrize("module", ["service.main", "service.client.cli", "worker.main", "worker.zygote", "worker.alone"])
 def test_no_process_but_the_trainers_loads_torch(module: str):
     """API, command, worker and the zygote's client side start without it."""
     code = f"import {module}, sys; sys.exit('torch' in sys.modules)"

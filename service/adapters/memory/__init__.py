@@ -1,4 +1,4 @@
-"""Twins of every store, in memory: the same manners, made of Job's own methods. For tests, and for reading what the Lua calls mean."""
+"""Twins of every store, in memory: the same manners, made of Job's own methods. For tests, for reading what the Lua calls mean, and for the one job of `trainyard run`."""
 
 from __future__ import annotations
 

@@ -5,45 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
 
-from service.client import cli, patience, sdk
+from service.client.cli import following as cli_following
+from tests.answers import EVENTS, JOB
 
-JOB: dict[str, Any] = {
-    "id": "job_1", "name": "first", "state": "succeeded", "reason": None, "error": None, "metrics": {"test_accuracy": 0.9625},
-    "progress": {"epoch": 2}, "spec": {"epochs": 2}, "warnings": [], "retry_of": None,
-}  # fmt: skip
-EVENTS = [
-    {"id": 1, "type": "state", "at": "T", "message": "", "data": {"state": "running", "phase": "training"}},
-    {"id": 2, "type": "epoch", "at": "T", "message": "epoch 1/1 train_loss 0.5", "data": {"train_loss": 0.5}},
-    {"id": 3, "type": "state", "at": "T", "message": "", "data": {"state": "succeeded", "phase": None}},
-]
 Trainyard = Callable[..., int]
-
-
-@pytest.fixture
-def trainyard(monkeypatch: pytest.MonkeyPatch) -> Trainyard:
-    """Run the command with some arguments against some answers; gives its exit code."""
-    monkeypatch.setattr(patience, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=lambda _: None)))
-
-    def run(*arguments: str, answer: Callable[[httpx2.Request], httpx2.Response]) -> int:
-        def client() -> sdk.Client:
-            made = sdk.Client("http://trainyard.test")
-            made.close()
-            made._http = httpx2.Client(base_url=made.url, transport=httpx2.MockTransport(answer))
-            return made
-
-        monkeypatch.setattr(cli, "Client", client)
-        monkeypatch.setattr("sys.argv", ["trainyard", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0)
-
-    return run
 
 
 @pytest.fixture
@@ -71,7 +41,7 @@ def test_a_waiting_job_says_where_it_stands(trainyard: Trainyard, capsys: pytest
     """`get` shows the place in the queue, and the expected start where there is one."""
     trainyard("get", "job_1", answer=says("queued", queue_position=3, estimated_start_at="2026-11-25T12:00:00Z", metrics={}))
 
-    assert capsys.readouterr().out.strip() == "job_1 queued position 3, expected to start at 2026-11-25T12:00:00Z"
+    assert capsys.readouterr().out.strip() == "job_1 queued, place 3, starts soon"
 
 
 def test_waiting_too_long_has_a_code_of_its_own(trainyard: Trainyard, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +133,7 @@ def test_submit_prints_the_id_and_nothing_else(trainyard: Trainyard, capsys: pyt
 
     printed = capsys.readouterr()
     assert printed.out == "job_1\n"
-    assert "trainyard events job_1 -f" in " ".join(printed.err.split())
+    assert "trainyard watch job_1" in " ".join(printed.err.split())
 
 
 def test_submit_sends_what_was_changed(trainyard: Trainyard, spec: str) -> None:
@@ -193,7 +163,8 @@ def test_following_off_a_terminal_is_plain_lines(trainyard: Trainyard, capsys: p
     assert trainyard("submit", spec, "--follow", answer=following) == 0
 
     printed = capsys.readouterr()
-    assert printed.err.splitlines() == ["training", "epoch 1/1 train_loss 0.5", "succeeded"]
+    assert printed.err.splitlines()[:3] == ["training", "epoch 1/1 train_loss 0.5", "succeeded"]
+    assert "\x1b" not in printed.err
     assert printed.out == "job_1 succeeded test_accuracy 0.9625\n"
 
 
@@ -210,12 +181,12 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(
         asked.append(request.url.path)
         return httpx2.Response(202, json=JOB | {"state": "queued"})
 
-    monkeypatch.setattr(cli, "follow_job", interrupted)
+    monkeypatch.setattr(cli_following, "follow", interrupted)
 
     assert trainyard("submit", spec, "--follow", answer=answer) == 130
 
     message = " ".join(capsys.readouterr().err.split())
-    assert "trainyard events job_1 -f" in message
+    assert "trainyard watch job_1" in message
     assert "trainyard cancel job_1" in message
     assert asked == ["/v1/jobs"]
 
