@@ -1,0 +1,101 @@
+"""Every block of code of the README and of docs/, done word by word against a real service.
+
+Those that stand no test here say why; tests/unit/test_docs.py lists them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from PIL import Image
+from sklearn.datasets import load_digits, load_wine
+
+from service.adapters import bubblewrap
+from tests.e2e.reader import Reader
+from tests.e2e.stack import Stack, running_stack
+from tests.pages import blocks, pages
+from tests.servers import S3Server
+
+MNIST = Path(os.environ.get("TRAINYARD_DATASETS_DIR", Path(__file__).parent.parent.parent.parent / "shared" / "data")) / "MNIST"
+PAGES = {page: blocks(page, text) for page, text in pages().items()}
+
+
+@pytest.fixture(scope="module")
+def worked(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An API and one worker for all pages, with data of the operator's."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    data = tmp_path_factory.mktemp("data")
+    if MNIST.exists():
+        (data / "MNIST").symlink_to(MNIST)
+    samples(data)
+    with running_stack(
+        tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), TRAINYARD_DATASETS_DIR=str(data)
+    ) as running:
+        running.start_worker()
+        yield running
+
+
+def samples(folder: Path) -> None:
+    """What a reader would have: images of five classes in folders, arrays, a table, photos."""
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    for at, (image, label) in enumerate(zip(pixels[:400], digits.target[:400], strict=True)):
+        if label < 5:
+            place = folder / "flowers" / ("daisy", "dandelion", "rose", "sunflower", "tulip")[label]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).resize((24, 24)).save(place / f"{at}.png")
+    np.savez(folder / "digits.npz", x=pixels[:600], y=digits.target[:600])
+    np.savez(folder / "later.npz", x=pixels[600:700], y=digits.target[600:700])
+    Image.fromarray(pixels[1500]).save(folder / "digit.png")
+    Image.fromarray(pixels[1500]).resize((28, 28)).save(folder / "photo.png")
+    wine = load_wine()
+    head = [name.replace("/", "_") for name in wine.feature_names]
+    rows = [
+        ",".join([*(f"{value:g}" for value in row), ("low", "fair", "high")[kind]])
+        for row, kind in zip(wine.data, wine.target, strict=True)
+    ]
+    (folder / "wine.csv").write_text("\n".join([",".join([*head, "quality"]), *rows, ""]))
+    (folder / "rows.csv").write_text("\n".join([",".join(head), *(row.rpartition(",")[0] for row in rows[:2]), ""]))
+
+
+@pytest.fixture
+def reader(worked: Stack, tmp_path: Path) -> Iterator[Reader]:
+    """Somebody with a fresh clone and those samples."""
+    samples(tmp_path)
+    with Reader(worked, tmp_path) as somebody:
+        yield somebody
+
+
+@pytest.mark.parametrize("page", [page for page, found in PAGES.items() if found and page not in ("docs/api.md", "docs/tutorial.md")])
+def test_a_page_works_word_by_word(page: str, reader: Reader):
+    """Each block in its order; what one leaves behind is there for the next."""
+    _look_around(page)
+
+    for block in PAGES[page]:
+        reader.follow(block)
+
+
+def test_the_tutorials_loop_and_its_job_give_the_same_file(reader: Reader):
+    """The last block prints two equal digests: her loop's and the job's."""
+    for block in PAGES["docs/tutorial.md"]:
+        said = reader.follow(block)
+
+    digests = re.findall(r"^([0-9a-f]{64})  ", said, flags=re.MULTILINE)
+    assert len(digests) == 2
+    assert digests[0] == digests[1]
+    assert (reader.folder / "loop.safetensors").read_bytes() == (reader.folder / "job" / "model.safetensors").read_bytes()
+
+
+def _look_around(page: str) -> None:
+    """What is not on every machine."""
+    if page == "README.md" and not MNIST.exists():
+        pytest.skip(f"MNIST is not in {MNIST}")
+    if "type: Module" in "".join(block.text for block in PAGES[page]) and bubblewrap.unavailable():
+        pytest.skip(str(bubblewrap.unavailable()))
