@@ -43,11 +43,14 @@ def pages() -> dict[str, str]:
 
 def blocks(page: str, text: str) -> list[Block]:
     """A page's blocks, in order."""
-    return [_block(page, text, found) for found in _FENCE.finditer(text)]
+    found = list(_FENCE.finditer(text))
+    ends = [0, *(each.end() for each in found)]
+    return [_block(page, text, each, after) for each, after in zip(found, ends, strict=False)]
 
 
-def _block(page: str, text: str, found: re.Match[str]) -> Block:
-    before = text[: found.start()].rstrip().rsplit("\n\n", 1)[-1]
+def _block(page: str, text: str, found: re.Match[str], after: int) -> Block:
+    """`after` is where the block before ends."""
+    before = text[after : found.start()].rstrip().rsplit("\n\n", 1)[-1]
     saved, remarks = re.search(r"[Ss]ave this as `([\w./-]+)`:?$", before), dict(re.findall(r"<!-- (not run|part of): (.+?) -->", before))
     return Block(
         page=page,

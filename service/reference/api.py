@@ -10,7 +10,7 @@ from service.reference.markdown import anchor, block, code, folded, page, table
 from service.reference.types import Words
 
 URL = "http://127.0.0.1:8000"
-_IN_PATHS = {"{job_id}": "JOB_ID", "{name}": "digits", "{version}": "VERSION", "{path}": "model.safetensors"}
+_IN_PATHS = {"{job_id}": "JOB_ID", "{name}": "digits", "{version}": "VERSION", "{path}": "model.safetensors", "{step}": "STEP"}
 _QUERIES = {
     "GET /v1/jobs": "?state=succeeded&limit=10",
     "GET /v1/jobs/{job_id}": "?wait=60&while=running",
@@ -18,13 +18,14 @@ _QUERIES = {
     "GET /v1/jobs/{job_id}/metrics": "?format=csv",
     "GET /v1/jobs/{job_id}/logs": "?tail=20",
 }
+_SPEC = "-H 'Content-Type: application/yaml' --data-binary @job.yaml"
 _OPTIONS = {
-    "POST /v1/jobs": "-H 'Content-Type: application/yaml' -H 'Idempotency-Key: my-first-job' --data-binary @job.yaml",
-    "POST /v1/jobs/validate": "-H 'Content-Type: application/yaml' --data-binary @job.yaml",
+    "POST /v1/jobs": f"{_SPEC} -H 'Idempotency-Key: my-first-job'",
     "POST /v1/jobs/{job_id}/predict": "-H 'Content-Type: image/png' --data-binary @digit.png",
     "PUT /v1/datasets/{name}": "-T digits.npz",
     "GET /v1/jobs/{job_id}/artifacts.zip": "-o artifacts.zip",
     "GET /v1/jobs/{job_id}/artifacts/{path}": "-O",
+    "GET /v1/jobs/{job_id}/checkpoints/{step}/{path}": "-O",
     "GET /v1/datasets/{name}/{version}/upload": "-o digits.npz",
     "GET /v1/datasets/{name}/{version}/sheet.png": "-O",
 }
@@ -33,7 +34,8 @@ _PARAMETERS = {
     "name": "The data set's name.",
     "query name": "Only jobs of this name.",
     "version": "The version: its SHA-256, or the first eight digits of it or more.",
-    "path": "The artifact's path, as the manifest has it.",
+    "path": "The file's path, as the manifest has it.",
+    "step": "The checkpoint's step.",
     "limit": "How many at most.",
     "cursor": "`next_cursor` of the page before.",
     "state": "Only jobs in this state; may be said several times.",
@@ -93,7 +95,7 @@ def api_page(openapi: Mapping[str, Any]) -> str:
         "# API reference",
         "Every route of the service. `make reference` writes this page from [openapi.json](openapi.json), which the routes themselves give; "
         "a running service shows the same under `/docs`.",
-        f"The examples talk to `{URL}`, where `make up` serves, and take this `job.yaml`. JOB_ID stands for a job's `id`, VERSION for the `version` of a data set. "
+        f"The examples talk to `{URL}`, where `make up` serves, and take this `job.yaml`. JOB_ID stands for a job's `id`, VERSION for the `version` of a data set, STEP for a checkpoint's. "
         "Where the service has a key, add `-H 'Authorization: Bearer KEY'`; a project sees only its own jobs and data. Times are RFC 3339 in UTC. "
         "Save this as `job.yaml`:",
         block("yaml", _JOB),
@@ -137,13 +139,12 @@ def _route(route: _Route) -> Iterator[str]:
         yield table(("parameter", "where", "type and range", "what"), [_parameter(each) for each in parameters])
     bodies = route.says.get("requestBody", {}).get("content", {})
     if bodies:
-        yield "Body: " + ", ".join(code(kind) for kind in bodies) + _spec_of(bodies) + "."
+        yield "Body: " + ", ".join(code(kind) for kind in bodies) + (", a [job spec](spec.md)." if _is_spec(bodies) else ".")
     yield "Answers: " + "; ".join(_answers(route.says["responses"])) + ". " + _errors(route.says["responses"])
 
 
-def _spec_of(bodies: Mapping[str, Any]) -> str:
-    is_spec = any(body.get("schema", {}).get("$ref") == "/v1/schema/job.json" for body in bodies.values())
-    return ", a [job spec](spec.md)" if is_spec else ""
+def _is_spec(bodies: Mapping[str, Any]) -> bool:
+    return any(body.get("schema", {}).get("$ref") == "/v1/schema/job.json" for body in bodies.values())
 
 
 def _curl(route: _Route) -> str:
@@ -151,7 +152,8 @@ def _curl(route: _Route) -> str:
     for name, example in _IN_PATHS.items():
         path = path.replace(name, example)
     address = f"{URL}{path}{_QUERIES.get(route.title, '')}"
-    options = _OPTIONS.get(route.title, "")
+    bodies = route.says.get("requestBody", {}).get("content", {})
+    options = _OPTIONS.get(route.title, _SPEC if _is_spec(bodies) else "")
     implied = route.method == "GET" or (route.method == "PUT" and "-T" in options) or "--data" in options
     words = ["curl -s", "" if implied else f"-X {route.method}", options, f"'{address}'" if "?" in address else address]
     return " ".join(word for word in words if word)

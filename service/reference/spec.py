@@ -210,4 +210,4 @@ def _example(name: str, key: str | None = None) -> str:
     found = re.search(rf"^{key}:.*\n(?:[ \t-].*\n|\n)*", text, flags=re.MULTILINE)
     if found is None:
         raise LookupError(f"example {name} has no {key}")
-    return said + "\n\n" + block("yaml", found[0])
+    return f"{said}\n\n<!-- part of: {name} -->\n" + block("yaml", found[0])

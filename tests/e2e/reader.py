@@ -21,6 +21,7 @@ ADDRESS = "http://127.0.0.1:8000"
 STARTED_BY_THE_TEST = r"^(\w+=\S+ )*make (install|up|demo)\b.*$"
 """test_demo.py runs these as they stand; here the service of the file is theirs."""
 _SERVER = re.compile(r"^(?:\w+=\S+ )*trainyard (?:api|worker)\b.*$", flags=re.MULTILINE)
+_STEP = re.compile(r"^(?=# \d\. )", flags=re.MULTILINE)
 _PYTHON = """
 import json, sys, traceback
 names = {"__name__": "__main__"}
@@ -71,15 +72,26 @@ class Reader:
             return ""
         match block.language:
             case "sh":
-                said = self._shell_says(text, str(block))
+                said = "".join(self._step(step, str(block)) for step in _STEP.split(block.text))
             case "python":
                 said = self._python_says(text, str(block))
             case "yaml":
                 said = self._service_accepts(text, block)
             case other:
                 raise AssertionError(f"{block}: nobody knows how to run {other}")
-        self.job_id = ([self.job_id, *re.findall(r"\bjob_[0-9a-f]{21}\b", said)])[-1]
+        self._hear(said)
         return said
+
+    def _step(self, text: str, place: str) -> str:
+        """A numbered step of a block, or all of it. Who fetches has polled before, until the job had ended."""
+        if "JOB_ID/artifacts" in text:
+            self.stack.client.wait(self.job_id, timeout=120)
+        said = self._shell_says(self._filled(text), place)
+        self._hear(said)
+        return said
+
+    def _hear(self, said: str) -> None:
+        self.job_id = ([self.job_id, *re.findall(r"\bjob_[0-9a-f]{21}\b", said)])[-1]
 
     def _filled(self, text: str) -> str:
         for word, stands_for in {ADDRESS: self.stack.client.url, "JOB_ID": self.job_id, **self.words}.items():

@@ -17,6 +17,8 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_wine
 
 from service.adapters import bubblewrap
+from service.client.sdk import Client
+from service.spec.text import parse_body
 from tests.e2e.reader import Reader
 from tests.e2e.stack import Stack, running_stack
 from tests.pages import blocks, pages
@@ -39,6 +41,7 @@ def worked(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFacto
         tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), TRAINYARD_DATASETS_DIR=str(data)
     ) as running:
         running.start_worker()
+        running.client.wait_dataset("flowers", running.client.push("flowers", data / "flowers")["version"], timeout=60)
         yield running
 
 
@@ -91,6 +94,39 @@ def test_the_tutorials_loop_and_its_job_give_the_same_file(reader: Reader):
     assert len(digests) == 2
     assert digests[0] == digests[1]
     assert (reader.folder / "loop.safetensors").read_bytes() == (reader.folder / "job" / "model.safetensors").read_bytes()
+
+
+def test_every_example_of_the_api_reference_is_answered(reader: Reader):
+    """Each with a job in a state that allows it; none is answered by an error."""
+    client, found = reader.stack.client, PAGES["docs/api.md"]
+    reader.follow(found[0])
+    ended = client.wait(client.submit(parse_body(found[0].text.encode(), "application/yaml"))["id"], timeout=120)["id"]
+    client.push("digits", reader.folder / "digits.npz")
+
+    for block in found[1:]:
+        version = next((each["version"] for each in client.datasets() if each["name"] == "digits"), None)
+        if version is None:
+            version = client.push("digits", reader.folder / "digits.npz")["version"]
+        client.wait_dataset("digits", version, timeout=60)
+        step = str(client.get(ended)["progress"]["step"])
+        reader.job_id, reader.words = _suited(client, block.text) or ended, {"VERSION": version, "STEP": step}
+        reader.follow(block)
+
+    assert len(found) > 30
+
+
+def _suited(client: Client, example: str) -> str | None:
+    """A job of its own for what changes one."""
+    does = re.search(r"JOB_ID/(pause|cancel|resume|retry)\b|-X (DELETE) \S+/jobs/", example)
+    if does is None:
+        return None
+    spec = parse_body(PAGES["docs/api.md"][0].text.encode(), "application/yaml")
+    waiting = client.submit({**spec, "resources": {"device": "gpu"}})["id"]
+    if does[1] == "resume":
+        client.pause(waiting)
+    if does[1] == "retry" or does[2]:
+        client.cancel(waiting)
+    return str(waiting)
 
 
 def _look_around(page: str) -> None:
