@@ -34,7 +34,7 @@ for line in sys.stdin:
         print("\\0 1", flush=True)
 """
 # an answer that is an error ends the page; curl itself would call it a success
-_SHELL = 'set -eo pipefail\ncurl() { command curl --fail-with-body --max-time 60 "$@"; }\n'
+_SHELL = 'set -eo pipefail\ncurl() { command curl --fail-with-body --show-error --max-time 60 "$@"; }\n'
 
 
 class Reader:
