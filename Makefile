@@ -11,7 +11,7 @@ E2E := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_rebuild.py $(wildcar
 # in written order, the long ones first: else the second core idles at the end
 TWO := -n 2 --dist loadfile --no-loadscope-reorder -q
 
-.PHONY: help install demo up bench test test-all test-faults test-browser test-containers check format catalog openapi clean
+.PHONY: help install demo up bench test test-all test-faults test-browser test-containers check format catalog openapi reference clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
@@ -67,6 +67,7 @@ check: install ## lint, types, import contracts, generated files
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m worker.catalog --check
 	@$(BIN)/python -m service.openapi --check
+	@$(BIN)/python -m service.reference --check
 
 format: install ## rewrite the code as `make check` wants it
 	@$(BIN)/ruff check --fix .
@@ -77,6 +78,9 @@ catalog: install ## write service/spec/catalog.json from the installed torch
 
 openapi: install ## write docs/openapi.json
 	@$(BIN)/python -m service.openapi
+
+reference: install ## write the reference pages: docs/spec.md, docs/spec/*.md, docs/api.md
+	@$(BIN)/python -m service.reference
 
 clean: ## remove what the verbs made, but no data
 	@rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache trainyard-demo

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from service.jobs.estimating import judged
 from service.jobs.job import Best, Device, Exactness, Job, JobError, Progress, Transition
@@ -17,34 +17,51 @@ from service.spec.verdict import Estimate, SpecWarning
 class JobView(BaseModel):
     """A job as users see it."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     id: str
     name: str | None
     labels: dict[str, str]
     state: JobState
     reason: Reason | None
+    """Why it is in this state, where that is not plain."""
     phase: Phase | None
+    """What a running job is busy with."""
     attempt: int
+    """Counts every start."""
     retries: int
+    """Attempts since the last checkpoint that a lost worker, trainer or store ended."""
     retry_of: str | None
+    """The job that this one was made from by retry."""
     priority: int
     device: Device
     warnings: tuple[SpecWarning, ...]
+    """What looks wrong with the spec, or with how it goes, and keeps nothing from running."""
     dataset_digest: str | None
+    """The SHA-256 of the samples that it trains on."""
     exactness: Exactness
     queue_position: int | None
+    """Of a waiting job, from 1."""
     estimated_start_at: datetime | None = None
     """Of a waiting job, where all that runs and waits before it has an estimate; told of single jobs, not in lists."""
     progress: Progress
     metrics: dict[str, float]
+    """The latest values by name."""
     best: Best | None
+    """The epoch whose weights become the model, where `checkpoint.monitor` is given."""
     estimate: Estimate | None
+    """The time of an epoch, once a job like it has finished."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     transitions: tuple[Transition, ...]
+    """Every state that it was in, and when."""
     error: JobError | None
+    """Of a failed job: what happened, and what helps."""
     spec: dict[str, Any]
+    """As it was sent."""
     resolved_spec: dict[str, Any] | None
+    """With every default and size filled in."""
     links: dict[str, str]
 
 

@@ -22,9 +22,20 @@ SPEC_VERSION = 1
 Text = Annotated[str, Field(strict=True, max_length=200)]
 
 
-Name = Text | None
-Labels = Annotated[dict[Text, Text], Field(max_length=32, default_factory=dict)]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Name = Annotated[Text | None, Field(description="What you call the job.")]
+Labels = Annotated[
+    dict[Text, Text],
+    Field(max_length=32, default_factory=dict, description="Words of your own, by which jobs are listed: {course: intro}."),
+]
+Seed = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        lt=2**63,
+        description="`torch.manual_seed`: weights, order of batches, splits and augmentation are drawn from it.",
+    ),
+]
 
 
 class Own(Closed):
@@ -38,24 +49,32 @@ class Own(Closed):
 class JobSpec(Closed):
     """Everything a training needs, in PyTorch's own words."""
 
-    spec_version: Literal[1] = 1
+    spec_version: Literal[1] = Field(default=1, description="The version of this format.")
     name: Name = None
     labels: Labels
     seed: Seed = 0
-    dataset: AnyDataset
-    dataloader: DataLoader = DataLoader()
-    model: Model
-    loss: Loss
-    optimizer: AnyOptimizer
-    lr_scheduler: Scheduler | None = None
-    epochs: Annotated[int, Field(strict=True, ge=0, le=100_000, description="0 evaluates the model of an earlier job on other data.")]
-    training: Training = Training()
-    checkpoint: Checkpoint = Checkpoint()
-    evaluation: Evaluation = Evaluation()
+    dataset: AnyDataset = Field(description="The data, and what is done to each sample.")
+    dataloader: DataLoader = Field(default=DataLoader(), description="How samples become batches.")
+    model: Model = Field(description="What is trained: layers, a classifier of torchvision, your own source, or an earlier job's model.")
+    loss: Loss = Field(description="What is made small: one of torch.nn's losses.")
+    optimizer: AnyOptimizer = Field(description="How weights change with each step: one of torch.optim's.")
+    lr_scheduler: Scheduler | None = Field(default=None, description="How the learning rate changes: one of torch.optim.lr_scheduler's.")
+    epochs: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=100_000,
+            description="Passes over the training samples; 0 evaluates the model of an earlier job on other data.",
+        ),
+    ]
+    training: Training = Field(default=Training(), description="Precision, clipping, accumulation, averaging, stopping early.")
+    checkpoint: Checkpoint = Field(default=Checkpoint(), description="When state is saved, and which epoch's weights become the model.")
+    evaluation: Evaluation = Field(default=Evaluation(), description="What is measured besides the loss.")
     export: Annotated[tuple[Export, ...], Field(max_length=10)] = Field(
         default=(), description="Files of the trained model besides model.safetensors, which is always there."
     )
-    resources: Resources = Resources()
+    resources: Resources = Field(default=Resources(), description="Where the job runs, and what it may use.")
 
 
 def read_spec(body: Mapping[str, Any]) -> JobSpec:

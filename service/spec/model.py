@@ -36,7 +36,7 @@ class Sequential(Composite):
     """Layers, one after the other: `nn.Sequential`."""
 
     type: Literal["Sequential"]
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)] = Field(description="The layers, in order.")
 
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
         """The layers."""
@@ -47,7 +47,9 @@ class Residual(Composite):
     """The sum of the layers' output and of the input, the latter through `shortcut` where that is given."""
 
     type: Literal["Residual"]
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)] = Field(
+        description="Layers whose output has the input's shape, or the shortcut's."
+    )
     shortcut: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)] | None = Field(
         default=None, description="Layers that make the input fit; without them it is added as it is."
     )
@@ -65,7 +67,7 @@ class Concat(Composite):
     """Branches over the same input, their outputs joined along a dimension, as `torch.cat`."""
 
     type: Literal["Concat"]
-    branches: Branches
+    branches: Branches = Field(description="A list of layers for each branch; an empty one gives the input itself.")
     dim: Annotated[int, Field(strict=True)] = Field(default=1, description="Along which dimension, the batch being 0.")
 
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
@@ -78,7 +80,7 @@ class Parallel(Composite):
     """Branches over the same input, their outputs added, multiplied or averaged."""
 
     type: Literal["Parallel"]
-    branches: Branches
+    branches: Branches = Field(description="A list of layers for each branch; an empty one gives the input itself.")
     merge: Literal["add", "multiply", "mean"] = Field(default="add", description="How the outputs become one.")
 
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
@@ -91,8 +93,10 @@ class Repeat(Composite):
     """The same layers several times, with weights of their own each time. Becomes a Sequential of Sequentials."""
 
     type: Literal["Repeat"]
-    times: Annotated[int, Field(strict=True, ge=1, le=MAX_LAYERS)]
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+    times: Annotated[int, Field(strict=True, ge=1, le=MAX_LAYERS)] = Field(description="How many times.")
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)] = Field(
+        description="The layers that are repeated, in order."
+    )
 
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
         """The layers, once."""
@@ -106,8 +110,8 @@ class Repeat(Composite):
 class Node(Closed):
     """A named step of a Graph."""
 
-    name: Name
-    layer: Layer
+    name: Name = Field(description="By which other nodes, and `output`, mean its output.")
+    layer: Layer = Field(description="A layer, or something that joins layers.")
     inputs: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)] | Name | None = Field(
         default=None, description="Names of nodes, or `input`; the node written before if left out."
     )
@@ -117,7 +121,7 @@ class Graph(Composite):
     """A forward pass as named nodes, each with its inputs: any graph without a circle."""
 
     type: Literal["Graph"]
-    nodes: Annotated[tuple[Node, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+    nodes: Annotated[tuple[Node, ...], Field(min_length=1, max_length=MAX_LAYERS)] = Field(description="The steps.")
     output: Name | None = Field(default=None, description="The node whose output is the graph's; the last one if left out.")
 
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
@@ -188,7 +192,7 @@ class Module(Closed):
     """A custom `nn.Module` as source. It is never run in the service's own processes, only contained."""
 
     type: Literal["Module"]
-    class_name: Name
+    class_name: Name = Field(description="The class that is built.")
     code: Annotated[str, Field(strict=True, min_length=1, max_length=MAX_CODE)] = Field(description="Python source that defines the class.")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="Its constructor's arguments.")
 
@@ -197,7 +201,7 @@ class FromJob(Closed):
     """The model of an earlier job, with its weights: a warm start."""
 
     type: Literal["Job"]
-    job_id: Annotated[str, Field(strict=True, pattern=r"^job_[0-9a-f]{21}$")]
+    job_id: Annotated[str, Field(strict=True, pattern=r"^job_[0-9a-f]{21}$")] = Field(description="The earlier job, of the same project.")
     checkpoint: Literal["best", "last"] = Field(default="best", description="The job's model, or the weights of its last checkpoint.")
     freeze: Freeze = Field(default=(), description="Parameters whose names begin so are not trained.")
     model: Annotated[Sequential | Graph | Torchvision | Module, Field(discriminator="type")] | None = Field(

@@ -52,7 +52,7 @@ class Optimizer(Declared):
 
     own_keys: ClassVar[frozenset[str]] = frozenset({"groups"})
 
-    groups: tuple[ParameterGroup, ...] = ()
+    groups: tuple[ParameterGroup, ...] = Field(default=(), description="Options for some parameters.")
 
 
 def _with_groups(name: str, entry: dict[str, Any]) -> type[Optimizer]:
@@ -98,11 +98,13 @@ class WeightedRandomSampler(Closed):
 class DataLoader(Closed):
     """How samples become batches: `torch.utils.data.DataLoader`."""
 
-    batch_size: Count = 64
-    eval_batch_size: Count = 512
-    shuffle: Flag = True
-    num_workers: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
-    drop_last: Flag = False
+    batch_size: Count = Field(default=64, description="Samples of a training batch.")
+    eval_batch_size: Count = Field(default=512, description="Samples of a batch of the validation and the test split.")
+    shuffle: Flag = Field(default=True, description="Draw the training samples in another order every epoch.")
+    num_workers: Annotated[int, Field(strict=True, ge=0, le=64)] = Field(
+        default=0, description="Processes that load batches; the weights do not depend on how many."
+    )
+    drop_last: Flag = Field(default=False, description="Leave out the last training batch where it is smaller.")
     sampler: Annotated[WeightedRandomSampler, Shorthand(["WeightedRandomSampler"])] | None = Field(
         default=None, description="For classes of unequal size; takes the place of shuffle."
     )
@@ -112,9 +114,11 @@ class EarlyStopping(Closed):
     """Stop once the monitored value has not improved for `patience` epochs."""
 
     monitor: Monitored = "val_loss"
-    mode: Mode = "min"
-    patience: Count = 2
-    min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    mode: Mode = Field(default="min", description="Whether a smaller or a larger value is better.")
+    patience: Count = Field(default=2, description="Epochs without a better value after which training stops.")
+    min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = Field(
+        default=0.0, description="By how much a value has to be better to count."
+    )
 
 
 MOST_LOGGED = 100_000
@@ -141,7 +145,7 @@ class Training(Closed):
     clip_grad_value: Positive | None = Field(
         default=None, description="Most that any one number of a gradient may be, either way. Beside clip_grad_norm it comes second."
     )
-    gradient_accumulation_steps: Count = 1
+    gradient_accumulation_steps: Count = Field(default=1, description="Batches whose gradients are averaged for one step of the optimizer.")
     ema_decay: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] | None = Field(
         default=None, description="Keep an exponential moving average of the weights, which is then evaluated and handed out; 0.999, say."
     )
@@ -157,7 +161,7 @@ class Training(Closed):
         description="On a GPU: operators that give the same bits each time, with a warning for one that has no such form. "
         "False allows faster ones, and speed that changes rounding.",
     )
-    early_stopping: EarlyStopping | None = None
+    early_stopping: EarlyStopping | None = Field(default=None, description="Stop before `epochs` are over.")
     log_every_n_steps: Count | None = Field(
         default=None,
         description="Loss and learning rate of every so many-th step are kept. null: of so many that the job has 2,000 such points at most. "
@@ -172,11 +176,15 @@ class Checkpoint(Closed):
     of a pause, a drain or a timeout) and the best epoch's weights, which every later one holds.
     """
 
-    every_n_epochs: Count = 1
-    every_n_steps: Count | None = None
-    monitor: Monitored | None = None
-    mode: Mode = "max"
-    keep_last: Count = 2
+    every_n_epochs: Count = Field(default=1, description="Save after so many epochs.")
+    every_n_steps: Count | None = Field(default=None, description="Save after so many steps, too.")
+    monitor: Monitored | None = Field(
+        default=None,
+        description="The value by which the best epoch is chosen, whose weights become the model; named as in early_stopping. "
+        "The last epoch's become it if left out.",
+    )
+    mode: Mode = Field(default="max", description="Whether a smaller or a larger value is better.")
+    keep_last: Count = Field(default=2, description="Checkpoints that are kept; the best epoch's weights are in each.")
 
 
 class Evaluation(Closed):
@@ -195,9 +203,19 @@ class Evaluation(Closed):
 class Resources(Closed):
     """What the job may use, and for how long. `threads` is part of the numbers: it is filled in at submit and kept."""
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    gpus: Annotated[int, Field(strict=True, ge=1, le=1)] = 1
-    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
-    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=2_419_200)] = 86_400
-    max_retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 2
-    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="The kind of worker; auto is a GPU where one works when the job is submitted, else a CPU."
+    )
+    gpus: Annotated[int, Field(strict=True, ge=1, le=1)] = Field(default=1, description="GPUs of a job on a GPU.")
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = Field(
+        default=None, description="`torch.set_num_threads`; the installation's TRAINYARD_THREADS if left out. Other threads, other bits."
+    )
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=2_419_200)] = Field(
+        default=86_400, description="Seconds that it may run, all attempts together."
+    )
+    max_retries: Annotated[int, Field(strict=True, ge=0, le=100)] = Field(
+        default=2, description="Attempts after one that a lost worker, trainer or store ended, counted since the last checkpoint."
+    )
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = Field(
+        default=0, description="Waiting jobs of a higher one start first; equal ones as they came."
+    )
