@@ -79,7 +79,7 @@ def test_each_metric_is_one_figure_with_a_line_for_each_run_and_split(page: Page
 
     expect(labels).to_have_text(["epoch", "quick train", "quick val", "slow with dropout train", "slow with dropout val"])
     loss.locator("summary").click()
-    expect(loss.locator("tbody tr")).to_have_count(SMALL["epochs"])
+    expect(loss.locator("details tbody tr")).to_have_count(SMALL["epochs"])
 
     page.locator("#groups label", has_text="accuracy").click()
     expect(page.locator(".chart figcaption", has_text="accuracy")).to_have_count(0)
