@@ -135,8 +135,6 @@ def in_short(version: DatasetVersion) -> str:
     samples = sum(content.sizes.values())
     if content.layout == "table":
         return f"{samples:,} rows of {len(content.columns)} columns"
-    shape = " × ".join(  # noqa: RUF001 - the sign for it
-        "any" if side is None else str(side) for side in content.shape
-    )
+    shape = " \N{MULTIPLICATION SIGN} ".join("any" if side is None else str(side) for side in content.shape)
     classes = f", {len(content.classes)} {'labels' if content.labels == 'several' else 'classes'}" if content.classes else ""
     return f"{samples:,} {'images' if content.samples == 'images' else 'samples'} of {shape or 'one number'}{classes}"
