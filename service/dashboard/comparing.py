@@ -30,8 +30,6 @@ MOST_RUNS = 100
 COLOURS = 12
 """As many as charts.js and pages.css have."""
 CHOICES = 30
-LOOKED_THROUGH = 200
-"""Of the newest jobs, for who adds a run."""
 REMEMBERED = 5000
 AT_ONCE = 4
 APART = frozenset({"/name", "/dataset/content"})
@@ -104,7 +102,7 @@ def compare_page(request: Request, project: Project, services: Used, job: Chosen
     """Runs side by side; without any, a choice of them."""
     runs, gone = _runs(project, job or [], services=services)
     if not runs:
-        return page("compare/choose.html", request, choices=_choices(project, "", services=services), gone=gone)
+        return page("compare/choose.html", request, choices=_choices(project, "", services=services)[:CHOICES], gone=gone)
     known: Parameters = request.app.state.parameters
     shown: dict[str, Any] = {
         "query": _query(job or []),
@@ -193,15 +191,9 @@ def _with(ids: Sequence[str], job_id: str) -> str:
 
 
 def _choices(project: str, q: str, *, services: Services) -> list[JobView]:
-    """The newest jobs, or those of them where the words stand in name, id or labels."""
-    wanted = q.strip().lower()
-    found = services.jobs.list(project, limit=LOOKED_THROUGH if wanted else 2 * CHOICES, cursor=None, states=(), labels={}, name=None)
-    told = [dressed(each, services, alone=False) for each in found.jobs]
-    return [
-        each
-        for each in told
-        if wanted in " ".join([each.name or "", each.id, *(f"{key}:{value}" for key, value in each.labels.items())]).lower()
-    ]
+    """The newest jobs, or those in whose name, id, labels or data set the words stand."""
+    found = services.jobs.list(project, limit=CHOICES + MOST_RUNS, cursor=None, text=q.strip() or None)
+    return [dressed(each, services, alone=False) for each in found.jobs]
 
 
 def _lasted(job: JobView, services: Services) -> timedelta | None:

@@ -122,7 +122,7 @@ def snippet(version: DatasetVersion) -> str:
 
 def _learning(project: str, name: str, services: Services) -> list[JobView]:
     """The newest jobs whose spec names it."""
-    newest = services.jobs.list(project, limit=LOOKED_THROUGH, cursor=None, states=(), labels={}, name=None).jobs
+    newest = services.jobs.list(project, limit=LOOKED_THROUGH, cursor=None).jobs
     found = [job for job in newest if (job.upload or ("",))[0] == name]
     return [dressed(job, services, alone=False) for job in found[:JOBS_SHOWN]]
 

@@ -102,7 +102,7 @@ function show() {
 /** What one run reported since the last question; true where there was anything. */
 async function more(run, kind) {
   const rows = run.rows[kind];
-  const newest = rows.at(-1)?.step ?? 0;
+  const newest = rows.at(-1)?.step ?? -1;
   const found = await ask(`/v1/jobs/${run.id}/metrics?per=${kind}&points=${POINTS}&after=${newest}`).catch(() => null);
   if (!found) return false;
   run.asked[kind] = true;
