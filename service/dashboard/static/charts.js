@@ -28,13 +28,12 @@ function figure(value) {
   return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(3) : Number(value.toPrecision(5)).toString();
 }
 
-/** The place of the value that is nearest to one: lines of several runs do not have their points at the same x. */
+/** Where the nearest value is, inside a line: lines of several runs do not have their points at the same x. */
 function nearest(values, at) {
-  for (let away = 0; away < values.length; away += 1) {
-    if (values[at - away] != null) return at - away;
-    if (values[at + away] != null) return at + away;
-  }
-  return at;
+  if (values[at] != null) return at;
+  const [before, after] = [values.slice(0, at).findLastIndex((value) => value != null), values.findIndex((value, place) => place > at && value != null)];
+  if (before < 0 || after < 0) return at;
+  return at - before <= after - at ? before : after;
 }
 
 /**

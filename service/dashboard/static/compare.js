@@ -2,7 +2,6 @@
 import { ask, element, tick } from "./app.js";
 import { Chart, grouped } from "./charts.js";
 
-const POINTS = 1000;
 const EVERY = 2000;
 const ASIDE = new Set(["lr", "samples_per_second"]);
 const MOST_AT_FIRST = 4;
@@ -18,6 +17,8 @@ const runs = [...document.querySelectorAll("#runs [data-run]")].map((each) => ({
   asked: { epoch: false, step: false },
   over: false,
 }));
+// of each run; a figure is some 600 pixels wide, and all runs together have to be drawn in a moment
+const POINTS = Math.min(600, Math.max(100, Math.floor(4000 / runs.length)));
 const wanted = new Map();
 let charts = new Map();
 
@@ -29,10 +30,15 @@ function how() {
   return { log: tools.elements.log.checked, smooth: Number(tools.elements.smooth.value) };
 }
 
+/** The runs that reported any of these metrics. */
+function having(names) {
+  return runs.filter((run) => run.rows[per()].some((row) => names.some((name) => name in row)));
+}
+
 /** The lines of a figure: training is dashed where validation stands beside it. */
 function lines(title, names) {
   const both = names.some((name) => name.startsWith("train_")) && names.some((name) => name.startsWith("val_"));
-  return runs.flatMap((run) =>
+  return having(names).flatMap((run) =>
     names.map((name) => ({
       run,
       name,
@@ -77,7 +83,7 @@ function show() {
   const all = runs.flatMap((run) => run.rows[kind]);
   const groups = grouped(new Set(all.flatMap((row) => Object.keys(row))));
   offer([...groups.keys()]);
-  const shown = new Map([...groups].filter(([title]) => wanted.get(title)).map(([title, names]) => [`${kind} ${title}: ${names}`, [title, names]]));
+  const shown = new Map([...groups].filter(([title]) => wanted.get(title)).map(([title, names]) => [`${kind} ${title}: ${names} of ${having(names).map((run) => run.id)}`, [title, names]]));
   document.querySelector("#key").hidden = ![...shown.values()].some(([, names]) => names.length > 1);
   if (!shown.size) {
     charts = new Map();
@@ -158,6 +164,12 @@ const restyle = () => {
 };
 document.addEventListener("theme", restyle);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
+document.addEventListener("keydown", (event) => {
+  const adder = document.querySelector(".adder[open]");
+  if (event.key !== "Escape" || !adder) return;
+  adder.open = false;
+  adder.querySelector("summary").focus();
+});
 setInterval(() => {
   if (!document.hidden && runs.some((run) => !run.over)) tick();
 }, EVERY);
