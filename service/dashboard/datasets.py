@@ -20,8 +20,6 @@ from service.datasets.record import DatasetState, DatasetVersion, chosen
 from service.spec.content import Content, Split
 from service.use_cases import Services
 
-LOOKED_THROUGH = 400
-"""Of the newest jobs, for those that learn from a data set."""
 JOBS_SHOWN = 50
 MOST_CLASSES = 200
 """Of more classes the first ones are drawn."""
@@ -65,6 +63,12 @@ def dataset_part(name: str, request: Request, project: Project, services: Used, 
     return page("datasets/version.html", request, **_told(project, name, version, services))
 
 
+@router.get("/ui/datasets/{name}/jobs")
+def dataset_jobs(name: str, request: Request, project: Project, services: Used) -> Response:
+    """The jobs that learn from it. Every job may have to be looked at, so it is asked for seldom."""
+    return page("datasets/jobs.html", request, jobs=_learning(project, name, services))
+
+
 def _groups(project: str, services: Services) -> list[tuple[DatasetVersion, int]]:
     """The version of each data set that a job would get, and how many there are."""
     by_name = groupby(use_cases.all_datasets(project, services=services), key=lambda each: each.name)
@@ -83,7 +87,6 @@ def _told(project: str, name: str, version: str | None, services: Services) -> M
         "splits": [split for split in SPLITS if found.content and split in found.content.sizes],
         "in_short": in_short,
         "snippet": snippet(found),
-        "jobs": _learning(project, name, services),
     }
 
 
@@ -121,9 +124,10 @@ def snippet(version: DatasetVersion) -> str:
 
 
 def _learning(project: str, name: str, services: Services) -> list[JobView]:
-    """The newest jobs whose spec names it."""
-    newest = services.jobs.list(project, limit=LOOKED_THROUGH, cursor=None).jobs
-    found = [job for job in newest if (job.upload or ("",))[0] == name]
+    """The newest jobs that learn from it."""
+    # others may be called alike: flowers, flowers-small
+    newest = services.jobs.list(project, limit=4 * JOBS_SHOWN, cursor=None, text=f"Upload {name}").jobs
+    found = [job for job in newest if job.upload is not None and job.upload[0] == name]
     return [dressed(job, services, alone=False) for job in found[:JOBS_SHOWN]]
 
 

@@ -4,6 +4,7 @@ import "./copying.js";
 
 const SOON = 1000;
 const LATER = 5000;
+const SELDOM = 15000;
 const FOLDER = "A browser cannot send a folder. Pack it as a zip first, or send it from a terminal: trainyard datasets push NAME FOLDER";
 const form = document.querySelector("#drop");
 
@@ -113,3 +114,6 @@ function follow() {
   }, due);
 }
 follow();
+setInterval(() => {
+  if (!document.hidden && document.querySelector("#learning")) htmx.trigger("#learning", "seldom");
+}, SELDOM);
