@@ -39,6 +39,7 @@ def test_a_worker_shows_what_it_is_and_does_and_did_and_what_waits_for_it(page: 
         expect(worker).to_have_count(1)
         expect(worker).to_contain_text("1 of 1")
         expect(worker.locator("dl")).to_contain_text("torch")
+        expect(worker).to_contain_text("last heard of")
         expect(worker.locator(".doing")).to_contain_text("the first")
         expect(worker.get_by_role("link", name="the first")).to_have_attribute("href", f"/jobs/{first}")
         expect(page.locator(f"#waits-{second} td").first).to_have_text("1")
