@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import redis
@@ -59,7 +59,7 @@ class RedisWorkers:
 
     def beat(self, beat: WorkerBeat) -> None:
         """Say that this worker lives; forgotten after half a minute of silence."""
-        self._scripts.call("beat", beat.name, json.dumps(asdict(beat)), beat.device, int(beat.busy < beat.slots))
+        self._scripts.call("beat", beat.name, json.dumps(asdict(replace(beat, at=None))), beat.device, int(beat.busy < beat.slots))
 
     def leave(self, name: str) -> None:
         """Say goodbye."""
@@ -72,9 +72,10 @@ class RedisWorkers:
     def workers(self) -> Sequence[WorkerBeat]:
         """All live workers, by name."""
         with our_errors():
-            names: Any = self._client.zrange("ty:workers", 0, -1)
-            beats: Any = self._client.mget([f"ty:worker:{name.decode()}" for name in names]) if names else []
-        return sorted((_beat(beat) for beat in beats if beat), key=lambda beat: beat.name)
+            found: Any = self._client.zrange("ty:workers", 0, -1, withscores=True)
+            beats: Any = self._client.mget([f"ty:worker:{name.decode()}" for name, _ in found]) if found else []
+        told = zip(beats, found, strict=True)
+        return sorted((replace(_beat(beat), at=from_ms(int(at))) for beat, (_, at) in told if beat), key=lambda beat: beat.name)
 
     def history(self, project: str, names: Sequence[str]) -> Mapping[str, Sequence[Worked]]:
         """The last attempts of these workers, at most 20 of each, the newest first: of the project's jobs that are still there."""

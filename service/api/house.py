@@ -43,6 +43,8 @@ class WorkerView(BaseModel):
     device: Device
     device_name: str | None
     memory_bytes: int | None
+    last_beat_at: datetime | None
+    """It is forgotten half a minute after."""
     slots: int
     busy: int
     threads: int
@@ -65,7 +67,7 @@ def get_workers(project: Project, services: Used) -> WorkerList:
 
 def _worker(beat: WorkerBeat, history: Sequence[Worked]) -> WorkerView:
     told = [WorkedView(id=each.id, name=each.name, state=each.state, started=each.started_at, ended=each.ended_at) for each in history]
-    return WorkerView(**{**asdict(beat), "history": told})
+    return WorkerView(**{**asdict(beat), "last_beat_at": beat.at, "history": told})
 
 
 class WaitingJob(BaseModel):

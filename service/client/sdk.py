@@ -271,7 +271,7 @@ class Client(Connection):
         return Rows(self._object("GET", "/v1/queue", has="data")["data"])
 
     def workers(self) -> Rows:
-        """Live workers: {name, device, device_name, memory_bytes, slots, busy, threads, versions, jobs, history}."""
+        """Live workers: {name, device, device_name, memory_bytes, last_beat_at, slots, busy, threads, versions, jobs, history}."""
         return Rows(self._object("GET", "/v1/workers", has="data")["data"])
 
     def ready(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from markupsafe import Markup
@@ -15,14 +15,14 @@ from ruamel.yaml import YAML
 _LEXERS = {"yaml": YamlLexer, "python": PythonLexer}
 
 
-def as_yaml(spec: Mapping[str, Any]) -> str:
+def as_yaml(spec: Mapping[str, Any] | Sequence[Any]) -> str:
     """The spec as a person would write it: short lists and objects of layers on a line each."""
     yaml = YAML()
     yaml.default_flow_style = None
     yaml.width = 110
     yaml.indent(mapping=2, sequence=4, offset=2)
     out = io.StringIO()
-    yaml.dump(dict(spec), out)
+    yaml.dump(dict(spec) if isinstance(spec, Mapping) else list(spec), out)
     return out.getvalue()
 
 

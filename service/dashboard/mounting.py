@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from service.dashboard import assets, documentation, jobs, sessions
+from service.dashboard import assets, catalog, comparing, datasets, documentation, jobs, sessions, workers
 from service.dashboard.sparks import Sparks
 
 
 def mount(app: FastAPI) -> None:
     """Add the dashboard. Errors on its pages are pages, too; on the API they stay problem documents."""
-    app.state.sparks = Sparks()
-    for router in (assets.router, sessions.router, documentation.router, jobs.router):
-        app.include_router(router)
+    app.state.sparks, app.state.parameters = Sparks(), comparing.Parameters()
+    for part in (assets, sessions, documentation, jobs, comparing, datasets, workers, catalog):
+        app.include_router(part.router)

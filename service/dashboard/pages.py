@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,6 +43,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+COMPRESSED_FROM = 4096
+"""Bytes; what is smaller fits into a few packets as it is."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -56,7 +59,11 @@ def page(template: str, request: Request, *, status: int = 200, policy: str = PO
     text = _environment.get_template(template).render(
         request=request, path=request.url.path, signed_in=request.app.state.api_key is not None, **shown
     )
-    return HTMLResponse(text, status_code=status, headers=HEADERS | {"Content-Security-Policy": policy})
+    headers = HEADERS | {"Content-Security-Policy": policy, "Vary": "Accept-Encoding"}
+    body = text.encode()
+    if len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+        return HTMLResponse(gzip.compress(body, compresslevel=5), status_code=status, headers=headers | {"Content-Encoding": "gzip"})
+    return HTMLResponse(body, status_code=status, headers=headers)
 
 
 def is_fragment(request: Request) -> bool:
@@ -124,6 +131,12 @@ def when(at: datetime | None, *, short: bool = True) -> Markup:
     )
 
 
+def ticked(words: str) -> Markup:
+    """A text whose `names` stand in backticks."""
+    parts = (Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(words.split("`")))
+    return Markup("").join(parts)
+
+
 def icon(name: str) -> Markup:
     """A drawing; it says nothing to who does not see it, the words beside it do."""
     return _ICON.format(Markup(ICONS[name]))  # noqa: S704 - our own drawings
@@ -137,7 +150,7 @@ def _made() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(number=number, size=size, count=count, duration=duration, when=when, in_order=in_order)
+    environment.filters.update(number=number, size=size, count=count, duration=duration, when=when, in_order=in_order, ticked=ticked)
     environment.globals.update(asset=assets.address, icon=icon)
     return environment
 

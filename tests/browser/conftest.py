@@ -54,11 +54,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def context(browser: Browser, service: Stack) -> Iterator[BrowserContext]:
+def wrong() -> list[str]:
+    """What went wrong on the pages of a test so far."""
+    return []
+
+
+@pytest.fixture
+def context(browser: Browser, service: Stack, wrong: list[str]) -> Iterator[BrowserContext]:
     """A browser's profile that has been nowhere. At its end nothing may have gone wrong on any of its pages."""
     context = browser.new_context(base_url=service.client.url, viewport={"width": 1280, "height": 900}, color_scheme="light")
     context.set_default_timeout(PATIENCE_MS)
-    wrong: list[str] = []
     home = urlsplit(service.client.url).netloc
 
     def heard(message: ConsoleMessage) -> None:
@@ -88,3 +93,10 @@ def faults_for_everyone(page: Page) -> list[str]:
     """What axe-core finds that is serious, for who cannot see, point or tell colours apart."""
     found = Axe().run(page)
     return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found.response["violations"] if each["impact"] in SERIOUS]
+
+
+def expected(wrong: list[str], status: str) -> None:
+    """Chromium logs every refusal as an error: these were provoked."""
+    assert wrong
+    assert all(status in each for each in wrong)
+    wrong.clear()

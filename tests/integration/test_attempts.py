@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -149,4 +150,8 @@ def test_workers_are_known_until_they_leave(stores: Stores) -> None:
     stores.workers.leave("a")
 
     assert [(beat.name, beat.busy) for beat in beats] == [("a", 1), ("b", 0)]
+    newest, earlier = (beat.at for beat in beats)
+    assert newest is not None
+    assert earlier is not None
+    assert timedelta() <= newest - earlier < timedelta(minutes=1)
     assert [beat.name for beat in stores.workers.workers()] == ["b"]

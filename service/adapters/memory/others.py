@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import md5
 from pathlib import Path
@@ -35,7 +36,7 @@ class MemoryWorkers:
     def workers(self) -> Sequence[WorkerBeat]:
         """All live workers, by name."""
         oldest = self._now() - timedelta(seconds=SILENCE_SECONDS)
-        return sorted((beat for beat, at in list(self._beats.values()) if at > oldest), key=lambda beat: beat.name)
+        return sorted((replace(beat, at=at) for beat, at in list(self._beats.values()) if at > oldest), key=lambda beat: beat.name)
 
     def history(self, project: str, names: Sequence[str]) -> Mapping[str, Sequence[Worked]]:
         """The last attempts of these workers, at most 20 of each, the newest first: of the project's jobs that are still there."""

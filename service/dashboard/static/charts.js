@@ -1,8 +1,8 @@
 // Curves: uPlot with our colours, a log axis, smoothing, values under the pointer, and the same numbers as a table.
 import { element } from "./app.js";
 
-const COLOURS = ["#0b7a63", "#d1652b", "#3d6fd9", "#b0418f", "#8a7a1f", "#5d5fc7", "#c43d3d", "#2a8fa8"];
-const LIGHTER = ["#5fd3b5", "#f59b6b", "#8fb4ff", "#ec8fd0", "#d9c75f", "#b1b3ff", "#ff9d94", "#7fd3e6"];
+const COLOURS = ["#0b7a63", "#d1652b", "#3d6fd9", "#b0418f", "#8a7a1f", "#5d5fc7", "#c43d3d", "#2a8fa8", "#5f7f1e", "#8a5a3c", "#7a3fb5", "#66707a"];
+const LIGHTER = ["#5fd3b5", "#f59b6b", "#8fb4ff", "#ec8fd0", "#d9c75f", "#b1b3ff", "#ff9d94", "#7fd3e6", "#b5d96b", "#d6ab8c", "#d0a5f5", "#b3bdc7"];
 const TABLE_ROWS = 200;
 
 function isDark() {
@@ -28,7 +28,18 @@ function figure(value) {
   return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(3) : Number(value.toPrecision(5)).toString();
 }
 
-/** One figure with a line for each series: {label, dashed?}. `draw(xs, ys)` shows new values; `set({log, smooth})` changes how. */
+/** Where the nearest value is, inside a line: lines of several runs do not have their points at the same x. */
+function nearest(values, at) {
+  if (values[at] != null) return at;
+  const [before, after] = [values.slice(0, at).findLastIndex((value) => value != null), values.findIndex((value, place) => place > at && value != null)];
+  if (before < 0 || after < 0) return at;
+  return at - before <= after - at ? before : after;
+}
+
+/**
+ * One figure with a line for each series: {label, dashed?, colour?, hidden?}. `draw(xs, ys)` shows new values; `set({log, smooth})` changes
+ * how; `show(at, yes)` switches a line; `onSwitch(at, yes)` is called when a reader did so in the legend.
+ */
 export class Chart {
   constructor(title, series, { x = "epoch" } = {}) {
     this.series = series;
@@ -58,6 +69,11 @@ export class Chart {
     if (!this.uplot) return;
     if (remake) this.#make();
     else this.uplot.setData(this.#shown());
+  }
+
+  show(at, yes) {
+    this.series[at].hidden = !yes;
+    if (this.uplot && this.uplot.series[at + 1].show !== yes) this.uplot.setSeries(at + 1, { show: yes }, false);
   }
 
   restyle() {
@@ -90,12 +106,22 @@ export class Chart {
         ...this.#size(),
         scales: { x: { time: false }, y: { distr: this.how.log ? 3 : 1 } },
         axes: [{ ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 1e4, 2e4, 5e4, 1e5, 1e6] }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : figure(tick))) }],
-        cursor: { drag: { x: true, y: false } },
+        cursor: { drag: { x: true, y: false }, dataIdx: (plot, series, at) => (series ? nearest(plot.data[series], at) : at) },
+        hooks: {
+          setSeries: [
+            (_, series, { show }) => {
+              if (!series || show === undefined) return;
+              this.series[series - 1].hidden = !show;
+              this.onSwitch?.(series - 1, show);
+            },
+          ],
+        },
         series: [
           { label: this.x, value: (_, value) => (value === null ? "–" : `${value}`) },
-          ...this.series.map(({ label, dashed }, at) => ({
+          ...this.series.map(({ label, dashed, colour, hidden = false }, at) => ({
             label,
-            stroke: colours[at % colours.length],
+            show: !hidden,
+            stroke: colours[(colour ?? at) % colours.length],
             width: 1.75,
             dash: dashed ? [5, 4] : undefined,
             points: { show: lone, size: 5 },

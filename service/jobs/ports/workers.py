@@ -26,6 +26,8 @@ class WorkerBeat:
     """The processor's model, or the GPU's name."""
     memory_bytes: int | None = None
     """The machine's, or the GPU's; less where a container may use less."""
+    at: datetime | None = None
+    """When that was: told by the store, not by the worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
