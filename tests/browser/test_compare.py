@@ -138,3 +138,16 @@ def test_a_job_that_is_gone_is_said_to_be(page: Page, pair: list[str]) -> None:
 
     expect(page.locator(".notice")).to_contain_text("There is no job job_gone")
     expect(page.locator("#runs li")).to_have_count(1)
+
+
+def test_runs_are_ordered_by_a_metric_and_keep_their_colours(page: Page, pair: list[str]) -> None:
+    """The best one first, in the curves, the table and the specs."""
+    page.goto(address(pair[::-1]))
+    expect(page.locator("#tables thead a").first).to_have_text("slow with dropout")
+
+    page.get_by_role("link", name="val_accuracy").click()
+
+    expect(page.locator("#tables thead a").first).to_have_text("quick")
+    expect(page.locator("#specs thead a").first).to_have_text("quick")
+    expect(page.locator("#runs li").first).to_have_class("run-1")
+    expect(page.locator("#specs")).to_contain_text("the best by val_accuracy")

@@ -134,6 +134,8 @@ export class Chart {
       this.plot,
     );
     this.uplot.root.querySelector("canvas").setAttribute("aria-hidden", "true");
+    // the legend of many lines scrolls, with the keyboard too
+    Object.assign(this.uplot.root.querySelector(".u-legend"), { tabIndex: 0, ariaLabel: `Values of ${this.title}` });
   }
 
   #fillTable() {

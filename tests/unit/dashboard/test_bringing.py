@@ -1,17 +1,13 @@
-"""What the pages of data sets and of comparisons tell."""
+"""What the pages of data sets tell."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
-from service.api.views import JobView, job_view
-from service.dashboard.comparing import scores
 from service.dashboard.datasets import bars, in_short, snippet
 from service.datasets.record import DatasetState, DatasetVersion
-from service.jobs.job import Job
 from service.spec.content import Column, Content
 from service.spec.job import JobSpec
 from service.spec.text import parse_body
@@ -36,10 +32,6 @@ TABLE = Content(
 
 def version(content: Content | None, state: DatasetState = DatasetState.READY) -> DatasetVersion:
     return DatasetVersion(name="mine", version="0" * 64, size=1, created_at=NOW, state=state, content=content)
-
-
-def job(**metrics: float) -> JobView:
-    return job_view(Job(id="job", created_at=NOW, spec={}, metrics=metrics), position=None, start=None)
 
 
 def test_bars_share_one_scale_and_their_parts_lie_side_by_side():
@@ -76,30 +68,3 @@ def test_the_snippet_is_a_right_part_of_a_spec(content: Content):
     with_content = {"dataset": {**part["dataset"], "version": "0" * 64, "content": content.model_dump(mode="json")}}
 
     assert not JobSpec.model_validate(rest | with_content).dataset.column_faults
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "best"),
-    [
-        ("val_loss", [0.3, 0.2, None], {1}),
-        ("val_accuracy", [0.3, 0.2, 0.3], {0, 2}),
-        ("val_f1_score", [0.3, 0.9], {1}),
-        ("val_mean_squared_error", [3.0, 0.9], {1}),
-        ("peak_memory_bytes", [3.0, 9.0], {0}),
-        ("samples_per_second", [3.0, 9.0], {1}),
-        ("lr", [0.1, 0.2], set()),
-        ("val_loss", [0.3, None], set()),
-        ("val_loss", [0.3, 0.3], set()),
-    ],
-)
-def test_the_best_is_marked_by_which_way_a_value_improves_and_only_where_values_differ(name: str, values: list[Any], best: set[int]):
-    row = next(each for each in scores([job(**({name: value} if value is not None else {})) for value in values]) if each.name == name)
-
-    assert row.values == values
-    assert row.best == best
-
-
-def test_losses_and_accuracies_of_unseen_data_are_read_first():
-    found = scores([job(lr=1, train_loss=1, val_f1_score=1, val_accuracy=1, val_loss=1, test_accuracy=1)])
-
-    assert [each.name for each in found] == ["test_accuracy", "val_loss", "val_accuracy", "val_f1_score", "train_loss", "lr"]
