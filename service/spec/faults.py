@@ -42,7 +42,7 @@ def faults_of(error: ValidationError, body: Any) -> list[Fault]:
     for problem in error.errors(include_url=False):
         fault = _fault(problem, body)
         found.setdefault((fault.pointer, fault.detail if fault.code == "missing" else ""), []).append(fault)
-    faults = [_folded(each) for each in found.values()]
+    faults = _once([_folded(each) for each in found.values()])
     # pydantic counts only the good items: a list with a bad one is called too short besides
     return [
         each for each in faults if each.code != "too_short" or not any(other.pointer.startswith(f"{each.pointer}/") for other in faults)
@@ -52,6 +52,15 @@ def faults_of(error: ValidationError, body: Any) -> list[Fault]:
 def pointer(parts: Sequence[str | int]) -> str:
     """The JSON Pointer (RFC 6901) of a path."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _once(faults: list[Fault]) -> list[Fault]:
+    """One fix where a key is missing because it is misspelt: its new name."""
+    named = {f"{fault.pointer.rpartition('/')[0]}/{fault.fix.value}" for fault in faults if fault.fix and fault.fix.op == "rename"}
+    return [
+        fault.model_copy(update={"fix": None}) if fault.code == "missing" and fault.fix and fault.fix.pointer in named else fault
+        for fault in faults
+    ]
 
 
 def _folded(faults: list[Fault]) -> Fault:
@@ -173,21 +182,23 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
 
     models: list[type[BaseModel]] = [JobSpec]
     for part in location[:-1]:
-        tagged = [model for model in models if _tag(model) == part]
+        tagged = [model for model in models if tag_of(model) == part]
         holders = [model for model in models if part in model.model_fields]
         if tagged:
             models = tagged
         elif holders:
-            models = [inner for model in holders for inner in _models(model.model_fields[str(part)].annotation)]
+            models = [inner for model in holders for inner in records_in(model.model_fields[str(part)].annotation)]
     return list(models[0].model_fields) if models else []
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def records_in(annotation: Any) -> list[type[BaseModel]]:
+    """Every record that an annotation names, those of a union one by one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for argument in get_args(annotation) for model in _models(argument)]
+    return [model for argument in get_args(annotation) for model in records_in(argument)]
 
 
-def _tag(model: type[BaseModel]) -> str | None:
+def tag_of(model: type[BaseModel]) -> str | None:
+    """The `type` that a record is of; None where it has none."""
     field = model.model_fields.get("type")
     return get_args(field.annotation)[0] if field is not None and get_origin(field.annotation) is Literal else None

@@ -14,7 +14,7 @@ from service.spec.verdict import Fix, SpecWarning
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "ReLU",
     "ReLU6",
     "LeakyReLU",
@@ -30,7 +30,7 @@ _ACTIVATIONS = {
     "Sigmoid",
     "Hardtanh",
 }
-_ACTIVATIONS |= {"Softplus", "Softsign", "Hardswish", "Hardsigmoid", "LogSigmoid"}
+ACTIVATIONS |= {"Softplus", "Softsign", "Hardswish", "Hardsigmoid", "LogSigmoid"}
 _USUAL_LR = {
     **dict.fromkeys(("SGD", "ASGD", "Rprop"), (1e-5, 2.0)),
     **dict.fromkeys(("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"), (1e-6, 0.1)),
@@ -90,7 +90,7 @@ def _last_layer(spec: JobSpec) -> list[SpecWarning]:
         suggestion = "Add LogSoftmax, or use CrossEntropyLoss."
         fix = setting("/loss/type", "CrossEntropyLoss") if spec.loss.type == "NLLLoss" else None
         return [SpecWarning(pointer=at, code="nll_without_log_softmax", detail=detail, suggestion=suggestion, fix=fix)]
-    bends = last in _ACTIVATIONS and spec.dataset.task != "regression" and spec.loss.type != "BCELoss"
+    bends = last in ACTIVATIONS and spec.dataset.task != "regression" and spec.loss.type != "BCELoss"
     if bends or last.startswith("Dropout"):
         detail = f"{last} as the last layer bends or drops the outputs."
         return [SpecWarning(pointer=at, code="activation_last", detail=detail, suggestion=f"Remove {last}.", fix=_without(at, model))]

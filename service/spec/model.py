@@ -33,11 +33,14 @@ class Composite(Closed):
         raise NotImplementedError
 
 
+Layers = Annotated[tuple["Layer", ...], Field(min_length=1, max_length=MAX_LAYERS, description="Layers, one after the other.")]
+
+
 class Sequential(Composite):
     """Layers, one after the other: `nn.Sequential`."""
 
     type: Literal["Sequential"]
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+    layers: Layers
 
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
         """The layers."""
@@ -48,7 +51,7 @@ class Residual(Composite):
     """The sum of the layers' output and of the input, the latter through `shortcut` where that is given."""
 
     type: Literal["Residual"]
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+    layers: Layers
     shortcut: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)] | None = Field(
         default=None, description="Layers that make the input fit; without them it is added as it is."
     )
@@ -59,7 +62,10 @@ class Residual(Composite):
         yield from _numbered("/shortcut", self.shortcut or ())
 
 
-Branches = Annotated[tuple[Annotated[tuple["Layer", ...], Field(max_length=MAX_LAYERS)], ...], Field(min_length=1, max_length=100)]
+Branches = Annotated[
+    tuple[Annotated[tuple["Layer", ...], Field(max_length=MAX_LAYERS)], ...],
+    Field(min_length=1, max_length=100, description="Lists of layers that all take the same input; an empty one hands it on as it is."),
+]
 
 
 class Concat(Composite):
@@ -92,8 +98,8 @@ class Repeat(Composite):
     """The same layers several times, with weights of their own each time. Becomes a Sequential of Sequentials."""
 
     type: Literal["Repeat"]
-    times: Annotated[int, Field(strict=True, ge=1, le=MAX_LAYERS)]
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+    times: Annotated[int, Field(strict=True, ge=1, le=MAX_LAYERS)] = Field(description="How often the layers stand one after the other.")
+    layers: Layers
 
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
         """The layers, once."""
@@ -107,8 +113,8 @@ class Repeat(Composite):
 class Node(Closed):
     """A named step of a Graph."""
 
-    name: Name
-    layer: Layer
+    name: Name = Field(description="What other nodes call its output.")
+    layer: Layer = Field(description="What it does with its inputs.")
     inputs: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)] | Name | None = Field(
         default=None, description="Names of nodes, or `input`; the node written before if left out."
     )
@@ -118,7 +124,7 @@ class Graph(Composite):
     """A forward pass as named nodes, each with its inputs: any graph without a circle."""
 
     type: Literal["Graph"]
-    nodes: Annotated[tuple[Node, ...], Field(min_length=1, max_length=MAX_LAYERS)]
+    nodes: Annotated[tuple[Node, ...], Field(min_length=1, max_length=MAX_LAYERS)] = Field(description="The steps of the forward pass.")
     output: Name | None = Field(default=None, description="The node whose output is the graph's; the last one if left out.")
 
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
@@ -189,7 +195,7 @@ class Module(Closed):
     """A custom `nn.Module` as source. It is never run in the service's own processes, only contained."""
 
     type: Literal["Module"]
-    class_name: Name
+    class_name: Name = Field(description="The class to make; it is an nn.Module.")
     code: Annotated[str, Field(strict=True, min_length=1, max_length=MAX_CODE)] = Field(description="Python source that defines the class.")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="Its constructor's arguments.")
 
@@ -198,7 +204,7 @@ class FromJob(Closed):
     """The model of an earlier job, with its weights: a warm start."""
 
     type: Literal["Job"]
-    job_id: Annotated[str, Field(strict=True, pattern=r"^job_[0-9a-f]{21}$")]
+    job_id: Annotated[str, Field(strict=True, pattern=r"^job_[0-9a-f]{21}$")] = Field(description="The earlier job.")
     checkpoint: Literal["best", "last"] = Field(default="best", description="The job's model, or the weights of its last checkpoint.")
     freeze: Freeze = Field(default=(), description="Parameters whose names begin so are not trained.")
     model: Annotated[Sequential | Graph | Torchvision | Module, Field(discriminator="type")] | None = Field(

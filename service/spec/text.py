@@ -36,6 +36,17 @@ ONLY_YAML = {
     "pairs": ("a list of pairs", "Write an object without the tag: {a: 1, b: 2}."),
 }
 
+STOPPED = {
+    "mapping values are not allowed": "Indent the line as its neighbours; text that has a colon in it belongs in quotes.",
+    "could not find expected ':'": "This line, or the one before it, has to be `key: value`, with a space after the colon.",
+    "expected <block end>": "Indent the line as its neighbours.",
+    "found unexpected end of stream": "Close the quotes.",
+    "found character '\\t'": "Indent with spaces; YAML takes no tabs there.",
+    "found undefined alias": "Name an anchor that stands above: &name.",
+    "expected ',' or": "Close the bracket, or put a comma between the items.",
+}
+"""What to do where a reader of YAML says such a thing."""
+
 
 def parse_body(data: bytes, content_type: str = "application/json") -> dict[str, Any]:
     """The object that a body holds. Raises SpecFaults: the place of all that JSON cannot hold, or the line where reading had to stop."""
@@ -164,7 +175,8 @@ def compose(data: bytes) -> Node | None:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise _unreadable(f"not YAML: {error.problem}{line}", at=(mark.line, mark.column) if mark else None) from error
+        cure = next((words for begins, words in STOPPED.items() if str(error.problem).startswith(begins)), None)
+        raise _unreadable(f"not YAML: {error.problem}{line}", cure, at=(mark.line, mark.column) if mark else None) from error
     except (YAMLError, RecursionError, ValueError) as error:
         raise _unreadable(f"not YAML: {error}") from error
     return root
@@ -249,5 +261,5 @@ def is_merge(key: Node) -> bool:
     return str(key.tag) == YAML_TAG + MERGE
 
 
-def _unreadable(why: str, *, at: tuple[int, int] | None = None) -> SpecFaults:
-    return SpecFaults([Fault(pointer="", code="unreadable", detail=f"The body is {why}.")], at=at)
+def _unreadable(why: str, cure: str | None = None, *, at: tuple[int, int] | None = None) -> SpecFaults:
+    return SpecFaults([Fault(pointer="", code="unreadable", detail=f"The body is {why}.", suggestion=cure)], at=at)

@@ -98,11 +98,13 @@ class WeightedRandomSampler(Closed):
 class DataLoader(Closed):
     """How samples become batches: `torch.utils.data.DataLoader`."""
 
-    batch_size: Count = 64
-    eval_batch_size: Count = 512
-    shuffle: Flag = True
-    num_workers: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
-    drop_last: Flag = False
+    batch_size: Count = Field(default=64, description="Samples of a training step. Larger ones are faster, and take fewer steps per epoch.")
+    eval_batch_size: Count = Field(default=512, description="Samples of a batch in validation and test, where no gradients are kept.")
+    shuffle: Flag = Field(default=True, description="Another order of the training samples in every epoch, drawn with the seed.")
+    num_workers: Annotated[int, Field(strict=True, ge=0, le=64)] = Field(
+        default=0, description="Processes that load and transform samples; 0 does it in the training's own. The weights are the same."
+    )
+    drop_last: Flag = Field(default=False, description="Leave out the last batch of an epoch, where it is smaller than the others.")
     sampler: Annotated[WeightedRandomSampler, Shorthand(["WeightedRandomSampler"])] | None = Field(
         default=None, description="For classes of unequal size; takes the place of shuffle."
     )
@@ -112,9 +114,11 @@ class EarlyStopping(Closed):
     """Stop once the monitored value has not improved for `patience` epochs."""
 
     monitor: Monitored = "val_loss"
-    mode: Mode = "min"
-    patience: Count = 2
-    min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = 0.0
+    mode: Mode = Field(default="min", description="Whether a smaller or a larger value is better.")
+    patience: Count = Field(default=2, description="Epochs without improvement after which training stops.")
+    min_delta: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)] = Field(
+        default=0.0, description="What a value has to improve by to count as better."
+    )
 
 
 class Training(Closed):
@@ -137,7 +141,9 @@ class Training(Closed):
     clip_grad_value: Positive | None = Field(
         default=None, description="Most that any one number of a gradient may be, either way. Beside clip_grad_norm it comes second."
     )
-    gradient_accumulation_steps: Count = 1
+    gradient_accumulation_steps: Count = Field(
+        default=1, description="Batches whose gradients are averaged into one step: as a larger batch, in less memory."
+    )
     ema_decay: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] | None = Field(
         default=None, description="Keep an exponential moving average of the weights, which is then evaluated and handed out; 0.999, say."
     )
@@ -153,7 +159,7 @@ class Training(Closed):
         description="On a GPU: operators that give the same bits each time, with a warning for one that has no such form. "
         "False allows faster ones, and speed that changes rounding.",
     )
-    early_stopping: EarlyStopping | None = None
+    early_stopping: EarlyStopping | None = Field(default=None, description="Stop before the last epoch, once nothing improves any more.")
 
 
 class Checkpoint(Closed):
@@ -163,11 +169,15 @@ class Checkpoint(Closed):
     of a pause, a drain or a timeout) and the best epoch's weights, which every later one holds.
     """
 
-    every_n_epochs: Count = 1
-    every_n_steps: Count | None = None
-    monitor: Monitored | None = None
-    mode: Mode = "max"
-    keep_last: Count = 2
+    every_n_epochs: Count = Field(default=1, description="Epochs from one checkpoint to the next.")
+    every_n_steps: Count | None = Field(default=None, description="Besides, steps from one to the next inside an epoch.")
+    monitor: Monitored | None = Field(
+        default=None,
+        description="The job's model is that of the epoch with the best such value; the last epoch's if left out. Any of train_loss, "
+        "train_accuracy, val_loss, val_accuracy, or val_ and the snake_case name of one of evaluation.metrics.",
+    )
+    mode: Mode = Field(default="max", description="Whether the best value is the smallest or the largest.")
+    keep_last: Count = Field(default=2, description="Checkpoints that are kept; older ones go.")
 
 
 class Evaluation(Closed):
@@ -186,9 +196,16 @@ class Evaluation(Closed):
 class Resources(Closed):
     """What the job may use, and for how long. `threads` is part of the numbers: it is filled in at submit and kept."""
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    gpus: Annotated[int, Field(strict=True, ge=1, le=1)] = 1
-    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = None
-    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=2_419_200)] = 86_400
-    max_retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 2
-    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = 0
+    device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="What trains; auto takes a GPU where a worker has one.")
+    gpus: Annotated[int, Field(strict=True, ge=1, le=1)] = Field(default=1, description="GPUs of a job that trains on one.")
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = Field(
+        default=None,
+        description="CPU threads. They are part of the numbers: another count rounds otherwise. The installation's own if left out.",
+    )
+    timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=2_419_200)] = Field(
+        default=86_400, description="Seconds of training after which the job fails; its last checkpoint stays."
+    )
+    max_retries: Annotated[int, Field(strict=True, ge=0, le=100)] = Field(
+        default=2, description="How often the job starts again from its last checkpoint, after a failure that is not its own."
+    )
+    priority: Annotated[int, Field(strict=True, ge=-100, le=100)] = Field(default=0, description="Larger ones are trained first.")

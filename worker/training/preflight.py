@@ -98,6 +98,7 @@ def _model(parts: Parts, sampled: Sampled) -> Built | None:
             return None
         found = _walked(Sequential(type="Sequential", layers=prefix), sampled.train, rows)
         found.unchecked.append(f"/model/layers/{len(prefix)}")
+        found.output = None  # that of the layers so far, which nobody compares with a target
         return found
     if isinstance(parts.model, FromJob) and parts.model.model is None:
         return None
