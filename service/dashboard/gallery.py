@@ -51,4 +51,6 @@ def _example(name: str) -> Example:
             break
         head.append(line.removeprefix("#").strip())
     dataset = examples()[name]["dataset"]
-    return Example(name=name, text=text, shows=" ".join(head), dataset=dataset if isinstance(dataset, str) else dataset["type"])
+    return Example(
+        name=name, text=text, shows=" ".join(head).replace("`", ""), dataset=dataset if isinstance(dataset, str) else dataset["type"]
+    )

@@ -56,9 +56,16 @@ def pointer(parts: Sequence[str | int]) -> str:
 
 def _once(faults: list[Fault]) -> list[Fault]:
     """One fix where a key is missing because it is misspelt: its new name."""
-    named = {f"{fault.pointer.rpartition('/')[0]}/{fault.fix.value}" for fault in faults if fault.fix and fault.fix.op == "rename"}
+    misspelt = {
+        f"{above}/{fault.fix.value}": name
+        for fault in faults
+        if fault.fix and fault.fix.op == "rename"
+        for above, _, name in [fault.pointer.rpartition("/")]
+    }
     return [
-        fault.model_copy(update={"fix": None}) if fault.code == "missing" and fault.fix and fault.fix.pointer in named else fault
+        fault.model_copy(update={"fix": None, "suggestion": f"Here it is called `{misspelt[fault.fix.pointer]}`."})
+        if fault.code == "missing" and fault.fix and fault.fix.pointer in misspelt
+        else fault
         for fault in faults
     ]
 

@@ -341,6 +341,32 @@ def test_five_hundred_lines_are_typed_without_waiting(page: Page) -> None:
     assert took < 50
 
 
+def test_the_cursor_stays_in_sight(page: Page) -> None:
+    """At the end of a long text, a page further up, and where a fault is visited."""
+    page.goto("/jobs/new")
+    write(page, LONG.replace("epochs: 2", "epochs: two"))
+    put_cursor(page, "# My first")
+    in_sight = """() => {
+      const [area, frame] = [document.querySelector("#text"), document.querySelector("#code").getBoundingClientRect()];
+      const line = area.value.slice(0, area.selectionEnd).split("\\n").length - 1;
+      const box = document.querySelectorAll(".line")[line].getBoundingClientRect();
+      return box.top >= frame.top - 1 && box.bottom <= frame.bottom + 1 ? line : -1;
+    }"""
+
+    page.keyboard.press("PageDown")
+    page.keyboard.press("PageDown")
+    second = page.evaluate(in_sight)
+    assert 20 < second < 100
+    page.keyboard.press("Control+End")
+    page.keyboard.type("# end")
+    assert page.evaluate(in_sight) > 500
+    page.keyboard.press("PageUp")
+    assert 400 < page.evaluate(in_sight) < 500
+    put_cursor(page, "# My first")
+    page.get_by_role("button", name=re.compile("^Line 5")).first.click()
+    assert page.evaluate(in_sight) > 500
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_letters_and_their_colours_lie_on_each_other(page: Page, width: int) -> None:
     """Lines wrap at the same places in the text and below it."""

@@ -6,7 +6,8 @@ import { outline, pointer, scan, steps, touched } from "./editor/yaml.js";
 
 const CHECK_AFTER = 250;
 const EXPLAIN_AFTER = 120;
-const BUSY_AFTER = 1000;
+const PATIENCE = 2000;
+const AGAIN_AFTER = 4000;
 
 const form = document.querySelector("#new-job");
 const area = document.querySelector("#text");
@@ -44,15 +45,22 @@ function go(at, end = at) {
   area.focus({ preventScroll: true });
   area.setSelectionRange(at, end);
   draw();
-  const line = paint.known[lineOf(at)]?.node;
-  if (line) code.scrollTo({ top: line.offsetTop - code.clientHeight / 3 });
+  reveal();
   code.scrollIntoView({ block: "nearest" });
   explainSoon();
 }
 
+/** Scrolls the cursor's line into sight, where it is not. */
+function reveal() {
+  const line = paint.known[lineOf(area.selectionEnd)]?.node.getBoundingClientRect();
+  const frame = code.getBoundingClientRect();
+  if (line && (line.top < frame.top || line.bottom > frame.bottom)) code.scrollBy({ top: line.top - frame.top - frame.height / 3 });
+}
+
 // ---------------------------------------------------------------- the check
 
-let checking = null;
+/** The question that waits for its answer: {text, began, stop, done}. */
+let asking = null;
 let checkTimer;
 
 function say(kind, words) {
@@ -68,27 +76,33 @@ function checkSoon(after = CHECK_AFTER) {
   checkTimer = setTimeout(check, after);
 }
 
-/** Asks what is wrong with the text; an answer to an older text is not heard. */
-async function check() {
+/** Resolves once the text has its answer. One question is asked at a time; one that takes long is given up for a newer text. */
+function check() {
   clearTimeout(checkTimer);
-  checking?.abort();
-  checking = new AbortController();
-  const { signal } = checking;
   const text = area.value;
-  const slow = setTimeout(() => say("checking", "Checking"), BUSY_AFTER / 4);
+  if (asking?.text === text) return asking.done;
+  const left = asking ? asking.began + PATIENCE - performance.now() : 0;
+  if (left > 0) return Promise.race([asking.done, new Promise((resolve) => setTimeout(resolve, left))]).then(check);
+  asking?.stop.abort();
+  const mine = { text, began: performance.now(), stop: new AbortController() };
+  asking = mine;
+  mine.done = question(text, mine.stop.signal).finally(() => {
+    if (asking === mine) asking = null;
+  });
+  return mine.done;
+}
+
+async function question(text, signal) {
+  const slow = setTimeout(() => say("checking", "Checking"), CHECK_AFTER);
   try {
     const answer = await fetch("/ui/check", { method: "POST", body: text, headers: { "Content-Type": "text/plain" }, signal });
-    if (signal.aborted) return;
-    if (answer.redirected || answer.status === 204) {
-      location.reload();
-      return;
-    }
-    if (!answer.ok) throw new Error(answer.status);
-    show(text, await answer.json());
+    if (answer.redirected || answer.status === 204) location.reload();
+    else if (answer.ok) show(text, await answer.json());
+    else throw new Error(answer.status === 503 ? "The check is busy" : "The check failed");
   } catch (error) {
-    if (signal.aborted || error.name === "AbortError") return;
-    say("checking", error.message === "503" ? "The check is busy" : "The service does not answer");
-    checkSoon(4 * BUSY_AFTER);
+    if (signal.aborted) return;
+    say("checking", error instanceof TypeError ? "The service does not answer" : error.message);
+    checkSoon(AGAIN_AFTER);
   } finally {
     clearTimeout(slow);
   }
@@ -103,7 +117,8 @@ function show(text, told) {
   const errors = told.marks.filter((mark) => mark.severity === "error").length;
   const remarks = told.marks.length - errors;
   area.setAttribute("aria-invalid", String(errors > 0));
-  if (errors) say("bad", some(errors, "fault"));
+  if (text !== area.value) say("checking", "Checking");
+  else if (errors) say("bad", some(errors, "fault"));
   else if (remarks) say("warned", `Trains, with ${some(remarks, "remark")}`);
   else say("good", "Ready to train");
   showMarks(told.marks, errors, remarks);
@@ -349,7 +364,7 @@ document.addEventListener("keydown", (event) => {
 
 // ---------------------------------------------------------------- beginning
 
-listenToKeys(area, { submit });
+listenToKeys(area, { submit, reveal });
 area.addEventListener("input", () => {
   read();
   keep();

@@ -41,7 +41,26 @@ export function indentAfter(line) {
   return space + dash;
 }
 
-export function listenToKeys(area, { submit }) {
+/** As far as one sees: the text itself is as high as all its lines, and would go to its end. */
+function turn(area, way, select, reveal) {
+  const frame = area.closest(".code");
+  const page = frame.clientHeight - 2 * parseFloat(getComputedStyle(area).lineHeight);
+  const lines = area.value.split("\n");
+  const forward = area.selectionDirection !== "backward";
+  const at = forward ? area.selectionEnd : area.selectionStart;
+  const fixed = forward ? area.selectionStart : area.selectionEnd;
+  const line = area.value.slice(0, at).split("\n").length - 1;
+  const column = at - lineStart(area.value, at);
+  const wanted = Math.round((page / area.scrollHeight) * lines.length) * way + line;
+  const to = Math.max(0, Math.min(lines.length - 1, wanted));
+  const target = lines.slice(0, to).reduce((sum, each) => sum + each.length + 1, 0) + Math.min(column, lines[to].length);
+  if (select) area.setSelectionRange(Math.min(fixed, target), Math.max(fixed, target), target < fixed ? "backward" : "forward");
+  else area.setSelectionRange(target, target);
+  frame.scrollBy({ top: way * page });
+  reveal();
+}
+
+export function listenToKeys(area, { submit, reveal }) {
   let leaving = false;
   area.addEventListener("keydown", (event) => {
     const { value, selectionStart, selectionEnd } = area;
@@ -67,6 +86,10 @@ export function listenToKeys(area, { submit }) {
       // an item that stays empty ends its list
       if (indent === null) replace(area, start, selectionEnd, "");
       else replace(area, selectionStart, selectionEnd, `\n${indent}`);
+    }
+    else if ((event.key === "PageDown" || event.key === "PageUp") && !event.ctrlKey && !event.altKey) {
+      event.preventDefault();
+      turn(area, event.key === "PageDown" ? 1 : -1, event.shiftKey, reveal);
     }
     if (!["Tab", "Shift"].includes(event.key)) leaving = false;
   });
