@@ -32,6 +32,7 @@ ICONS = {
     "contrast": "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12ZM8 2v12",
     "compare": "M4 13V7M8 13V3M12 13V9",
     "warn": "M8 2 15 14H1ZM8 6.5v3.5M8 11.8v.2",
+    "book": "M2.5 3.5c2-1 4-1 5.5.5 1.5-1.5 3.5-1.5 5.5-.5v9c-2-1-4-1-5.5.5-1.5-1.5-3.5-1.5-5.5-.5ZM8 4v9",
     "check": "M3 8.5 6.5 12 13 4.5",
 }
 _ICON = Markup(
@@ -56,14 +57,17 @@ HEADERS = {
 
 def page(template: str, request: Request, *, status: int = 200, policy: str = POLICY, **shown: Any) -> HTMLResponse:
     """The template as an answer; `shown` is what it names."""
-    text = _environment.get_template(template).render(
-        request=request, path=request.url.path, signed_in=request.app.state.api_key is not None, **shown
-    )
+    text = rendered(template, request=request, path=request.url.path, signed_in=request.app.state.api_key is not None, **shown)
     headers = HEADERS | {"Content-Security-Policy": policy, "Vary": "Accept-Encoding"}
     body = text.encode()
     if len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
         return HTMLResponse(gzip.compress(body, compresslevel=5), status_code=status, headers=headers | {"Content-Encoding": "gzip"})
     return HTMLResponse(body, status_code=status, headers=headers)
+
+
+def rendered(template: str, **shown: Any) -> str:
+    """The template filled in."""
+    return _environment.get_template(template).render(**shown)
 
 
 def is_fragment(request: Request) -> bool:

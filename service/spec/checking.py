@@ -17,6 +17,7 @@ from service.spec.export import Export
 from service.spec.job import JobSpec, read_parts
 from service.spec.lints import lint
 from service.spec.model import AnyLayer, Layer, Model
+from service.spec.monitors import MEASURED
 from service.spec.schedules import timed
 from service.spec.training import AnyOptimizer, DataLoader, Evaluation, Loss, Optimizer, Scheduler, Training
 from service.spec.verdict import Checked, Fault, Verdict
@@ -171,15 +172,12 @@ def _merged(faults: list[Fault]) -> tuple[Fault, ...]:
     return tuple({(fault.pointer, fault.code): fault for fault in reversed(faults)}.values())[::-1]
 
 
-_MEASURED = {"classification": ("Accuracy", "ConfusionMatrix"), "binary": ("Accuracy", "ConfusionMatrix"), "multilabel": ("Accuracy",)}
-
-
 def _resolved(spec: JobSpec, checked: Checked, *, threads: int) -> dict[str, Any]:
     resolved = spec.model_dump(mode="json") | checked.resolved
     if spec.resources.threads is None:
         resolved["resources"]["threads"] = threads
     if spec.evaluation.metrics is None or not spec.dataset.is_judged:
-        names = _MEASURED.get(spec.dataset.task, ()) if spec.dataset.is_judged else ()
+        names = MEASURED.get(spec.dataset.task, ()) if spec.dataset.is_judged else ()
         evaluation = Evaluation.model_validate({"metrics": names})
         resolved["evaluation"]["metrics"] = evaluation.model_dump(mode="json")["metrics"]
     return resolved

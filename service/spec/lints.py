@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from service.spec import monitors, tables
 from service.spec.catalog import Declared
 from service.spec.dataset import PLACED_BY
-from service.spec.model import AnyLayer, Composite, Graph, Repeat, Sequential, built, leaves
-from service.spec.verdict import SpecWarning
+from service.spec.fixes import removing, setting
+from service.spec.model import AnyLayer, Composite, Graph, Model, Repeat, Sequential, built, leaves
+from service.spec.verdict import Fix, SpecWarning
 
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "ReLU",
     "ReLU6",
     "LeakyReLU",
@@ -30,7 +31,7 @@ _ACTIVATIONS = {
     "Sigmoid",
     "Hardtanh",
 }
-_ACTIVATIONS |= {"Softplus", "Softsign", "Hardswish", "Hardsigmoid", "LogSigmoid"}
+ACTIVATIONS |= {"Softplus", "Softsign", "Hardswish", "Hardsigmoid", "LogSigmoid"}
 _USUAL_LR = {
     **dict.fromkeys(("SGD", "ASGD", "Rprop"), (1e-5, 2.0)),
     **dict.fromkeys(("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"), (1e-6, 0.1)),
@@ -95,16 +96,25 @@ def _last_layer(spec: JobSpec) -> list[SpecWarning]:
     at, last = found[0], found[1].type
     if spec.loss.type in _LOGITS and last in ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid"):
         detail = f"{spec.loss.type} takes raw logits and applies {'Sigmoid' if 'BCE' in spec.loss.type else 'LogSoftmax'} itself; after {last} it learns slowly."
-        return [SpecWarning(pointer=at, code="softmax_before_cross_entropy", detail=detail, suggestion=f"Remove {last}.")]
+        fix = _without(at, model)
+        return [SpecWarning(pointer=at, code="softmax_before_cross_entropy", detail=detail, suggestion=f"Remove {last}.", fix=fix)]
     if spec.loss.type in _LOG_PROBABILITIES and last not in ("LogSoftmax", "LogSigmoid"):
         detail = f"{spec.loss.type} wants log-probabilities; without LogSoftmax its values mean nothing."
         suggestion = "Add LogSoftmax, or use CrossEntropyLoss."
-        return [SpecWarning(pointer=at, code="nll_without_log_softmax", detail=detail, suggestion=suggestion)]
-    bends = last in _ACTIVATIONS and spec.dataset.task != "regression" and spec.loss.type != "BCELoss"
+        fix = setting("/loss/type", "CrossEntropyLoss") if spec.loss.type == "NLLLoss" else None
+        return [SpecWarning(pointer=at, code="nll_without_log_softmax", detail=detail, suggestion=suggestion, fix=fix)]
+    bends = last in ACTIVATIONS and spec.dataset.task != "regression" and spec.loss.type != "BCELoss"
     if bends or last.startswith("Dropout"):
         detail = f"{last} as the last layer bends or drops the outputs."
-        return [SpecWarning(pointer=at, code="activation_last", detail=detail, suggestion=f"Remove {last}.")]
+        return [SpecWarning(pointer=at, code="activation_last", detail=detail, suggestion=f"Remove {last}.", fix=_without(at, model))]
     return []
+
+
+def _without(pointer: str, model: Model) -> Fix | None:
+    """A layer taken out, where it is not the only one of its list, nor what a Graph's node is."""
+    above, _, at = pointer.rpartition("/")
+    is_alone = at == "0" or (isinstance(model, Sequential) and len(model.layers) == 1)
+    return removing(pointer) if above.endswith("/layers") and not is_alone else None
 
 
 def _batch_first(spec: JobSpec) -> Iterator[SpecWarning]:
@@ -114,9 +124,8 @@ def _batch_first(spec: JobSpec) -> Iterator[SpecWarning]:
     for pointer, layer in leaves(model, "/model"):
         if layer.arguments().get("batch_first") is False:
             detail = f"With batch_first: false {layer.type} takes the batch for its steps: samples mix."
-            yield SpecWarning(
-                pointer=f"{pointer}/batch_first", code="batch_not_first", detail=detail, suggestion="Leave batch_first out, or true."
-            )
+            where, cure = f"{pointer}/batch_first", "Leave batch_first out, or true."
+            yield SpecWarning(pointer=where, code="batch_not_first", detail=detail, suggestion=cure, fix=setting(where, value=True))
 
 
 def _unused_nodes(spec: JobSpec) -> Iterator[SpecWarning]:
@@ -126,7 +135,8 @@ def _unused_nodes(spec: JobSpec) -> Iterator[SpecWarning]:
     for at, node in enumerate(spec.model.nodes):
         if node.name not in used:
             detail = f"Nothing uses `{node.name}`: it costs time and never learns."
-            yield SpecWarning(pointer=f"/model/nodes/{at}", code="unused_node", detail=detail, suggestion="Remove it, or use it.")
+            where, cure = f"/model/nodes/{at}", "Remove it, or use it."
+            yield SpecWarning(pointer=where, code="unused_node", detail=detail, suggestion=cure, fix=removing(where))
 
 
 def _targets(spec: JobSpec) -> list[SpecWarning]:
@@ -135,7 +145,8 @@ def _targets(spec: JobSpec) -> list[SpecWarning]:
     if right is None or spec.dataset.target in (right, "input", "value", "binary") or spec.dataset.facts.labels != "class":
         return []
     detail = f"{spec.loss.type} is meant for targets of {'-1 and 1' if right == 'signed' else '0 and 1'}; target: {spec.dataset.target} gives others."
-    return [SpecWarning(pointer="/dataset/target", code="unusual_target", detail=detail, suggestion=f"Set dataset.target: {right}.")]
+    where, cure = "/dataset/target", f"Set dataset.target: {right}."
+    return [SpecWarning(pointer=where, code="unusual_target", detail=detail, suggestion=cure, fix=setting(where, right))]
 
 
 def _learning_rate(spec: JobSpec) -> list[SpecWarning]:
@@ -151,11 +162,9 @@ def _batch_size(spec: JobSpec) -> list[SpecWarning]:
     if not spec.epochs or spec.dataloader.batch_size <= training:
         return []
     detail = f"batch_size {spec.dataloader.batch_size} is larger than the {training} training samples: every epoch is one step."
-    return [
-        SpecWarning(
-            pointer="/dataloader/batch_size", code="batch_larger_than_dataset", detail=detail, suggestion="Use a smaller batch_size."
-        )
-    ]
+    where, cure = "/dataloader/batch_size", "Use a smaller batch_size."
+    fix = setting(where, max(1, min(64, training // 10)))
+    return [SpecWarning(pointer=where, code="batch_larger_than_dataset", detail=detail, suggestion=cure, fix=fix)]
 
 
 def _mixed_twice(spec: JobSpec) -> list[SpecWarning]:
@@ -172,4 +181,5 @@ def _modes(spec: JobSpec) -> Iterator[SpecWarning]:
         right = monitors.better(name)
         if right not in (None, mode):
             detail = f"With mode: {mode} the {'largest' if mode == 'max' else 'smallest'} {name} counts as the best."
-            yield SpecWarning(pointer=f"{pointer}/mode", code="worst_is_best", detail=detail, suggestion=f"Set mode: {right}.")
+            where, cure = f"{pointer}/mode", f"Set mode: {right}."
+            yield SpecWarning(pointer=where, code="worst_is_best", detail=detail, suggestion=cure, fix=setting(where, right))

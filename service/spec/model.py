@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from service.spec.catalog import Closed, Declared, Shorthand, load, suggest, union
+from service.spec.fixes import removing, setting
 from service.spec.verdict import Fault
 
 MAX_LAYERS = 1000
@@ -30,6 +31,9 @@ class Composite(Closed):
     def parts(self) -> Iterator[tuple[str, AnyLayer]]:
         """Its direct layers, each with its JSON Pointer from here, in written order."""
         raise NotImplementedError
+
+
+Layers = Annotated[tuple["Layer", ...], Field(min_length=1, max_length=MAX_LAYERS, description="Layers, one after the other.")]
 
 
 class Sequential(Composite):
@@ -60,7 +64,10 @@ class Residual(Composite):
         yield from _numbered("/shortcut", self.shortcut or ())
 
 
-Branches = Annotated[tuple[Annotated[tuple["Layer", ...], Field(max_length=MAX_LAYERS)], ...], Field(min_length=1, max_length=100)]
+Branches = Annotated[
+    tuple[Annotated[tuple["Layer", ...], Field(max_length=MAX_LAYERS)], ...],
+    Field(min_length=1, max_length=100, description="Lists of layers that all take the same input; an empty one hands it on as it is."),
+]
 
 
 class Concat(Composite):
@@ -290,7 +297,7 @@ def _graph(graph: Graph, pointer: str) -> Iterator[Fault]:
             found.append(Fault(pointer=f"{pointer}/nodes/{at}/name", code="duplicate_name", detail=detail, suggestion="Use another name."))
         for name in graph.inputs_of(at):
             if name not in known:
-                found.append(_unknown_node(f"{pointer}/nodes/{at}/inputs", name, known))
+                found.append(_unknown_node(f"{pointer}/nodes/{at}/inputs", name, known, graph.nodes[at].inputs))
     if graph.output is not None and graph.output not in known[1:]:
         found.append(_unknown_node(f"{pointer}/output", graph.output, known[1:]))
     yield from found
@@ -301,10 +308,12 @@ def _graph(graph: Graph, pointer: str) -> Iterator[Fault]:
         yield Fault(pointer=f"{pointer}/nodes/{stuck[0]}/inputs", code="circle", detail=detail, suggestion="Break the circle.")
 
 
-def _unknown_node(pointer: str, name: str, known: list[str]) -> Fault:
+def _unknown_node(pointer: str, name: str, known: list[str], inputs: Sequence[str] | str | None = None) -> Fault:
     close = suggest(name, known)
     more = f"Did you mean `{close}`?" if close else f"Known: {', '.join(known)}."
-    return Fault(pointer=pointer, code="unknown_node", detail=f"There is no node `{name}`.", suggestion=more)
+    place = pointer if inputs is None or isinstance(inputs, str) else f"{pointer}/{inputs.index(name)}"
+    fix = setting(place, close) if close else None
+    return Fault(pointer=pointer, code="unknown_node", detail=f"There is no node `{name}`.", suggestion=more, fix=fix)
 
 
 def _torchvision(model: Torchvision) -> list[Fault]:
@@ -313,11 +322,14 @@ def _torchvision(model: Torchvision) -> list[Fault]:
     if model.weights is not None and model.weights not in (*known, "DEFAULT"):
         detail = f"{model.name} has no weights named `{model.weights}`."
         suggestion = f"Known: {', '.join([*known, 'DEFAULT'])}; or null."
-        found.append(Fault(pointer="/model/weights", code="unknown_weights", detail=detail, suggestion=suggestion))
+        close = suggest(model.weights, [*known, "DEFAULT"])
+        fix = setting("/model/weights", close or "DEFAULT") if known else setting("/model/weights", None)
+        found.append(Fault(pointer="/model/weights", code="unknown_weights", detail=detail, suggestion=suggestion, fix=fix))
     for key in ("init_weights", "aux_logits"):
         if getattr(model, key) is not None and model.name not in ("googlenet", "inception_v3"):
             detail = f"`{key}` is an argument of googlenet and inception_v3 only."
-            found.append(Fault(pointer=f"/model/{key}", code="unknown_key", detail=detail, suggestion=f"Leave {key} out."))
+            where, cure = f"/model/{key}", f"Leave {key} out."
+            found.append(Fault(pointer=where, code="unknown_key", detail=detail, suggestion=cure, fix=removing(where)))
     return found
 
 
@@ -333,7 +345,8 @@ def _module(model: Module) -> list[Fault]:
     if model.class_name not in classes:
         detail = f"The code defines no class `{model.class_name}` at its top level."
         known = f"It defines: {', '.join(classes)}." if classes else "Define it as class ...(nn.Module)."
-        return [Fault(pointer="/model/class_name", code="no_class", detail=detail, suggestion=known)]
+        fix = setting("/model/class_name", next(iter(classes))) if len(classes) == 1 else None
+        return [Fault(pointer="/model/class_name", code="no_class", detail=detail, suggestion=known, fix=fix)]
     if not classes[model.class_name].bases:
         detail = f"`{model.class_name}` has no base class; a model is an nn.Module."
         return [Fault(pointer="/model/code", code="no_module", detail=detail, suggestion=f"Write class {model.class_name}(nn.Module):")]

@@ -6,11 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from service.spec.catalog import Declared, load, suggest
-from service.spec.verdict import Fault
+from service.spec.fixes import inserting, setting
+from service.spec.verdict import Fault, Fix
 
 if TYPE_CHECKING:
     from service.spec.job import JobSpec
 
+MEASURED = {"classification": ("Accuracy", "ConfusionMatrix"), "binary": ("Accuracy", "ConfusionMatrix"), "multilabel": ("Accuracy",)}
+"""The metrics of a task whose spec names none."""
 _MANY = {"average": "none", "multiclass_mode": "one-vs-all"}
 """Arguments that make a metric give a number for each class."""
 
@@ -71,12 +74,12 @@ def _fault(spec: JobSpec, name: str, pointer: str) -> Fault | None:
     named = {snake_case(each): each for each in load()["metrics"]}
     if split == "val" and validation == 0 and (value in named or value == "loss"):
         detail = f"{name} is watched, but the validation split is empty."
-        return Fault(
-            pointer=pointer, code="no_validation_split", detail=detail, suggestion="Set dataset.validation_split, for example to 0.1."
-        )
+        cure, fix = "Set dataset.validation_split, for example to 0.1.", setting("/dataset/validation_split", 0.1)
+        return Fault(pointer=pointer, code="no_validation_split", detail=detail, suggestion=cure, fix=fix)
     if value == "accuracy" and not spec.dataset.counts_answers:
         detail = f"{name} is watched, but with target: {spec.dataset.target} there are no right answers to count."
-        return Fault(pointer=pointer, code="no_accuracy", detail=detail, suggestion=f"Watch {split}_loss with mode: min.")
+        cure, fix = f"Watch {split}_loss with mode: min.", setting(pointer, f"{split}_loss")
+        return Fault(pointer=pointer, code="no_accuracy", detail=detail, suggestion=cure, fix=fix)
     known = _known(spec)
     if name in known:
         return None
@@ -86,16 +89,23 @@ def _fault(spec: JobSpec, name: str, pointer: str) -> Fault | None:
         return Fault(pointer=pointer, code="not_one_number", detail=detail, suggestion=would_do)
     if split == "val" and value in named:
         detail = f"{name} is watched, but evaluation.metrics does not ask for {named[value]}."
-        return Fault(
-            pointer=pointer, code="not_measured", detail=detail, suggestion=f"Add {named[value]} to evaluation.metrics. {would_do}"
-        )
+        cure = f"Add {named[value]} to evaluation.metrics. {would_do}"
+        return Fault(pointer=pointer, code="not_measured", detail=detail, suggestion=cure, fix=_measuring(named[value], spec))
     close = suggest(name, known)
     return Fault(
         pointer=pointer,
         code="unknown_monitor",
         detail=f"There is no value `{name}` after an epoch.",
         suggestion=(f"Did you mean `{close}`? " if close else "") + would_do,
+        fix=setting(pointer, close) if close else None,
     )
+
+
+def _measuring(metric: str, spec: JobSpec) -> Fix:
+    """One metric more; those that a spec has by leaving them out are then named."""
+    if spec.evaluation.metrics is not None:
+        return inserting("/evaluation/metrics/-", metric)
+    return setting("/evaluation/metrics", [*MEASURED.get(spec.dataset.task, ()), metric])
 
 
 def _known(spec: JobSpec) -> list[str]:

@@ -10,6 +10,7 @@ from service.spec import model as models
 from service.spec import monitors
 from service.spec.catalog import load
 from service.spec.dataset import PLACED_BY
+from service.spec.fixes import removing, setting
 from service.spec.tables import taken
 from service.spec.training import FUSED
 from service.spec.verdict import Fault
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from service.spec.job import JobSpec
 
 NOT_LOOKED_UP = "not_looked_up"
+FEW_EPOCHS, SHARE = 5, 0.2
+"""What a fix writes where nobody can know better."""
 
 
 def across_parts(spec: JobSpec) -> list[Fault]:
@@ -54,7 +57,7 @@ def untrained(body: Mapping[str, Any]) -> list[Fault]:
         "With epochs: 0 nothing is trained: that is for the model of an earlier job.",
         "Set model: {type: Job, job_id: ...}, or 1 and more.",
     )
-    return [Fault(pointer="/epochs", code="nothing_to_train", detail=detail, suggestion=cure)]
+    return [Fault(pointer="/epochs", code="nothing_to_train", detail=detail, suggestion=cure, fix=setting("/epochs", FEW_EPOCHS))]
 
 
 def _scaled(spec: JobSpec) -> list[Fault]:
@@ -90,22 +93,23 @@ def _splits(spec: JobSpec) -> list[Fault]:
     found, facts = [], spec.dataset.facts
     if facts.validation and spec.dataset.validation_split:
         detail = f"The data bring a validation split of their own, of {facts.validation} samples."
-        found.append(Fault(pointer="/dataset/validation_split", code="own_validation_split", detail=detail, suggestion="Leave it out."))
+        found.append(_superfluous("/dataset/validation_split", "own_validation_split", detail))
     if not facts.test:
         detail = "There are no test samples: the data bring none, and test_split sets none aside."
-        found.append(Fault(pointer="/dataset/test_split", code="no_test_split", detail=detail, suggestion="Set it, for example to 0.2."))
+        cure, where = f"Set it, for example to {SHARE}.", "/dataset/test_split"
+        found.append(Fault(pointer=where, code="no_test_split", detail=detail, suggestion=cure, fix=setting(where, SHARE)))
     if facts.samples == "rows":
         found += [
-            Fault(pointer=f"/dataset/{part}", code="no_images", detail="Rows of a table are no images.", suggestion="Leave it out.")
+            _superfluous(f"/dataset/{part}", "no_images", "Rows of a table are no images.")
             for part in ("transforms", "train_transforms", "batch_transforms")
             if getattr(spec.dataset, part)
         ]
     if facts.labels != "class" and spec.dataset.target not in ("label", "input"):
         detail = f"target: {spec.dataset.target} makes something of class numbers; the labels here are {facts.num_classes} numbers each."
-        found.append(Fault(pointer="/dataset/target", code="no_classes", detail=detail, suggestion="Leave it out."))
+        found.append(_superfluous("/dataset/target", "no_classes", detail))
     if spec.dataset.target == "binary" and facts.num_classes != 2:
         detail = f"target: binary is for two classes; {spec.dataset.type} has {facts.num_classes}."
-        found.append(Fault(pointer="/dataset/target", code="not_two_classes", detail=detail, suggestion="Leave it out."))
+        found.append(_superfluous("/dataset/target", "not_two_classes", detail))
     return found
 
 
@@ -115,7 +119,8 @@ def _batches(spec: JobSpec) -> list[Fault]:
         return []
     detail = f"{training} training samples in batches of {spec.dataloader.batch_size} leave nothing to train on."
     suggestion = "Use a smaller batch_size, drop_last: false, or more samples."
-    return [Fault(pointer="/dataloader/batch_size", code="no_batches", detail=detail, suggestion=suggestion)]
+    fix = setting("/dataloader/drop_last", value=False) if training else None
+    return [Fault(pointer="/dataloader/batch_size", code="no_batches", detail=detail, suggestion=suggestion, fix=fix)]
 
 
 def _left_out(spec: JobSpec) -> list[Fault]:
@@ -138,13 +143,14 @@ def _sampled(spec: JobSpec) -> list[Fault]:
         return []
     if facts.labels != "class":
         detail = "Samples are weighed by their class; here they have none."
-        return [Fault(pointer="/dataloader/sampler", code="no_classes", detail=detail, suggestion="Leave it out.")]
+        return [_superfluous("/dataloader/sampler", "no_classes", detail)]
     if sampler.weights == "balanced":
         return []
     if len(sampler.weights) != facts.num_classes:
         detail = f"There are {len(sampler.weights)} weights for {facts.num_classes} classes."
         cure = f"Give {facts.num_classes}, or balanced."
-        return [Fault(pointer="/dataloader/sampler/weights", code="wrong_size", detail=detail, suggestion=cure)]
+        where = "/dataloader/sampler/weights"
+        return [Fault(pointer=where, code="wrong_size", detail=detail, suggestion=cure, fix=setting(where, "balanced"))]
     if not any(sampler.weights):
         detail = "With all weights 0 nothing can be drawn."
         return [Fault(pointer="/dataloader/sampler/weights", code="no_weight", detail=detail, suggestion="Give one that is larger.")]
@@ -158,14 +164,15 @@ def _augmented(spec: JobSpec) -> list[Fault]:
         return []
     detail = "Augmentation by batch needs tensors, and here images become tensors only where they become numbers."
     suggestion = "Begin dataset.transforms with ToImage, then ToDtype; or leave augment out."
-    return [Fault(pointer="/dataset/augment", code="no_batches", detail=detail, suggestion=suggestion)]
+    return [Fault(pointer="/dataset/augment", code="no_batches", detail=detail, suggestion=suggestion, fix=removing("/dataset/augment"))]
 
 
 def _fused(spec: JobSpec) -> list[Fault]:
     if not spec.training.fused or spec.optimizer.type in FUSED:
         return []
     detail = f"torch has no fused form of {spec.optimizer.type}."
-    return [Fault(pointer="/training/fused", code="not_fused", detail=detail, suggestion=f"Leave it out, or use {', '.join(FUSED)}.")]
+    where, cure = "/training/fused", f"Leave it out, or use {', '.join(FUSED)}."
+    return [Fault(pointer=where, code="not_fused", detail=detail, suggestion=cure, fix=removing(where))]
 
 
 def _metrics(spec: JobSpec) -> list[Fault]:
@@ -177,12 +184,13 @@ def _metrics(spec: JobSpec) -> list[Fault]:
         detail = f"{metric.type} measures a {'regression' if task == 'classification' else 'classification'}; this is a {task}."
         others = [name for name, entry in load()["metrics"].items() if entry["task"] == task]
         suggestion = f"For a {task}: {', '.join(others)}."
-        found.append(Fault(pointer=f"/evaluation/metrics/{at}", code="wrong_task", detail=detail, suggestion=suggestion))
+        where = f"/evaluation/metrics/{at}"
+        found.append(Fault(pointer=where, code="wrong_task", detail=detail, suggestion=suggestion, fix=removing(where)))
     kinds = [metric.type for metric in spec.evaluation.metrics or ()]
     for at, kind in enumerate(kinds):
         if kind in kinds[:at]:
             detail = f"{kind} is measured twice, and its value has one name."
-            found.append(Fault(pointer=f"/evaluation/metrics/{at}", code="duplicate", detail=detail, suggestion="Leave one out."))
+            found.append(_superfluous(f"/evaluation/metrics/{at}", "duplicate", detail, "Leave one out."))
     return found
 
 
@@ -190,12 +198,11 @@ def _exports(spec: JobSpec) -> list[Fault]:
     """Each format is one file."""
     kinds = [export.type for export in spec.export]
     return [
-        Fault(
-            pointer=f"/export/{at}",
-            code="duplicate",
-            detail=f"{kind} is asked for twice, and is one file, {spec.export[at].file}.",
-            suggestion="Leave one out.",
-        )
+        _superfluous(f"/export/{at}", "duplicate", f"{kind} is asked for twice, and is one file, {spec.export[at].file}.", "Leave one out.")
         for at, kind in enumerate(kinds)
         if kind in kinds[:at]
     ]
+
+
+def _superfluous(pointer: str, code: str, detail: str, suggestion: str = "Leave it out.") -> Fault:
+    return Fault(pointer=pointer, code=code, detail=detail, suggestion=suggestion, fix=removing(pointer))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.spec.catalog import Declared
+from service.spec.fixes import removing
 from service.spec.verdict import Fault
 
 _LENGTHS = {
@@ -58,8 +59,8 @@ def _filled(scheduler: Declared, length: int | None, taken: int | None, pointer:
         return scheduler.model_copy(update={name: _UNKNOWN if length is None else length}), []
     if scheduler.type == "OneCycleLR" and taken is not None and given is not None and given < taken:
         detail = f"This training takes {taken} steps of the schedule; total_steps is {given}, and OneCycleLR ends with an error there."
-        fault = Fault(pointer=f"{pointer}/total_steps", code="too_short", detail=detail, suggestion=f"Leave it out, or give {length}.")
-        return scheduler, [fault]
+        where, cure = f"{pointer}/total_steps", f"Leave it out, or give {length}."
+        return scheduler, [Fault(pointer=where, code="too_short", detail=detail, suggestion=cure, fix=removing(where))]
     return scheduler, []
 
 
@@ -74,5 +75,6 @@ def _misplaced(inner: Declared, outer: Declared, at: int, pointer: str) -> Fault
     interval = outer.arguments()["interval"]
     if "interval" in inner.model_fields_set and inner.arguments()["interval"] != interval:
         detail = f"{outer.type} steps its schedules, every {interval}; an interval of their own would mean nothing."
-        return Fault(pointer=f"{pointer}/interval", code="interval", detail=detail, suggestion=f"Give interval to the {outer.type}.")
+        where, cure = f"{pointer}/interval", f"Give interval to the {outer.type}."
+        return Fault(pointer=where, code="interval", detail=detail, suggestion=cure, fix=removing(where))
     return None

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from service.spec.catalog import suggest
 from service.spec.content import Column, Content
+from service.spec.fixes import setting
 from service.spec.verdict import Fault, SpecWarning
 
 Labels = Literal["class", "several", "numbers"]
@@ -90,7 +91,10 @@ def _unknown(part: str, given: Sequence[str], names: Sequence[str]) -> Iterator[
             continue
         close = suggest(name, names)
         suggestion = (f"Did you mean `{close}`? " if close else "") + f"There are {listed(names)}."
-        yield Fault(pointer=f"/dataset/{part}/{at}", code="no_column", detail=f"There is no column {name}.", suggestion=suggestion)
+        # one column may stand there without a list
+        where = f"/dataset/{part}/{at}"
+        fix = setting(where, close) if close and len(given) > 1 else None
+        yield Fault(pointer=where, code="no_column", detail=f"There is no column {name}.", suggestion=suggestion, fix=fix)
 
 
 def _labels(content: Content, arguments: Mapping[str, Any]) -> Iterator[Fault]:

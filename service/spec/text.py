@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -16,7 +16,7 @@ from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from service.spec.faults import pointer
-from service.spec.verdict import Fault, SpecFaults
+from service.spec.verdict import Fault, Fix, SpecFaults
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 64
@@ -36,12 +36,27 @@ ONLY_YAML = {
     "pairs": ("a list of pairs", "Write an object without the tag: {a: 1, b: 2}."),
 }
 
+STOPPED = {
+    "mapping values are not allowed": "Indent the line as its neighbours; text that has a colon in it belongs in quotes.",
+    "could not find expected ':'": "This line, or the one before it, has to be `key: value`, with a space after the colon.",
+    "expected <block end>": "Indent the line as its neighbours.",
+    "found unexpected end of stream": "Close the quotes.",
+    "found character '\\t'": "Indent with spaces; YAML takes no tabs there.",
+    "found undefined alias": "Name an anchor that stands above: &name.",
+    "expected ',' or": "Close the bracket, or put a comma between the items.",
+}
+"""What to do where a reader of YAML says such a thing."""
+
 
 def parse_body(data: bytes, content_type: str = "application/json") -> dict[str, Any]:
     """The object that a body holds. Raises SpecFaults: the place of all that JSON cannot hold, or the line where reading had to stop."""
     if len(data) > MAX_BYTES:
         raise SpecFaults([Fault(pointer="", code="too_large", detail=f"The body has {len(data)} bytes; {MAX_BYTES} are allowed.")])
-    body = _yaml(data) if "yaml" in content_type else _json(data)
+    return plain(values(compose(data)) if "yaml" in content_type else _json(data))
+
+
+def plain(body: Any) -> dict[str, Any]:
+    """The body, where it is an object of what JSON can hold. Raises SpecFaults, each at its place."""
     if not _is_plain(body):
         faults: list[Fault] = []
         _look(body, (), faults, count())
@@ -55,12 +70,22 @@ def parse_body(data: bytes, content_type: str = "application/json") -> dict[str,
 
 @dataclass(frozen=True, eq=False)
 class _Odd:
-    """Stands in for a value or a key that JSON cannot hold, until `_look` knows its place. `name` is a key's text, if it has any."""
+    """Stands in for a value or a key that JSON cannot hold, until `_look` knows its place.
+
+    `name` is a key's text, if it has any; `mend` what a fix does there, and with which value.
+    """
 
     code: str
     detail: str
     suggestion: str
     name: str | None = None
+    mend: tuple[Literal["set", "rename", "remove"], str | None] | None = None
+
+    def fault(self, path: tuple[str | int, ...]) -> Fault:
+        """The fault that it is, at its place."""
+        where = pointer(path)
+        fix = Fix(op=self.mend[0], pointer=where, value=self.mend[1]) if self.mend else None
+        return Fault(pointer=where, code=self.code, detail=self.detail, suggestion=self.suggestion, fix=fix)
 
 
 def _is_plain(body: Any) -> bool:
@@ -91,7 +116,7 @@ def _look(node: Any, path: tuple[str | int, ...], faults: list[Fault], seen: Ite
     if next(seen) > MAX_VALUES:
         raise _unreadable("too large once its YAML aliases are followed")
     if isinstance(node, _Odd):
-        faults.append(Fault(pointer=pointer(path), code=node.code, detail=node.detail, suggestion=node.suggestion))
+        faults.append(node.fault(path))
     elif isinstance(node, float) and not math.isfinite(node):
         faults.append(_not_finite(path))
     elif isinstance(node, dict):
@@ -123,7 +148,7 @@ def _object(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     made = {}
     for key, value in pairs:
         if key in made:
-            made[_Odd("repeated_key", f"`{key}` is given more than once here.", "Keep one of them.", key)] = value
+            made[_Odd("repeated_key", f"`{key}` is given more than once here.", "Keep one of them.", key, ("remove", None))] = value
         else:
             made[key] = value
     return made
@@ -138,16 +163,29 @@ def _json(data: bytes) -> Any:
         raise _unreadable(f"not JSON: {error}") from error
 
 
-def _yaml(data: bytes) -> Any:
+def compose(data: bytes) -> Node | None:
+    """The nodes of a YAML document, which know where they stand; None of an empty one. Raises SpecFaults that say where reading had to stop."""
     try:
-        aliases = sum(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(BytesIO(data)))
-        if aliases > MAX_ALIASES:
-            raise _unreadable(f"{aliases} YAML aliases; {MAX_ALIASES} are allowed")
-        reader = YAML(typ="safe", pure=True)
-        return _Values(reader.constructor).of(reader.compose(BytesIO(data)))
+        # only what has as many asterisks can have as many aliases: to count them takes as long as to read
+        if data.count(b"*") > MAX_ALIASES:
+            aliases = sum(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(BytesIO(data)))
+            if aliases > MAX_ALIASES:
+                raise _unreadable(f"{aliases} YAML aliases; {MAX_ALIASES} are allowed")
+        root: Node | None = YAML(typ="safe", pure=True).compose(BytesIO(data))
     except MarkedYAMLError as error:
-        line = f" at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}" if error.problem_mark else ""
-        raise _unreadable(f"not YAML: {error.problem}{line}") from error
+        mark = error.problem_mark
+        line = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        cure = next((words for begins, words in STOPPED.items() if str(error.problem).startswith(begins)), None)
+        raise _unreadable(f"not YAML: {error.problem}{line}", cure, at=(mark.line, mark.column) if mark else None) from error
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise _unreadable(f"not YAML: {error}") from error
+    return root
+
+
+def values(root: Node | None) -> Any:
+    """What the nodes say; odd where JSON has none. Raises SpecFaults."""
+    try:
+        return _Values(YAML(typ="safe", pure=True).constructor).of(root)
     except (YAMLError, RecursionError, ValueError) as error:
         raise _unreadable(f"not YAML: {error}") from error
 
@@ -187,7 +225,8 @@ class _Values:
                 return _Odd("unreadable", f"{node.value!r:.60} cannot be read as {kind}.", "Put it in quotes, to have it as text.")
         if kind in ONLY_YAML:
             what, instead = ONLY_YAML[kind]
-            return _Odd("only_yaml", f"This is {what}, which JSON does not have.", instead)
+            text = node.value if kind == "timestamp" and isinstance(node, ScalarNode) else None
+            return _Odd("only_yaml", f"This is {what}, which JSON does not have.", instead, mend=("set", text) if text else None)
         tag = str(node.tag).replace(YAML_TAG, "!!")
         return _Odd("unknown_tag", f"The tag {tag} is not YAML's own, or not for this kind of value.", "Leave the tag out.")
 
@@ -197,13 +236,15 @@ class _Values:
         if str(node.tag).removeprefix(YAML_TAG) in TEXT:
             return node.value
         written = str(node.value) or "null"
-        return _Odd("key_not_text", f"Something here is keyed by {written}, which is not text.", f'Write "{written}".', written)
+        return _Odd(
+            "key_not_text", f"Something here is keyed by {written}, which is not text.", f'Write "{written}".', written, ("rename", written)
+        )
 
     def _merged(self, node: MappingNode) -> dict[Any, Any]:
         """What `<<` brings: of several the first wins, and the node's own keys win over all."""
         brought: dict[Any, Any] = {}
         for key, value in node.value:
-            if _is_merge(key):
+            if is_merge(key):
                 for source in value.value if isinstance(value, SequenceNode) else [value]:
                     found = self.of(source)
                     odd = {_Odd("bad_merge", "`<<` takes an object or a list of objects.", "Name an anchor: <<: *base.", "<<"): None}
@@ -212,12 +253,13 @@ class _Values:
 
 
 def _own(node: MappingNode) -> Iterator[tuple[Node, Node]]:
-    return ((key, value) for key, value in node.value if not _is_merge(key))
+    return ((key, value) for key, value in node.value if not is_merge(key))
 
 
-def _is_merge(key: Node) -> bool:
+def is_merge(key: Node) -> bool:
+    """Whether a key is `<<`."""
     return str(key.tag) == YAML_TAG + MERGE
 
 
-def _unreadable(why: str) -> SpecFaults:
-    return SpecFaults([Fault(pointer="", code="unreadable", detail=f"The body is {why}.")])
+def _unreadable(why: str, cure: str | None = None, *, at: tuple[int, int] | None = None) -> SpecFaults:
+    return SpecFaults([Fault(pointer="", code="unreadable", detail=f"The body is {why}.", suggestion=cure)], at=at)

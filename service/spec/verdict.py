@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field
 
 
 class Record(BaseModel):
@@ -14,13 +14,28 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Fix(Record):
+    """One change of the body that mends a fault; `service.spec.fixes` makes it. Where an object stands in short, as a bare string, it stands for {type: string}."""
+
+    op: Literal["set", "insert", "rename", "remove"] = Field(
+        description="`set` gives the pointer's place the value, and makes what is missing on the way; `insert` puts the value into a list, "
+        "before that place or (`-`) at the end; `rename` gives the key the value as its name; `remove` takes key or item out."
+    )
+    pointer: str = Field(description="A JSON Pointer into the body as sent.")
+    value: JsonValue = None
+
+
 class Fault(Record):
-    """One thing that is wrong with a spec: a JSON Pointer into the body as sent, what is wrong, what would be right."""
+    """One thing that is wrong with a spec: a JSON Pointer into the body as sent, what is wrong, what would be right.
+
+    `fix` is the suggestion as a program can make it; None where there are several ways, or only the author knows.
+    """
 
     pointer: str
     code: str
     detail: str
     suggestion: str | None = None
+    fix: Fix | None = None
 
 
 class SpecWarning(Record):
@@ -30,6 +45,7 @@ class SpecWarning(Record):
     code: str
     detail: str
     suggestion: str | None = None
+    fix: Fix | None = None
 
 
 class LayerRow(Record):
@@ -103,6 +119,8 @@ class Verdict(Record):
 class SpecFaults(ValueError):
     """The spec cannot be read; carries every fault found."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Fault], *, at: tuple[int, int] | None = None) -> None:
+        """`at` is the line and the column, both from 0, where reading had to stop."""
         super().__init__("; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in faults))
         self.faults = tuple(faults)
+        self.at = at

@@ -13,6 +13,7 @@ from service.jobs.errors import DatasetNotFound, LocalDataMissing, Unavailable, 
 from service.jobs.ports import ArtifactStore
 from service.spec.catalog import suggest
 from service.spec.dataset import LOCAL, PLACED_BY
+from service.spec.fixes import setting
 from service.spec.verdict import Fault
 from service.use_cases.services import Services
 
@@ -160,7 +161,8 @@ def _with_local(body: Mapping[str, Any], data: LocalData) -> tuple[Mapping[str, 
     if found.content.layout not in _FITTING[kind]:
         right = next(name for name, layouts in _FITTING.items() if found.content.layout in layouts)
         detail = f"{dataset[where]} is a {right}, and no {kind}."
-        return whole, [Fault(pointer="/dataset/type", code="wrong_type", detail=detail, suggestion=f"Set type: {right}.")]
+        where, cure = "/dataset/type", f"Set type: {right}."
+        return whole, [Fault(pointer=where, code="wrong_type", detail=detail, suggestion=cure, fix=setting(where, right))]
     return {**body, "dataset": {**dataset, "content": found.content.model_dump(mode="json")}}, []
 
 
@@ -194,6 +196,6 @@ def no_dataset(error: DatasetNotFound, *, close: str | None = None) -> Fault:
     """The fault of a spec that names a data set that is not there."""
     cure = f"Did you mean `{close}`? " if close else ""
     pointer = "/dataset/version" if error.version else "/dataset/name"
-    return Fault(
-        pointer=pointer, code="no_dataset", detail=str(error), suggestion=f"{cure}Upload it: trainyard datasets push {error.name} PATH."
-    )
+    cure += f"Upload it: trainyard datasets push {error.name} PATH."
+    fix = setting("/dataset/name", close) if close else None
+    return Fault(pointer=pointer, code="no_dataset", detail=str(error), suggestion=cure, fix=fix)

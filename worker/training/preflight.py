@@ -17,6 +17,7 @@ from torch import nn
 
 from service.spec.catalog import Declared
 from service.spec.checking import Parts
+from service.spec.fixes import inserting, setting
 from service.spec.job import JobSpec
 from service.spec.lints import last_leaf
 from service.spec.model import Composite, FromJob, Model, Module, Sequential, Torchvision, built, frozen, leaves
@@ -98,6 +99,7 @@ def _model(parts: Parts, sampled: Sampled) -> Built | None:
             return None
         found = _walked(Sequential(type="Sequential", layers=prefix), sampled.train, rows, sampled.span)
         found.unchecked.append(f"/model/layers/{len(prefix)}")
+        found.output = None  # that of the layers so far, which nobody compares with a target
         return found
     if isinstance(parts.model, FromJob) and parts.model.model is None:
         return None
@@ -196,7 +198,9 @@ def _tabled(module: nn.Module, batch: torch.Tensor) -> tuple[list[LayerRow], tor
 
 
 def _in_warm_start(fault: Fault) -> Fault:
-    return fault.model_copy(update={"pointer": "/model/job_id", "detail": f"That job's model does not fit here: {fault.detail}"})
+    return fault.model_copy(
+        update={"pointer": "/model/job_id", "fix": None, "detail": f"That job's model does not fit here: {fault.detail}"}
+    )
 
 
 def _frozen(model: Model, module: nn.Module) -> list[Fault]:
@@ -278,7 +282,8 @@ def _batch_fault(rows: int, last: int, error: Exception) -> Fault:
     what = "The last batch" if rows == last else "A batch"
     detail = f"{what} has {rows} sample{'s' if rows > 1 else ''}: {first_line(error)}"
     suggestion = "Set dataloader.drop_last: true, or another batch_size."
-    return Fault(pointer="/dataloader/batch_size", code="last_batch", detail=detail, suggestion=suggestion)
+    fix = setting("/dataloader/drop_last", value=True) if rows == last else None
+    return Fault(pointer="/dataloader/batch_size", code="last_batch", detail=detail, suggestion=suggestion, fix=fix)
 
 
 def _evaluates(model: Built, sampled: Sampled) -> list[Fault]:
@@ -302,30 +307,43 @@ def _ends(parts: Parts, model: Built, sampled: Sampled) -> list[Fault]:
         return []
     found = []
     if parts.loss is not None:
-        last, at = _last(model)
-        found += loss_faults(parts.loss, parts.dataset, output=model.output, sample=sampled.train.shape, last=last, at=at)
+        last, at, outputs = _last(model)
+        found += loss_faults(parts.loss, parts.dataset, output=model.output, sample=sampled.train.shape, last=last, at=at, outputs=outputs)
         if parts.dataset.batch_transforms and not found:
-            found += mixing_faults(parts.loss, parts.dataset, output=model.output, sample=sampled.train, at=at)
+            found += mixing_faults(parts.loss, parts.dataset, output=model.output, sample=sampled.train, at=at, outputs=outputs)
+        found = [_flattened(fault, model) for fault in found]
     if parts.metrics and not found:
         found += metric_faults(parts.metrics, parts.dataset, output=model.output, sample=sampled.train.shape)
     return found
 
 
-def _last(model: Built) -> tuple[str, str]:
-    """The type of the model's last layer ("" where nobody can know) and the pointer of what makes its output."""
+def _flattened(fault: Fault, model: Built) -> Fault:
+    """What is wrong with an output of several dimensions is mended before the first Linear."""
+    if fault.code != "wrong_output" or fault.fix is not None or len(model.output or ()) < 2 or not isinstance(model.model, Sequential):
+        return fault
+    kinds = [layer.type for layer in model.model.layers]
+    if "Linear" not in kinds or "Flatten" in kinds:
+        return fault
+    return fault.model_copy(update={"fix": inserting(f"/model/layers/{kinds.index('Linear')}", "Flatten")})
+
+
+def _last(model: Built) -> tuple[str, str, str | None]:
+    """The type of the model's last layer ("" where nobody can know), the pointer of what makes its output, and of how many numbers it has."""
     if isinstance(model.model, FromJob):
-        return "", "/model/job_id"
+        return "", "/model/job_id", None
+    if isinstance(model.model, Torchvision):
+        return "Linear", "/model/num_classes", "/model/num_classes"
     if not isinstance(model.model, Composite):
-        named = isinstance(model.model, Torchvision)
-        return ("Linear" if named else ""), ("/model/num_classes" if named else "/model/code")
+        return "", "/model/code", None
     found = last_leaf(model.model, "/model")
     if found is None:
-        return "", "/model"
+        return "", "/model", None
     layers = model.model.layers if isinstance(model.model, Sequential) else ()
     # a wrong number of outputs is cured at the last Linear, whatever comes after it
     at = max((at for at, layer in enumerate(layers) if layer.type == "Linear"), default=None)
     is_inner = isinstance(found[1], Declared) and found[1].type != "Linear" and at is not None and len(model.output or ()) == 1
-    return found[1].type, f"/model/layers/{at}" if is_inner else found[0]
+    pointer = f"/model/layers/{at}" if is_inner else found[0]
+    return found[1].type, pointer, f"{pointer}/out_features" if is_inner or found[1].type == "Linear" else None
 
 
 def _optimizer(parts: Parts, model: Built, costs: _Costs, faults: list[Fault]) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from service.spec.catalog import Declared
 from service.spec.dataset import Dataset
+from service.spec.fixes import inserting
 from service.spec.verdict import Fault
 from worker.training.build import build_transforms
 from worker.training.data import applied
@@ -123,7 +124,8 @@ def _one_kind(dataset: Dataset, samples: Sequence[Any], faults: list[Fault]) -> 
     if found.dtype == torch.uint8:
         detail = "Without ToDtype the samples stay bytes, which no layer takes."
         suggestion = "Add {type: ToDtype, dtype: float32, scale: true}."
-        faults.append(Fault(pointer="/dataset/transforms", code="not_floating", detail=detail, suggestion=suggestion))
+        fix = inserting("/dataset/transforms/-", {"type": "ToDtype", "dtype": "float32", "scale": True})
+        faults.append(Fault(pointer="/dataset/transforms", code="not_floating", detail=detail, suggestion=suggestion, fix=fix))
         return None
     return found
 

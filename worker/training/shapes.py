@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from service.spec.catalog import Declared
+from service.spec.fixes import inserting, setting
 from service.spec.model import AnyLayer, Composite, Concat, Graph, Node, Parallel, Repeat, Residual, Sequential
-from service.spec.verdict import Fault, LayerRow
+from service.spec.verdict import Fault, Fix, LayerRow
 from worker.training.build import build_layer, joined
 
 _AXIS = {
@@ -276,7 +278,10 @@ class _Walker:
     def _wrong_size(self, layer: Declared, name: str, given: int, right: int, batch: torch.Tensor, pointer: str) -> None:
         hint = " A Flatten before it would join the dimensions." if name == "in_features" and batch.dim() > 2 else ""
         detail = f"{layer.type} expects {name}={right}, got {given}: its input per sample is {shown(batch)}.{hint}"
-        self._fault(f"{pointer}/{name}", "wrong_size", detail, f"Write {name}: {right}, or leave it out.")
+        fix = setting(f"{pointer}/{name}", right)
+        if hint and given == math.prod(shown(batch)) and pointer.rpartition("/")[0].endswith("/layers"):
+            fix = inserting(pointer, "Flatten")
+        self._fault(f"{pointer}/{name}", "wrong_size", detail, f"Write {name}: {right}, or leave it out.", fix=fix)
 
     def _takes(self, layer: Declared, module: nn.Module, batch: torch.Tensor, pointer: str) -> bool:
         """Whether the layer takes numbers of the batch's type: meta does not always mind."""
@@ -301,7 +306,8 @@ class _Walker:
             self._fault(pointer, "negative", detail, f"Add {-least} to all of them, and upload them again.")
         elif vectors <= most:
             detail = f"Samples hold numbers of {least} to {most}, and {layer.type} has {vectors} vectors."
-            self._fault(f"{pointer}/num_embeddings", "too_few", detail, f"Write num_embeddings: {most + 1}.")
+            where = f"{pointer}/num_embeddings"
+            self._fault(where, "too_few", detail, f"Write num_embeddings: {most + 1}.", fix=setting(where, most + 1))
         return True
 
     def _kept_batch(self, kind: str, output: Any, before: torch.Tensor, pointer: str) -> torch.Tensor | None:
@@ -339,8 +345,8 @@ class _Walker:
         detail = f"{layer.type} cannot take its input, {taken} per sample: {first_line(error)}"
         self._fault(pointer, "shape", detail, _advice(layer, inputs))
 
-    def _fault(self, pointer: str, code: str, detail: str, suggestion: str) -> None:
-        fault = Fault(pointer=pointer, code=code, detail=detail, suggestion=suggestion)
+    def _fault(self, pointer: str, code: str, detail: str, suggestion: str, *, fix: Fix | None = None) -> None:
+        fault = Fault(pointer=pointer, code=code, detail=detail, suggestion=suggestion, fix=fix)
         # the rounds of a Repeat say the same thing
         if not any(each.pointer == pointer and each.code == code for each in self._found.faults):
             self._found.faults.append(fault)

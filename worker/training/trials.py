@@ -12,6 +12,7 @@ from torch import nn
 
 from service.spec.catalog import Declared
 from service.spec.dataset import Dataset
+from service.spec.fixes import removing, setting
 from service.spec.training import Optimizer
 from service.spec.verdict import Fault
 from worker.training.build import build_loss, build_metrics, build_mixing, build_scheduler, make_optimizer
@@ -27,17 +28,23 @@ _LARGE = 100_000
 """Numbers in one sample's output from which on a trial runs on fewer: what counts is their arrangement."""
 
 
-def loss_faults(loss: Declared, dataset: Dataset, *, output: torch.Size, sample: torch.Size, last: str, at: str) -> list[Fault]:
-    """What is wrong between a model's output (one sample's shape) and the targets. `last` is its last layer, `at` where that stands."""
+def loss_faults(
+    loss: Declared, dataset: Dataset, *, output: torch.Size, sample: torch.Size, last: str, at: str, outputs: str | None
+) -> list[Fault]:
+    """What is wrong between a model's output (one sample's shape) and the targets.
+
+    `last` is its last layer, `at` where that stands, `outputs` where it says how many numbers it gives (None where nowhere).
+    """
     classes = dataset.facts.num_classes
     is_class = dataset.target == "label" and dataset.facts.labels == "class"
     if is_class and loss.type in _CLASS_NUMBERS:
-        found = _class_numbers(loss, dataset, output, at)
+        found = _class_numbers(loss, dataset, output, at, outputs)
     else:
         found = _like_output(loss, dataset, output, sample, at)
     if loss.type == "BCELoss" and last and last not in _PROBABILITIES:
         detail = f"BCELoss takes probabilities of 0 to 1; {last} as the last layer gives others."
-        found.append(Fault(pointer="/loss", code="no_probabilities", detail=detail, suggestion="Use BCEWithLogitsLoss, or add Sigmoid."))
+        cure, fix = "Use BCEWithLogitsLoss, or add Sigmoid.", setting("/loss/type", "BCEWithLogitsLoss")
+        found.append(Fault(pointer="/loss", code="no_probabilities", detail=detail, suggestion=cure, fix=fix))
     weight = loss.arguments().get("weight")
     if weight is not None and loss.type in _CLASS_NUMBERS and not found and len(weight) != output[0]:
         detail = f"weight has {len(weight)} numbers; the model's output has {output[0]}, {dataset.type} {classes} classes."
@@ -45,7 +52,7 @@ def loss_faults(loss: Declared, dataset: Dataset, *, output: torch.Size, sample:
     return found or _tried_loss(loss, dataset, output, sample)
 
 
-def _class_numbers(loss: Declared, dataset: Dataset, output: torch.Size, at: str) -> list[Fault]:
+def _class_numbers(loss: Declared, dataset: Dataset, output: torch.Size, at: str, outputs: str | None) -> list[Fault]:
     classes = dataset.facts.num_classes
     if len(output) != 1:
         detail = f"{loss.type} with class labels wants one number per class, [{classes}]; the model's output per sample is {list(output)}."
@@ -54,7 +61,8 @@ def _class_numbers(loss: Declared, dataset: Dataset, output: torch.Size, at: str
     if output[0] < classes:
         detail = f"{dataset.type} has {classes} classes, but the model's output has {output[0]} numbers."
         suggestion = f"Give the last Linear out_features: {classes}."
-        return [Fault(pointer=at, code="wrong_output", detail=detail, suggestion=suggestion)]
+        fix = setting(outputs, classes) if outputs else None
+        return [Fault(pointer=at, code="wrong_output", detail=detail, suggestion=suggestion, fix=fix)]
     return []
 
 
@@ -70,7 +78,8 @@ def _like_output(loss: Declared, dataset: Dataset, output: torch.Size, sample: t
     )
     if is_label:
         suggestion = "Set dataset.target: one_hot, or use CrossEntropyLoss."
-        return [Fault(pointer="/loss", code="loss_target", detail=detail, suggestion=suggestion)]
+        fix = setting("/dataset/target", "one_hot") if loss.type.startswith("BCE") else setting("/loss", "CrossEntropyLoss")
+        return [Fault(pointer="/loss", code="loss_target", detail=detail, suggestion=suggestion, fix=fix)]
     return [
         Fault(pointer=at, code="wrong_output", detail=detail, suggestion=f"Make the model's output {list(target.shape[1:])} per sample.")
     ]
@@ -104,18 +113,23 @@ def _refusal(loss: Declared, output: torch.Size, target: torch.Tensor) -> str | 
     return None
 
 
-def mixing_faults(loss: Declared, dataset: Dataset, *, output: torch.Size, sample: torch.Tensor, at: str) -> list[Fault]:
-    """What is wrong between `batch_transforms`, a training sample, and a loss that takes the data set's targets as they are."""
+def mixing_faults(
+    loss: Declared, dataset: Dataset, *, output: torch.Size, sample: torch.Tensor, at: str, outputs: str | None
+) -> list[Fault]:
+    """What is wrong between `batch_transforms`, a training sample, and a loss that takes the data set's targets as they are; see `loss_faults`."""
     kinds, pointer, classes = " and ".join(dataset.mixing), "/dataset/batch_transforms", dataset.facts.num_classes
     if dataset.target not in ("label", "one_hot"):
         detail = f"{kinds} makes targets shares of classes; target: {dataset.target} has none."
-        return [Fault(pointer=pointer, code="loss_target", detail=detail, suggestion="Set target: label or one_hot, or leave it out.")]
+        cure, fix = "Set target: label or one_hot, or leave it out.", removing("/dataset/target")
+        return [Fault(pointer=pointer, code="loss_target", detail=detail, suggestion=cure, fix=fix)]
     if loss.type in _CLASS_NUMBERS and loss.type != "CrossEntropyLoss":
         detail = f"{loss.type} takes class numbers; {kinds} makes targets shares of classes."
-        return [Fault(pointer="/loss", code="loss_target", detail=detail, suggestion="Use CrossEntropyLoss.")]
+        cure = "Use CrossEntropyLoss."
+        return [Fault(pointer="/loss", code="loss_target", detail=detail, suggestion=cure, fix=setting("/loss", "CrossEntropyLoss"))]
     if list(output) != [classes]:
         detail = f"{kinds} makes targets of {classes} shares per sample; the model's output per sample is {list(output)}."
-        return [Fault(pointer=at, code="wrong_output", detail=detail, suggestion=f"Give the last Linear out_features: {classes}.")]
+        cure, sized = f"Give the last Linear out_features: {classes}.", setting(outputs, classes) if outputs else None
+        return [Fault(pointer=at, code="wrong_output", detail=detail, suggestion=cure, fix=sized)]
     if not sample.is_floating_point():
         detail = f"{kinds} takes floating point numbers; the samples are {str(sample.dtype).removeprefix('torch.')}."
         suggestion = "End dataset.transforms with {type: ToDtype, dtype: float32, scale: true}."
@@ -160,7 +174,8 @@ def metric_faults(metrics: Sequence[Declared], dataset: Dataset, *, output: torc
         except TORCH_ERRORS as error:
             detail = f"{declared.type} cannot be measured here: {first_line(error)}"
             suggestion = "Change its arguments, or leave it out."
-            found.append(Fault(pointer=f"/evaluation/metrics/{at}", code="metric", detail=detail, suggestion=suggestion))
+            where = f"/evaluation/metrics/{at}"
+            found.append(Fault(pointer=where, code="metric", detail=detail, suggestion=suggestion, fix=removing(where)))
     return found
 
 
@@ -197,8 +212,10 @@ def optimizer_faults(optimizer: Optimizer, module: nn.Module | None) -> tuple[li
         made.step()
     except TORCH_ERRORS as error:
         suggestion = "Its arguments have to fit each other, and the model's parameters."
-        detail = f"{optimizer.type} refuses this: {first_line(error)}"
-        return [*found, Fault(pointer="/optimizer", code="optimizer", detail=detail, suggestion=suggestion)], None
+        detail, fix = f"{optimizer.type} refuses this: {first_line(error)}", None
+        if optimizer.arguments().get("nesterov") and not optimizer.arguments()["momentum"]:
+            suggestion, fix = "Give a momentum, for example 0.9.", setting("/optimizer/momentum", 0.9)
+        return [*found, Fault(pointer="/optimizer", code="optimizer", detail=detail, suggestion=suggestion, fix=fix)], None
     return found, made
 
 
@@ -243,8 +260,9 @@ def scheduler_faults(scheduler: Declared, declared: Optimizer, tiny: torch.optim
                 made.step(*([0.5] if scheduler.type == "ReduceLROnPlateau" else []))
     except TORCH_ERRORS as error:
         detail = f"{scheduler.type} refuses this: {first_line(error)}"
-        suggestion = "Its arguments have to fit each other, and the optimizer."
+        suggestion, fix = "Its arguments have to fit each other, and the optimizer.", None
         if "momentum" in str(error):
             suggestion = "Give the optimizer a momentum, or set cycle_momentum: false."
-        return [Fault(pointer="/lr_scheduler", code="scheduler", detail=detail, suggestion=suggestion)]
+            fix = setting("/lr_scheduler/cycle_momentum", value=False) if "cycle_momentum" in scheduler.arguments() else None
+        return [Fault(pointer="/lr_scheduler", code="scheduler", detail=detail, suggestion=suggestion, fix=fix)]
     return []
