@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_wine
 
 from service.adapters import bubblewrap
+from service.api.examples import examples
 from service.client.sdk import Client
 from service.spec.text import parse_body
 from tests.e2e.reader import Reader
@@ -41,6 +42,7 @@ def worked(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFacto
         tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), TRAINYARD_DATASETS_DIR=str(data)
     ) as running:
         running.start_worker()
+        running.client.validate(examples()["digits-mlp"])  # the checking child is warm; curl alone does not ask again
         running.client.wait_dataset("flowers", running.client.push("flowers", data / "flowers")["version"], timeout=60)
         yield running
 
