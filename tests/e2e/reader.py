@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from service.api.examples import examples
+from service.local import free_port, wait_for_port
 from service.spec.text import parse_body
 from tests.e2e.stack import Stack, end, until
 from tests.pages import OUTPUT, ROOT, Block
@@ -123,12 +124,15 @@ class Reader:
         return ""
 
     def _start(self, command: str) -> None:
-        """A server that a page starts, until the page ends."""
-        before = self._workers()
+        """A server that a page starts, on a free port, until the page ends."""
+        before, port = self._workers(), free_port()
+        command = re.sub(r"TRAINYARD_PORT=\d+", f"TRAINYARD_PORT={port}", command)
         with (self.folder / "server.log").open("ab") as log:
-            process = subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=self.folder, env=self.environment, stdout=log, stderr=log)
+            process = subprocess.Popen(["bash", "-c", f"exec env {command}"], cwd=self.folder, env=self.environment, stdout=log, stderr=log)
         self._ending.callback(end, process)
-        if "trainyard worker" in command:
+        if "trainyard api" in command:
+            wait_for_port(port, seconds=60, alive=lambda: process.poll() is None)
+        else:
             until(lambda: self._workers() > before or process.poll() is not None, seconds=60)
         assert process.poll() is None, (self.folder / "server.log").read_text()
 
