@@ -71,7 +71,7 @@ def test_what_goes_wrong_in_an_export_is_a_warning(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any], stopping: bool, code: str, word: str
 ):
     """Of each that was asked for, with its place; nothing is published, and nothing raised."""
-    monkeypatch.setattr(worker.exporting, "EXPORT_SECONDS", 60 if stopping else 0.3)
+    monkeypatch.setattr(worker.exporting, "EXPORT_SECONDS", 0.5 if make is hangs and not stopping else 60)
     monkeypatch.setattr(worker.exporting, "STOP_SECONDS", 0.3)
     monkeypatch.setattr(worker.exporting, "POLL_SECONDS", 0.05)
     (tmp_path / "artifacts").mkdir()
@@ -91,7 +91,7 @@ def test_what_goes_wrong_in_an_export_is_a_warning(
 
 def test_a_long_export_is_heard_of(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Else it would be taken for a stall, and the finished training for a lost one."""
-    monkeypatch.setattr(worker.exporting, "EXPORT_SECONDS", 0.3)
+    monkeypatch.setattr(worker.exporting, "EXPORT_SECONDS", 2)
     monkeypatch.setattr(worker.exporting, "POLL_SECONDS", 0.05)
     (tmp_path / "artifacts").mkdir()
     told: list[Any] = []
