@@ -175,7 +175,7 @@ def test_what_the_cursor_touches_is_explained(page: Page) -> None:
     put_cursor(page, "ReLU", after=2)
     expect(about.locator("[data-put=GELU]")).to_be_visible()
     put_cursor(page, "batch_size", after=2)
-    expect(about).to_contain_text("Samples of a training step")
+    expect(about).to_contain_text("Samples of a training batch")
 
 
 def test_a_click_in_the_explanation_writes(page: Page) -> None:
@@ -258,14 +258,14 @@ def test_enter_goes_on_where_the_next_line_belongs(page: Page, before: str, afte
 
 def test_a_spec_with_faults_is_not_sent(page: Page, client: Client) -> None:
     """Whoever tries is taken to the first fault."""
-    before = len(client.jobs()["data"])
+    before = len(list(client.jobs()))
     page.goto("/jobs/new")
     write(page, BROKEN)
     page.keyboard.press("Control+Enter")
 
     expect(page.locator("#toasts")).to_contain_text("in the way")
     assert page.locator("#text").evaluate("(area) => area.value.slice(area.selectionStart, area.selectionEnd)") == "64"
-    assert len(client.jobs()["data"]) == before
+    assert len(list(client.jobs())) == before
 
 
 def test_a_draft_survives_a_reload_and_can_be_given_up(page: Page) -> None:
@@ -300,7 +300,7 @@ def test_an_answer_to_an_older_text_is_not_heard(page: Page) -> None:
     held[0].continue_()
     put_cursor(page, "epochs")
 
-    expect(page.locator("#explanation")).to_contain_text("How often the whole training data")
+    expect(page.locator("#explanation")).to_contain_text("Passes over the training samples")
     ready(page)
 
 
@@ -442,3 +442,12 @@ def test_the_page_is_for_everyone(context: BrowserContext, scheme: Any, width: i
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_role("button", name="Examples").click()
     assert not faults_for_everyone(page)
+
+
+def test_what_is_not_there_is_said(page: Page) -> None:
+    """No such job, no such example."""
+    for address in ("/jobs/new?clone=job_000000000000000000000", "/jobs/new?example=none"):
+        answer = page.request.get(address)
+
+        assert answer.status == 404
+        assert "Not Found" in answer.text() or "no example" in answer.text()
