@@ -183,7 +183,7 @@ def _argument(name: str, field: FieldInfo) -> Argument:
     told = None if field.is_required() or default is PydanticUndefined or isinstance(default, BaseModel) else _as_yaml(default)
     return Argument(
         name=name,
-        kind=" or ".join(dict.fromkeys(_kinds(field.annotation, field.metadata))),
+        kind="; or ".join(dict.fromkeys(_kinds(field.annotation, field.metadata))),
         required=field.is_required(),
         default=told,
         help=re.sub(r"\s+", " ", (field.description or "").replace("`", "")),

@@ -162,7 +162,10 @@ def inner(node: Node) -> Iterator[Step]:
         yield from (Step(item, None, node, at) for at, item in enumerate(node.value))
 
 
-def _into(node: Node, part: str, *, again: bool) -> Step | None:
+def _into(node: Node, part: str, *, again: bool, above: frozenset[int] = frozenset()) -> Step | None:
+    """The entry of that name; `above` are the nodes whose `<<` led here, lest one leads to itself."""
+    if id(node) in above:
+        return None
     if isinstance(node, SequenceNode):
         return next((step for step in inner(node) if str(step.at) == part), None)
     found = [step for step in inner(node) if step.key is not None and _named(step.key) == part and not is_merge(step.key)]
@@ -171,7 +174,7 @@ def _into(node: Node, part: str, *, again: bool) -> Step | None:
     for step in inner(node):
         if step.key is not None and is_merge(step.key):
             for source in step.value.value if isinstance(step.value, SequenceNode) else [step.value]:
-                brought = _into(source, part, again=again)
+                brought = _into(source, part, again=again, above=above | {id(node)})
                 if brought is not None:
                     return brought
     return next((step for step in inner(node) if step.key is not None and _named(step.key) == part), None)

@@ -258,14 +258,14 @@ def test_enter_goes_on_where_the_next_line_belongs(page: Page, before: str, afte
 
 def test_a_spec_with_faults_is_not_sent(page: Page, client: Client) -> None:
     """Whoever tries is taken to the first fault."""
-    before = len(client.page()["data"])
+    before = len(list(client.jobs()))
     page.goto("/jobs/new")
     write(page, BROKEN)
     page.keyboard.press("Control+Enter")
 
     expect(page.locator("#toasts")).to_contain_text("in the way")
     assert page.locator("#text").evaluate("(area) => area.value.slice(area.selectionStart, area.selectionEnd)") == "64"
-    assert len(client.page()["data"]) == before
+    assert len(list(client.jobs())) == before
 
 
 def test_a_draft_survives_a_reload_and_can_be_given_up(page: Page) -> None:
@@ -442,3 +442,12 @@ def test_the_page_is_for_everyone(context: BrowserContext, scheme: Any, width: i
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_role("button", name="Examples").click()
     assert not faults_for_everyone(page)
+
+
+def test_what_is_not_there_is_said(page: Page) -> None:
+    """No such job, no such example."""
+    for address in ("/jobs/new?clone=job_000000000000000000000", "/jobs/new?example=none"):
+        answer = page.request.get(address)
+
+        assert answer.status == 404
+        assert "Not Found" in answer.text() or "no example" in answer.text()

@@ -41,7 +41,7 @@ def test_a_key_says_what_it_takes_and_what_leaving_it_out_means() -> None:
         ([("dataset", "MNIST"), ("validation_split", None)], "number, at least 0, below 1"),
         ([("optimizer", "Adam"), ("betas", None)], "list of 2 (number, at least 0, below 1)"),
         ([("training", None), ("precision", None)], "one of float32, bfloat16, float16, auto"),
-        ([("training", None), ("compile", None)], "true or false or one of reduce-overhead, max-autotune"),
+        ([("training", None), ("compile", None)], "true or false; or one of reduce-overhead, max-autotune"),
         ([("seed", None)], "whole number, at least 0"),
         ([("loss", "MSELoss")], "loss"),
         ([("labels", None)], "object"),

@@ -93,6 +93,15 @@ def test_a_fault_in_what_an_alias_brings_is_marked_where_it_is_written() -> None
     assert {span.start for span in spans} == {text.index("0.1")}
 
 
+@pytest.mark.parametrize("text", ["a: [&x {<<: *x}]\n", "a: &x [*x]\n", "a: &x {b: *x}\n"])
+def test_what_leads_to_itself_has_its_place_too(text: str) -> None:
+    """Nobody goes round in a circle."""
+    span = places(text).span("/a/0/0/0")
+
+    assert 0 <= span.start <= span.end <= len(text)
+    assert edit_of(removing("/a/0/0"), places(text)) is None
+
+
 @pytest.mark.parametrize(
     ("fix", "before", "after"),
     [
