@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -117,20 +118,33 @@ def test_a_run_that_is_taken_off_leaves_the_others_their_colours(page: Page, pai
     expect(page.locator("#runs li")).to_have_count(2)
 
 
-def test_curves_and_table_follow_a_run_that_trains(page: Page, client: Client, pair: list[str]) -> None:
-    job_id = client.submit({**SMALL, "name": "long", "epochs": 20000})["id"]
-    page.goto(address([pair[0], job_id]))
+@pytest.fixture
+def pending(client: Client) -> Iterator[tuple[str, str]]:
+    """A job that trains for very long, and one that waits for it to end."""
+    first, second = (client.submit({**SMALL, "name": name, "epochs": 20000})["id"] for name in ("before it", "long"))
+    client.get(first, wait=60, leaving="queued")
+    yield first, second
+    for job_id in (first, second):
+        client.cancel(job_id)
+
+
+def test_curves_and_table_follow_a_run_that_trains(page: Page, client: Client, pair: list[str], pending: tuple[str, str]) -> None:
+    """One that begins only after the page was opened: a table that is open then stays open."""
+    before_it, long = pending
+    page.goto(address([pair[0], long]))
     loss = page.locator(".chart", has=page.locator("figcaption", has_text="loss"))
     loss.locator("summary").click()
-    newest = "Number(document.querySelector('.chart details tbody tr:last-child td')?.textContent ?? 0)"
+    expect(page.locator(f"[data-state={long}]")).to_contain_text("queued")
+    client.cancel(before_it)
+    newest = "Number(document.querySelector('.chart details[open] tbody tr:last-child td')?.textContent ?? 0)"
 
     page.wait_for_function(f"() => {newest} > {SMALL['epochs']} + 3")
     before = page.evaluate(newest)
     page.wait_for_function(f"() => {newest} > {before}")
-    expect(page.locator(f"[data-state={job_id}]")).to_contain_text("running")
-    client.cancel(job_id)
+    expect(page.locator(f"[data-state={long}]")).to_contain_text("running")
+    client.cancel(long)
 
-    expect(page.locator(f"[data-state={job_id}]")).to_contain_text("cancelled")
+    expect(page.locator(f"[data-state={long}]")).to_contain_text("cancelled")
 
 
 def test_a_job_that_is_gone_is_said_to_be(page: Page, pair: list[str]) -> None:

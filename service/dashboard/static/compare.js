@@ -66,6 +66,8 @@ function put(key, title, names) {
   if (known) return known;
   const series = lines(title, names);
   const chart = new Chart(title, series, { x: per() });
+  // a run that begins only now makes the figure anew; a table that was open stays so
+  chart.details.open = [...charts.values()].some((each) => each.title === title && each.details.open);
   chart.onSwitch = (at, yes) => switched(series[at].run, yes);
   chart.set(how());
   return chart;
