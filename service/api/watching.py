@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from service import use_cases
 from service.api.auth import project_of
+from service.api.compressing import compressed
 from service.api.parts import Project, Used, Watched
 from service.api.problems import responses
 from service.api.streams import event_stream
@@ -64,13 +65,13 @@ def list_metrics(
     job = services.jobs.find(project, job_id)
     rows = use_cases.curve(job, per=per, after=after, points=points, services=services)
     if format != "csv" and "text/csv" not in request.headers.get("accept", ""):
-        return Response(to_json({"data": rows}), media_type="application/json")
+        return compressed(request, to_json({"data": rows}), media_type="application/json")
     out = io.StringIO()
     columns = list(dict.fromkeys(name for row in rows for name in row)) or list(STEP_COLUMNS if per == "step" else ())
     table = csv.DictWriter(out, columns)
     table.writeheader()
     table.writerows(rows)
-    return Response(out.getvalue(), media_type="text/csv")
+    return compressed(request, out.getvalue().encode(), media_type="text/csv")
 
 
 @router.get("/jobs/{job_id}/logs", response_class=PlainTextResponse, responses=responses(404), tags=["watching"])

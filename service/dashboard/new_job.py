@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from service import use_cases
 from service.api.auth import project_of
 from service.api.parts import Project, Used
+from service.dashboard.beginning import first_spec
 from service.dashboard.explaining import explained, needed
 from service.dashboard.gallery import FIRST, example, gallery
 from service.dashboard.highlighting import as_yaml
@@ -37,10 +38,17 @@ def new_job_page(
     services: Used,
     example_name: Annotated[str | None, Query(alias="example")] = None,
     clone: str | None = None,
+    dataset: str | None = None,
 ) -> Response:
-    """An editor with a copy of a job's spec, an example, or the first example in it."""
-    shown: dict[str, Any] = {"origin": "", "shown": None, "job": None}
-    if clone is not None:
+    """An editor with a copy of a job's spec, a first spec for a data set, an example, or the first example in it."""
+    shown: dict[str, Any] = {"origin": "", "shown": None, "job": None, "dataset": dataset}
+    if dataset is not None:
+        try:
+            text = first_spec(use_cases.find_dataset(project, dataset, None, services=services))
+        except ValueError as error:
+            return page("error.html", request, status=409, title="Not yet", detail=str(error))
+        shown |= {"origin": f"dataset={dataset}"}
+    elif clone is not None:
         job = services.jobs.find(project, clone)
         text = as_yaml(job.spec)
         shown |= {"origin": f"clone={job.id}", "job": job}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi import Request, Response
 from markupsafe import Markup, escape
 
+from service.api.compressing import compressed
 from service.dashboard import assets
 
 NOTHING = "\N{EN DASH}"
@@ -44,8 +43,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-COMPRESSED_FROM = 4096
-"""Bytes; what is smaller fits into a few packets as it is."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -55,14 +52,10 @@ HEADERS = {
 }
 
 
-def page(template: str, request: Request, *, status: int = 200, policy: str = POLICY, **shown: Any) -> HTMLResponse:
+def page(template: str, request: Request, *, status: int = 200, policy: str = POLICY, **shown: Any) -> Response:
     """The template as an answer; `shown` is what it names."""
     text = rendered(template, request=request, path=request.url.path, signed_in=request.app.state.api_key is not None, **shown)
-    headers = HEADERS | {"Content-Security-Policy": policy, "Vary": "Accept-Encoding"}
-    body = text.encode()
-    if len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
-        return HTMLResponse(gzip.compress(body, compresslevel=5), status_code=status, headers=headers | {"Content-Encoding": "gzip"})
-    return HTMLResponse(body, status_code=status, headers=headers)
+    return compressed(request, text.encode(), media_type="text/html", status=status, headers=HEADERS | {"Content-Security-Policy": policy})
 
 
 def rendered(template: str, **shown: Any) -> str:

@@ -3,7 +3,7 @@ import { ask, element, tick } from "./app.js";
 import { Chart, grouped } from "./charts.js";
 import "./try.js";
 
-const POINTS = 1000;
+const POINTS = 600;
 const EVERY = 1500;
 const TYPES = ["state", "epoch"];
 const root = document.querySelector("#job");
