@@ -11,7 +11,7 @@ E2E := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_rebuild.py $(wildcar
 # in written order, the long ones first: else the second core idles at the end
 TWO := -n 2 --dist loadfile --no-loadscope-reorder -q
 
-.PHONY: help install demo up bench test test-all test-faults test-browser test-containers check format catalog openapi reference clean
+.PHONY: help install demo up bench test test-all test-faults test-docs test-browser test-containers check format catalog openapi reference clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
@@ -44,10 +44,13 @@ test: install ## unit, integration and e2e tests, a short chaos run among them
 	@$(BIN)/python -m pytest $(E2E) tests/integration tests/unit $(TWO)
 
 test-all: install ## everything but containers, the long runs too
-	@TRAINYARD_LONG_TESTS=1 $(BIN)/python -m pytest tests/e2e tests/integration tests/unit $(TWO)
+	@TRAINYARD_LONG_TESTS=1 $(BIN)/python -m pytest tests/e2e tests/docs tests/browser tests/integration tests/unit $(TWO)
 
 test-faults: install ## kill, freeze and cut everything (TRAINYARD_CHAOS_SEED=1 repeats a chaos run)
 	@$(BIN)/python -m pytest tests/e2e/faults $(TWO)
+
+test-docs: install ## run every block of code of README and docs, word by word
+	@$(BIN)/python -m pytest tests/docs -q
 
 test-browser: install ## drive the dashboard in a real Chromium (Debian: apt-get install chromium)
 	@$(BIN)/python -m pytest tests/browser $(TWO)

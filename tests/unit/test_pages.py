@@ -1,6 +1,6 @@
 """The pages of docs/ say what is so: links lead somewhere, code parses, commands, verbs and tests exist, and what does not run is few and known.
 
-tests/e2e/test_docs.py runs what can run.
+tests/docs/test_pages_run.py runs what can run.
 """
 
 from __future__ import annotations

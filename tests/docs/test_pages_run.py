@@ -1,6 +1,6 @@
 """Every block of code of the README and of docs/, done word by word against a real service.
 
-Those that stand no test here say why; tests/unit/test_docs.py lists them.
+Those that stand no test here say why; tests/unit/test_pages.py lists them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.adapters import bubblewrap
 from service.api.examples import examples
 from service.client.sdk import Client
 from service.spec.text import parse_body
-from tests.e2e.reader import Reader
+from tests.docs.reader import Reader
 from tests.e2e.stack import Stack, running_stack
 from tests.pages import blocks, pages
 from tests.servers import S3Server
