@@ -7,11 +7,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 # of the faults what shows most in least time; `make test-faults` causes them all
-E2E := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_rebuild.py $(wildcard tests/e2e/test_*.py)
+CHAOS := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_rebuild.py
 # in written order, the long ones first: else the second core idles at the end
 TWO := -n 2 --dist loadfile --no-loadscope-reorder -q
 
-.PHONY: help install demo up bench test test-all test-faults test-docs test-browser test-containers check format catalog openapi reference clean
+.PHONY: help install demo up bench test test-all test-chaos test-faults test-docs test-browser test-containers check format catalog openapi reference clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 20
@@ -40,11 +40,14 @@ demo: install ## train an example from start to finish, and stop everything
 up: install ## serve on this machine (PORT=8000 DATA_DIR=trainyard-data WORKERS=1)
 	@exec $(BIN)/trainyard up --port $(PORT) --data-dir $(DATA_DIR) --workers $(WORKERS)
 
-test: install ## unit, integration and e2e tests, a short chaos run among them
-	@$(BIN)/python -m pytest $(E2E) tests/integration tests/unit $(TWO)
+test: install ## unit, integration and e2e tests
+	@$(BIN)/python -m pytest $(wildcard tests/e2e/test_*.py) tests/integration tests/unit $(TWO)
 
 test-all: install ## everything but containers, the long runs too
 	@TRAINYARD_LONG_TESTS=1 $(BIN)/python -m pytest tests/e2e tests/docs tests/browser tests/integration tests/unit $(TWO)
+
+test-chaos: install ## kill, freeze and cut for a minute, and rebuild a lost Redis
+	@$(BIN)/python -m pytest $(CHAOS) $(TWO)
 
 test-faults: install ## kill, freeze and cut everything (TRAINYARD_CHAOS_SEED=1 repeats a chaos run)
 	@$(BIN)/python -m pytest tests/e2e/faults $(TWO)

@@ -181,6 +181,7 @@ def test_ctrl_c_detaches_from_a_job_that_goes_on(stack: Stack, environment: dict
     stack.client.cancel(job["id"])
 
 
+@pytest.mark.skipif(os.environ.get("TRAINYARD_LONG_TESTS") != "1", reason="a process for each command: a long run")
 def test_what_commands_print_fits_the_terminal(stack: Stack, environment: dict[str, str], small: dict, long: dict, tmp_path: Path):
     """Of a service with jobs in every state: each command's output at 80 columns, without a traceback or a line that breaks in a word."""
     stack.start_worker()

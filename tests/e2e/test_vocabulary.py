@@ -25,6 +25,8 @@ REACHED = {"mnist-lstm": 0.95, "mnist-mlp": 0.91, "mnist-cnn": 0.98, "mnist-fast
 MNIST = Path(os.environ.get("TRAINYARD_DATASETS_DIR", Path(__file__).parent.parent.parent.parent / "shared" / "data"))
 CUSTOM = "digits-custom-module"
 LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
+SOME = ("digits-average", "digits-cnn", "digits-custom-module", "digits-mixup", "digits-one-hot", "digits-unet", "digits-workers", "mnist-lstm")
+"""A short run trains one of each kind; the long one all of them."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def small(name: str) -> dict:
     return spec
 
 
-@pytest.mark.parametrize("name", complete_examples())
+@pytest.mark.parametrize("name", sorted(complete_examples()) if LONG else SOME)
 def test_every_example_trains_and_its_program_gives_the_same_weights(worked: Stack, name: str, tmp_path: Path):
     """POST, wait, download, run train.py: equal tensors, bit for bit."""
     if name.startswith("mnist") and not (MNIST / "MNIST").exists():

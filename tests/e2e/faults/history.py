@@ -164,7 +164,7 @@ def _record(store: redis.Redis, id: str) -> dict[str, str]:
         return {"id": id, **record} if record else {}
     with redis.Redis(port=store.connection_pool.connection_kwargs["port"]) as binary:
         job = RedisJobs(Scripts(binary)).find(record["project"], id)
-    return kept_fields(job, (record["spec"], record.get("resolved", "")), ()) | record | {"id": id}
+    return kept_fields(job, (record["spec"], record.get("resolved", "")), (), ()) | record | {"id": id}
 
 
 def _members(lists: Iterable[Iterable[str]]) -> frozenset[str]:
