@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from service.client.evaluating import evaluation_of
 from service.client.errors import BadRequest, Rejected
+from service.client.evaluating import evaluation_of
 from tests.e2e.stack import Stack, running_stack
 from tests.e2e.test_own_data_by_command import ADAM, assert_program_runs, layers
 from tests.servers import S3Server

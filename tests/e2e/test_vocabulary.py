@@ -25,7 +25,16 @@ REACHED = {"mnist-lstm": 0.95, "mnist-mlp": 0.91, "mnist-cnn": 0.98, "mnist-fast
 MNIST = Path(os.environ.get("TRAINYARD_DATASETS_DIR", Path(__file__).parent.parent.parent.parent / "shared" / "data"))
 CUSTOM = "digits-custom-module"
 LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
-SOME = ("digits-average", "digits-cnn", "digits-custom-module", "digits-mixup", "digits-one-hot", "digits-unet", "digits-workers", "mnist-lstm")
+SOME = (
+    "digits-average",
+    "digits-cnn",
+    "digits-custom-module",
+    "digits-mixup",
+    "digits-one-hot",
+    "digits-unet",
+    "digits-workers",
+    "mnist-lstm",
+)
 """A short run trains one of each kind; the long one all of them."""
 
 
