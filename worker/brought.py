@@ -21,9 +21,9 @@ from worker.unpacking import DatasetMissing, unpacked
 
 @dataclass(frozen=True)
 class BroughtShelf:
-    """`<version>/files` holds a version's files, `<version>/top` where in them the data begin, `<version>.lock` is held by who reads them.
+    """`<version>/files` holds a version's files, `<version>/top` where in them the data begin.
 
-    Above `limit_bytes` what went unused for longest goes, unless a job reads it.
+    `<version>.lock` is held by who reads them, `<version>.fetch` by who fetches them. Above `limit_bytes` what went unused for longest goes, unless a job reads it.
     """
 
     folder: Path
@@ -38,10 +38,11 @@ class BroughtShelf:
         with (self.folder / f"{version}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             if not self._is_here(version):
-                fcntl.flock(lock, fcntl.LOCK_EX)  # another job may fetch it just now
-                if not self._is_here(version):
-                    self._fetch(self._found(project, name, version))
-                fcntl.flock(lock, fcntl.LOCK_SH)
+                # a lock of its own: who waited for the readers' would wait for the end of every training that began meanwhile
+                with (self.folder / f"{version}.fetch").open("a") as fetching:
+                    fcntl.flock(fetching, fcntl.LOCK_EX)  # another job may fetch it just now
+                    if not self._is_here(version):
+                        self._fetch(self._found(project, name, version))
             os.utime(self.folder / version)
             yield self.folder / version / "files" / (self.folder / version / "top").read_text()
 
@@ -56,7 +57,7 @@ class BroughtShelf:
 
     def _fetch(self, version: DatasetVersion) -> None:
         self._make_room(version.size)
-        part = self.folder / f"{version.version}.part"  # nobody else has the lock; what a fetch that was cut off left goes
+        part = self.folder / f"{version.version}.part"  # nobody else fetches it; what a fetch that was cut off left goes
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         try:

@@ -55,19 +55,21 @@ def table(rows: int) -> bytes:
     return csv("a,b", *(f"{at},{at}" for at in range(rows)))
 
 
-def test_two_that_want_it_at_once_fetch_it_once(tmp_path: Path, datasets: DatasetStore, artifacts: Counting):
-    shelf = BroughtShelf(tmp_path / "uploads", 10**6, artifacts, datasets)
-    version = uploaded("rows", table(3), datasets, artifacts)
-    both = Barrier(2)
+def test_two_that_want_it_at_once_fetch_it_once_and_read_it_together(tmp_path: Path, datasets: DatasetStore, artifacts: Counting):
+    """Neither waits for the other's end: a training may take a week."""
+    for again in range(10):
+        shelf = BroughtShelf(tmp_path / f"uploads {again}", 10**6, artifacts, datasets)
+        version = uploaded(f"rows{again}", table(3 + again), datasets, artifacts)
+        both = Barrier(2)
 
-    def read(_: int) -> bytes:
-        with shelf.held("default", "rows", version) as top:
-            both.wait(20)
-            return (top / "table.csv").read_bytes()
+        def read(_: int, *, shelf=shelf, version=version, both=both, name=f"rows{again}") -> bytes:
+            with shelf.held("default", name, version) as top:
+                both.wait(20)
+                return (top / "table.csv").read_bytes()
 
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(read, range(2))) == [table(3)] * 2
-    assert artifacts.fetched == 1
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(read, range(2))) == [table(3 + again)] * 2
+        assert artifacts.fetched == again + 1
 
 
 def test_the_oldest_goes_first_and_never_what_is_read(tmp_path: Path, datasets: DatasetStore, artifacts: Counting):
