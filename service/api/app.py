@@ -34,7 +34,7 @@ def create_app(
         if closing is not None:
             await closing()
 
-    # the stock documentation pages load scripts from another host; ours are not vendored yet
+    # the stock documentation pages load scripts from another host; the dashboard serves its own
     app = FastAPI(
         title="Trainyard", version=version("trainyard"), description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
