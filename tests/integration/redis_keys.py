@@ -38,7 +38,7 @@ class Keys:
 
 def look(client: redis.Redis) -> Keys:
     """All of it, read in one transaction."""
-    names = [name for name in client.keys("ty:*") if not name.startswith((b"ty:spec:", b"ty:claim:", b"ty:history"))]
+    names = [name for name in client.keys("ty:*") if not name.startswith((b"ty:spec:", b"ty:claim:", b"ty:gone:", b"ty:history"))]
     with client.pipeline() as pipeline:
         for name in names:
             _read(pipeline, name.decode())

@@ -408,7 +408,7 @@ class Life(RuleBasedStateMachine):
             self.dispose()
             self.clock.pass_by(11 * LEASE)
         left = {name.decode() for name in self.both.client.keys("ty:*")}
-        assert {name for name in left if not name.startswith(("ty:claim:", "ty:idempotency:", "ty:worked:"))} <= {
+        assert {name for name in left if not name.startswith(("ty:claim:", "ty:idempotency:", "ty:worked:", "ty:gone:"))} <= {
             "ty:history",
             "ty:successes",
             "ty:last_sweep",

@@ -118,6 +118,32 @@ def test_a_record_that_redis_forgot_puts_nothing_away(stores: Stores, new_job: N
     assert stores.housekeeping.unsaved(10) == []
 
 
+def test_what_is_written_beside_a_lost_record_is_kept(stores: Stores, new_job: NewJob) -> None:
+    """Redis was lost while a sweeper wrote the record and a worker trained: storage has all that is left, so none of it is removed."""
+    lost = new_job()
+
+    stores.housekeeping.saved(lost)
+    stores.disposal.litter(lost.project, lost.id)
+
+    assert stores.disposal.deleted(10) == []
+
+
+def test_what_is_written_beside_a_deleted_record_goes(stores: Stores, clock: Clock, new_job: NewJob) -> None:
+    """A sweeper and a fenced worker that wrote after the job's objects were removed: they are removed again."""
+    job = run_one(stores, new_job()).job
+    (read,) = stores.housekeeping.unsaved(10)
+    stores.requests.delete(job.project, job.id)
+    for write in (lambda: stores.housekeeping.saved(read), lambda: stores.disposal.litter(job.project, job.id)):
+        for _ in range(2):
+            stores.disposal.erased(job.project, job.id)
+            clock.pass_by(11 * LEASE)
+        assert stores.disposal.deleted(10) == []
+
+        write()
+
+        assert stores.disposal.deleted(10) == [(job.project, job.id)]
+
+
 def test_a_ring_wakes_no_more_than_work_or_slots(stores: Stores, new_job: NewJob) -> None:
     """min(pending, idle slots) per class; none where nobody is idle or nothing waits."""
 

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- DELETE: take an ended job's record away at once and leave a tombstone; sweepers remove its objects by that.
 --   reads   ty:job:{id}, ty:job:{id}:borrowers
---   writes  ty:job:{id} and its parts, ty:jobs:{project}:{state}, ty:successes, ty:spec:*, ty:unsaved, ty:garbage, ty:deleted, ty:passes, ty:history
+--   writes  ty:job:{id} and its parts, ty:jobs:{project}:{state}, ty:successes, ty:spec:*, ty:unsaved, ty:garbage, ty:deleted, ty:gone:{id}, ty:passes, ty:history
 --   args    now, id, project
 --   answers nil where there is no such job | {"illegal", state} | {"needed", id of a job that starts from its checkpoint} | {"ok"}
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
@@ -13,6 +13,7 @@ if borrower then return { 'needed', borrower } end
 
 local member = project .. '/' .. id
 redis.call('ZADD', 'ty:deleted', whole(now), member)
+redis.call('SET', 'ty:gone:' .. id, '', 'EX', GONE_SECONDS)
 redis.call('HDEL', 'ty:passes', 'deleted:' .. member, 'garbage:' .. member)
 redis.call('ZREM', 'ty:garbage', member)
 redis.call('ZREM', 'ty:jobs:' .. project .. ':' .. state, id)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- SAVED: a record was written to storage. An old version may have landed over a newer one, or one that Redis forgot over the one that took its
 -- number when it came up again without its newest writes: then the job is unsaved again.
---   reads   ty:job:{id}
+--   reads   ty:job:{id}, ty:gone:{id}
 --   writes  ty:unsaved, ty:deleted where the job is gone; once the job has ended the expiry of its live tail, and its record, compressed
 --   args    now, id, version written, seconds that the live tail stays, project, the record of an ended job as the caller compressed it,
 --           and of the version written: state, token, ms of its end ("": not ended)
@@ -23,11 +23,7 @@ local function put_away(id, rest)
   redis.call('SET', part_key(id, 'ended'), rest)
 end
 
-if redis.call('EXISTS', job_key(id)) == 0 then -- deleted while it was written: the tombstone's work begins anew
-  redis.call('HDEL', 'ty:passes', 'deleted:' .. ARGV[5] .. '/' .. id)
-  redis.call('ZADD', 'ty:deleted', whole(now), ARGV[5] .. '/' .. id)
-  return 1
-end
+if redis.call('EXISTS', job_key(id)) == 0 then return tidy_after(id, ARGV[5], now) end
 -- an ended job that was put away has its end no more
 local same = field(id, 'state') == ARGV[7] and field(id, 'token') == ARGV[8] and (field(id, 'finished') == '' or field(id, 'finished') == ARGV[9])
 local old = tonumber(ARGV[3]) < (tonumber(field(id, 'marked')) or 0)

@@ -20,6 +20,7 @@
 --   ty:claim:{nonce}               string  the job that a CLAIM took, so that a repeated call gets the same answer
 --   ty:unsaved                     zset    jobs whose record in storage is old, by the ms of the change
 --   ty:garbage, ty:deleted         zset    {project}/{id} of ended jobs whose leftovers, of deleted ones whose objects go, by the ms when
+--   ty:gone:{id}                   string  the job was deleted, for a day: longer than anybody writes beside it
 --   ty:passes                      hash    how often that was done, by {list}:{project}/{id}
 --   ty:last_sweep, ty:grace_until  string  ms
 --   ty:worker:{name}, ty:workers   string, zset  the last beat; names by its ms
@@ -37,6 +38,7 @@ local TERMINAL = { succeeded = true, failed = true, cancelled = true }
 local EVENTS_KEPT, ROWS_KEPT, STEPS_KEPT, LOGS_KEPT, HISTORY_KEPT, TRANSITIONS_KEPT = 10000, 100000, 100000, 10000, 100000, 1000
 local PRIORITY_STEP = 4398046511104 -- 2^42 ms: later than any submit time
 local WORKED_KEPT = 20
+local GONE_SECONDS = 86400
 local SILENCE_MS = 30000 -- a worker that says nothing for so long is forgotten
 
 -- Now, in ms. Tests give their own.
@@ -137,6 +139,14 @@ local function litter(id, now)
   local member = field(id, 'project') .. '/' .. id
   redis.call('HDEL', 'ty:passes', 'garbage:' .. member)
   redis.call('ZADD', 'ty:garbage', whole(now), member)
+end
+
+-- Something was written beside a job that is not here. If it was deleted, the tombstone's work begins anew. Otherwise Redis was lost since,
+-- and what lies in storage is all that is left of the job.
+local function tidy_after(id, project, now)
+  if redis.call('EXISTS', 'ty:gone:' .. id) == 0 then return end
+  redis.call('HDEL', 'ty:passes', 'deleted:' .. project .. '/' .. id)
+  redis.call('ZADD', 'ty:deleted', whole(now), project .. '/' .. id)
 end
 
 -- The job needs the checkpoint of the job that it retries no more.

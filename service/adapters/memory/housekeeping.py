@@ -57,8 +57,8 @@ class MemoryHousekeeping:
     def saved(self, job: Job) -> None:
         """The record was written; the live tail of a terminal job expires within the hour."""
         with self._shelf.lock:
-            if job.id not in self._shelf.jobs:  # deleted while it was written
-                self._shelf.litter("deleted", job.project, job.id)
+            if job.id not in self._shelf.jobs:
+                self._shelf.tidy_after(job.project, job.id)
                 return
             now = self._shelf.jobs[job.id]
             same = (job.state, job.token, job.finished_at) == (now.state, now.token, now.finished_at)
@@ -97,8 +97,10 @@ class MemoryDisposal:
         """A fenced attempt may have left something: look again once the job has ended, or at once if it has."""
         with self._shelf.lock:
             job = self._shelf.jobs.get(job_id)
-            if job is None or job.is_terminal:
-                self._shelf.litter("garbage" if job else "deleted", project, job_id)
+            if job is None:
+                self._shelf.tidy_after(project, job_id)
+            elif job.is_terminal:
+                self._shelf.litter("garbage", project, job_id)
 
     def _due(self, kind: str, limit: int) -> Sequence[tuple[str, str]]:
         with self._shelf.lock:

@@ -219,6 +219,7 @@ class MemoryRequests:
             shelf.due["garbage"].pop((project, job_id), None)
             shelf.passes.pop(("garbage", project, job_id), None)
             shelf.litter("deleted", project, job_id)
+            shelf.gone.add(job_id)
             shelf.successes[project] += job.state is JobState.SUCCEEDED
             for kept in (shelf.jobs, shelf.submitted, shelf.unsaved, shelf.marked):
                 kept.pop(job_id, None)

@@ -72,6 +72,8 @@ class Shelf:
     retried_as: dict[str, str] = field(default_factory=dict)
     due: dict[str, dict[tuple[str, str], datetime]] = field(default_factory=lambda: {"garbage": {}, "deleted": {}})
     """(project, id) of jobs that sweepers have to look at, by the time when."""
+    gone: set[str] = field(default_factory=set)
+    """Jobs that were deleted."""
     passes: defaultdict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
     tails: defaultdict[str, Tail] = field(default_factory=lambda: defaultdict(Tail))
     leases: dict[str, datetime] = field(default_factory=dict)
@@ -130,6 +132,11 @@ class Shelf:
         """Have sweepers look at the job, now and once more later."""
         self.passes.pop((kind, project, job_id), None)
         self.due[kind][project, job_id] = self.now()
+
+    def tidy_after(self, project: str, job_id: str) -> None:
+        """Something was written beside a job that is not here: what deleted it goes on. Nothing, unless it was deleted."""
+        if job_id in self.gone:
+            self.litter("deleted", project, job_id)
 
     def emit(self, job: Job, event: Mapping[str, Any]) -> None:
         """Add an event with the next id."""

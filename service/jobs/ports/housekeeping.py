@@ -23,7 +23,7 @@ class Housekeeping(Protocol):
         """Jobs whose record in S3 is older than the one here."""
 
     def saved(self, job: Job) -> None:
-        """The record was written; the live tail of a terminal job expires within the hour."""
+        """The record was written; the live tail of a terminal job expires within the hour. That of a job deleted meanwhile goes again."""
 
 
 class Disposal(Protocol):
@@ -42,7 +42,10 @@ class Disposal(Protocol):
         """They were looked for, and removed."""
 
     def litter(self, project: str, job_id: str) -> None:
-        """A fenced attempt may have left something: look again once the job has ended, or at once if it has."""
+        """A fenced attempt may have left something: look again once the job has ended, or at once if it has.
+
+        Of a job that is not here, nor was deleted, nothing is removed: Redis was lost, and storage has all that is left.
+        """
 
 
 class Rebuilding(Protocol):
