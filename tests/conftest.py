@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import redis
 
 from tests.servers import S3Server, running_s3, running_valkey
+
+LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long runs where it is asked for."""
+    for item in items:
+        if not LONG and item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="a long run; set TRAINYARD_LONG_TESTS=1"))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 
 from tests.e2e.stack import Stack, running_stack
 from tests.servers import S3Server
@@ -13,14 +14,16 @@ from tests.servers import S3Server
 @pytest.fixture(scope="module")
 def service(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An API for a whole file."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
     with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment()) as running:
         yield running
 
 
 @pytest.fixture
-def stack(service: Stack, redis_url: str) -> Iterator[Stack]:
-    """The file's API on an empty store, without workers; each test starts its own, in surroundings of its own."""
-    assert redis_url == service.environment["REDIS_URL"]
+def stack(service: Stack) -> Iterator[Stack]:
+    """The file's API on an empty store. A test asks for a worker, or starts its own, in surroundings of its own."""
+    service.forget()
     surroundings = dict(service.environment)
     yield service
     service.end_workers()

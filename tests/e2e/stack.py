@@ -1,4 +1,4 @@
-"""Real processes for e2e tests: an API and workers of their own, on shared servers, each test in a Redis database of its own."""
+"""Real processes for e2e tests: an API and workers of their own, on shared servers, each test on an empty store."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from time import monotonic
+
+import redis
 
 from service.client.sdk import Client
 from service.local import free_port, wait_for_port
@@ -28,18 +30,41 @@ class Stack:
     client: Client
     api_pid: int = 0
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    lasting: subprocess.Popen[bytes] | None = None
+    """A worker that serves one test after the other."""
+
+    def have_worker(self) -> None:
+        """Some worker with one slot, for who does nothing to it: the last test's where there is one. Returns once it is registered."""
+        if self.lasting is None:
+            self.lasting = self._start("lasting", slots=1)
+        until(lambda: int(self.client.ready()["parts"]["workers"]) == 1, seconds=60)
 
     def start_worker(self, *, slots: int = 1) -> subprocess.Popen[bytes]:
-        """A worker in a session of its own; returns once it is registered."""
-        number = len(self.workers) + 1
+        """A worker of the test's own, beside those that it started before; returns once it is registered."""
+        self.dismiss()
         before = int(self.client.ready()["parts"]["workers"])
-        command = [sys.executable, "-m", "worker.main", "--device", "cpu", "--slots", str(slots), "--name", f"w{number}"]
-        environment = self.environment | {"TRAINYARD_ZYGOTE_LOG": str(self.folder / f"zygote-{number}.log")}
-        with (self.folder / f"worker-{number}.log").open("wb") as log:
-            worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+        worker = self._start(str(len(self.workers) + 1), slots=slots)
         self.workers.append(worker)
         until(lambda: int(self.client.ready()["parts"]["workers"]) > before, seconds=60)
         return worker
+
+    def dismiss(self) -> None:
+        """End the lasting one."""
+        if self.lasting is not None:
+            end(self.lasting)
+            self.lasting = None
+
+    def forget(self) -> None:
+        """All jobs, data sets and beats; the broker's queues stay, to which API and workers listen."""
+        with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
+            if names := client.keys("ty:*"):
+                client.delete(*names)
+
+    def _start(self, number: str, *, slots: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "worker.main", "--device", "cpu", "--slots", str(slots), "--name", f"w{number}"]
+        environment = self.environment | {"TRAINYARD_ZYGOTE_LOG": str(self.folder / f"zygote-{number}.log")}
+        with (self.folder / f"worker-{number}.log").open("wb") as log:
+            return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def end_workers(self) -> None:
         """All of them."""
@@ -105,6 +130,7 @@ def running_stack(folder: Path, *, redis_url: str, s3: dict[str, str], **setting
         wait_for_port(port, seconds=60, alive=lambda: api.poll() is None)
         client = stack.enter_context(Client(f"http://127.0.0.1:{port}", settings.get("TRAINYARD_API_KEY")))
         running = Stack(folder=folder, environment=environment, client=client, api_pid=api.pid)
+        stack.callback(running.dismiss)
         stack.callback(running.end_workers)
         yield running
 

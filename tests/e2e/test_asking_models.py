@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from sklearn.datasets import load_digits
 
 from service.client.errors import BadRequest, Rejected
 from service.client.evaluating import evaluation_of
-from tests.e2e.stack import Stack, running_stack
+from tests.e2e.stack import Stack
 from tests.e2e.test_own_data_by_command import ADAM, assert_program_runs, layers
-from tests.servers import S3Server
 from tests.unit.ingest.corpus import csv, npz, zipped
 from tests.unit.training.test_brought import png
 
@@ -25,13 +24,6 @@ DIGITS = load_digits()
 PIXELS = np.rint(DIGITS.images * (255 / 16)).astype(np.uint8)
 LATER = slice(600, 660)
 Push = Callable[[str, bytes], None]
-
-
-@pytest.fixture(scope="module")
-def service(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An API for the whole file."""
-    with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment()) as running:
-        yield running
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ def named_folders(digits: slice) -> bytes:
 @pytest.fixture
 def classifier(stack: Stack, push: Push) -> dict[str, Any]:
     """A job that learnt digits by folders whose names are words."""
-    stack.start_worker()
+    stack.have_worker()
     push("digits", named_folders(slice(0, 600)))
     spec = {"dataset": {"type": "Upload", "name": "digits"}, "model": layers(32, 10, flat=True), "loss": "CrossEntropyLoss"}
     return done(stack, spec | {"optimizer": ADAM, "epochs": 12})
@@ -72,7 +64,7 @@ def classifier(stack: Stack, push: Push) -> dict[str, Any]:
 
 def test_a_table_without_its_label_column_is_predicted(stack: Stack, push: Push, tmp_path: Path):
     """As POST /predict answers its rows; nothing is measured, and the job says so."""
-    stack.start_worker()
+    stack.have_worker()
     towns = ("Ulm", "Bonn", "Kiel")
     kinds = ("no", "yes")
     push("old", csv("size,town,kind", *(f"{at % 13},{towns[at % 3]},{kinds[(at % 13 > 6) ^ (at % 3 == 0)]}" for at in range(200))))
@@ -136,6 +128,7 @@ def test_images_without_labels_are_predicted(stack: Stack, push: Push, classifie
     assert "predictions: true" in refused.value.faults[0]["suggestion"]
 
 
+@pytest.mark.long
 def test_classes_are_compared_by_their_names(stack: Stack, push: Push, classifier: dict[str, Any], tmp_path: Path):
     """In another order, and fewer of them; a name that the model does not know is refused by name."""
     names = [f"digit-{at}" for at in (7, 3, 1)]
@@ -164,7 +157,7 @@ def test_classes_are_compared_by_their_names(stack: Stack, push: Push, classifie
 
 def test_whole_numbers_are_asked_as_they_were_trained_on(stack: Stack, push: Push, tmp_path: Path):
     """A model that begins with an Embedding: JSON's numbers are places in its table, and nothing between two of them is."""
-    stack.start_worker()
+    stack.have_worker()
     words = np.random.default_rng(0).integers(0, 20, (200, 6))
     push("words", npz(x=words, y=(words[:, 0] > words[:, 1]).astype(np.int64), classes=np.array(["up", "down"])))
     embedding = {"type": "Embedding", "num_embeddings": 20, "embedding_dim": 8}

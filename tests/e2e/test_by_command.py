@@ -49,11 +49,11 @@ def files(folder: Path) -> dict[str, str]:
 CUSTOM = parse_body((EXAMPLES / "digits-custom-module.yaml").read_bytes(), "application/yaml") | {"epochs": 1}
 
 
-@pytest.mark.parametrize("kind", ["layers", "code of one's own"])
+@pytest.mark.parametrize("kind", ["layers", pytest.param("code of one's own", marks=pytest.mark.long)])
 def test_run_gives_what_a_job_gives(stack: Stack, long: dict, environment: dict[str, str], tmp_path: Path, kind: str):
     """`run` without any service in sight ends with the weights of the same spec as a job, and the very files of it."""
     spec = CUSTOM if kind == "code of one's own" else long | {"epochs": 2}
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.wait(stack.client.submit(spec)["id"], timeout=120)
     stack.client.download(job["id"], tmp_path / "there")
     nowhere = environment | {
@@ -164,7 +164,7 @@ def test_nothing_outlives_a_run_that_is_killed(environment: dict[str, str], long
 
 def test_ctrl_c_detaches_from_a_job_that_goes_on(stack: Stack, environment: dict[str, str], long: dict, tmp_path: Path):
     """In a terminal: Ctrl-C while following exits 130 and names the ways back and out; the job runs on."""
-    stack.start_worker()
+    stack.have_worker()
     command = [*TRAINYARD, "submit", str(written(tmp_path, long | {"epochs": 2000})), "--follow"]
     with in_terminal(command, environment=environment, cwd=tmp_path) as terminal:
         terminal.until(lambda seen: re.search(r"epoch [1-9]\d*/2000", seen) is not None, seconds=120)
@@ -181,7 +181,7 @@ def test_ctrl_c_detaches_from_a_job_that_goes_on(stack: Stack, environment: dict
     stack.client.cancel(job["id"])
 
 
-@pytest.mark.skipif(os.environ.get("TRAINYARD_LONG_TESTS") != "1", reason="a process for each command: a long run")
+@pytest.mark.long
 def test_what_commands_print_fits_the_terminal(stack: Stack, environment: dict[str, str], small: dict, long: dict, tmp_path: Path):
     """Of a service with jobs in every state: each command's output at 80 columns, without a traceback or a line that breaks in a word."""
     stack.start_worker()

@@ -76,6 +76,7 @@ def arrays(seed: int = 0, size: int = 60) -> bytes:
     return npz(x=generator.integers(0, 256, (size, 6, 6), dtype=np.uint8), y=np.arange(size) % 3)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="MNIST is not here")
 def test_ten_thousand_digits_train_alike_from_a_tar_of_folders_from_arrays_and_from_the_built_in_loader(stack: Stack, tmp_path: Path):
     """The same samples in the same order, as torchvision's ImageFolder has them: class by class."""
@@ -102,7 +103,7 @@ def test_ten_thousand_digits_train_alike_from_a_tar_of_folders_from_arrays_and_f
             (built_in / f"{part}-{kind}").write_bytes(head + array.tobytes())
 
     stack.environment["TRAINYARD_DATASETS_DIR"] = str(tmp_path / "data")
-    stack.start_worker()
+    stack.have_worker()
     spec = on("") | {"seed": 3, "model": {"type": "Sequential", "layers": CNN}}
     weights = {}
     for name in ("tar", "npz", "built in"):
@@ -155,6 +156,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing_and_starts_again(stack: Stack,
     assert len(stored(s3, "torn")) == 3
 
 
+@pytest.mark.long
 def test_an_api_that_dies_while_it_looks_is_followed_by_one_that_does(valkey_url: str, s3: S3Server, tmp_path: Path):
     """What was answered with 202 is looked at, whoever dies."""
     settings = {"TRAINYARD_SPOOL_DIR": str(tmp_path / "spool")}
@@ -269,7 +271,7 @@ def test_the_operators_own_data_need_no_upload(stack: Stack):
         (data / "pets" / name).write_bytes(content)
     (data / "arrays.npz").write_bytes(arrays())
     (data / "table.csv").write_text("".join(["a,b,kind\n", *(f"{at},{at % 7},{'xyz'[at % 3]}\n" for at in range(60))]))
-    stack.start_worker()
+    stack.have_worker()
     for dataset in (
         {"type": "ImageFolder", "root": "pets", "test_split": 0.4},
         {"type": "Tensors", "file": "arrays.npz"},
@@ -293,7 +295,7 @@ def test_the_operators_own_data_need_no_upload(stack: Stack):
         assert any(place == pointer and word in text for place, text in found), found
 
 
-@pytest.mark.skipif(not LONG, reason="two gigabytes; set TRAINYARD_LONG_TESTS=1")
+@pytest.mark.long
 def test_two_gigabytes_take_little_of_the_apis_memory(stack: Stack, tmp_path: Path):
     """Less than 150 MB above idle, from the first byte to `ready`."""
     samples = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.uint8, shape=(2_800_000, 28, 28))

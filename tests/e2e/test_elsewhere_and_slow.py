@@ -51,6 +51,7 @@ def test_going_on_with_another_instruction_set_is_told(stack: Stack, long: dict,
     assert "another processor" in (tmp_path / "job" / "train.py").read_text()
 
 
+@pytest.mark.long
 def test_a_long_evaluation_is_no_stall(impatient: Stack):
     """360 batches of one sample take longer than the silence that is allowed; each is a sign of life."""
     impatient.start_worker()

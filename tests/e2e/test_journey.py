@@ -40,7 +40,7 @@ ARTIFACTS = {
 
 def test_a_posted_job_trains_and_its_artifacts_come_back_whole(stack: Stack, small: dict, tmp_path: Path):
     """Every artifact of the manifest downloads, verifies, and agrees with what the API says."""
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.wait(stack.client.submit(small)["id"], timeout=60)
 
     stack.client.download(job["id"], tmp_path / "home")
@@ -56,7 +56,7 @@ def test_a_posted_job_trains_and_its_artifacts_come_back_whole(stack: Stack, sma
 
 def test_train_py_gives_the_jobs_weights_bit_for_bit(stack: Stack, long: dict, tmp_path: Path):
     """A convolutional network with Dropout, BatchNorm and a validation split, with gradients clipped and accumulated, best epoch kept."""
-    stack.start_worker()
+    stack.have_worker()
     spec = long | {
         "epochs": 3,
         "training": {"clip_grad_norm": 1.0, "gradient_accumulation_steps": 3},
@@ -98,7 +98,7 @@ def test_a_missing_dataset_fails_the_job_with_the_place_and_the_cure(stack: Stac
     """The error says where was looked, and which variable helps."""
     stack.environment["HTTPS_PROXY"] = stack.environment["https_proxy"] = "http://127.0.0.1:9"  # no download either
     stack.environment["TRAINYARD_DATASETS_DIR"] = str(stack.folder)
-    stack.start_worker()
+    stack.have_worker()
 
     job = stack.client.wait(stack.client.submit(small | {"dataset": "FashionMNIST"})["id"], timeout=120)
 
@@ -109,6 +109,7 @@ def test_a_missing_dataset_fails_the_job_with_the_place_and_the_cure(stack: Stac
 
 def test_before_the_end_there_is_nothing_to_fetch(stack: Stack, small: dict):
     """Artifacts of a waiting job are a conflict, of an unknown one not found."""
+    stack.dismiss()
     job = stack.client.submit(small)
 
     with pytest.raises(Conflict):
@@ -121,7 +122,7 @@ def test_before_the_end_there_is_nothing_to_fetch(stack: Stack, small: dict):
 
 def test_the_edge_speaks_http(stack: Stack, small: dict):
     """Location, idempotent replays, ETag, ranges, and problems for everything that is refused."""
-    stack.start_worker()
+    stack.have_worker()
     key = {"Idempotency-Key": "one"}
     with httpx2.Client(base_url=stack.client.url, trust_env=False) as http:
         first = http.post("/v1/jobs", json=small, headers=key)
@@ -149,7 +150,7 @@ def test_the_edge_speaks_http(stack: Stack, small: dict):
 def test_events_stream_to_the_end_and_resume(stack: Stack, small: dict):
     """The stream ends after the terminal event; taken up later it repeats nothing."""
     job = stack.client.submit(small)
-    stack.start_worker()
+    stack.have_worker()
 
     events = list(stack.client.events(job["id"]))
     later = list(stack.client.events(job["id"], after=events[2]["id"]))
@@ -161,7 +162,7 @@ def test_events_stream_to_the_end_and_resume(stack: Stack, small: dict):
 
 def test_the_zip_holds_every_artifact(stack: Stack, small: dict, tmp_path: Path):
     """What the zip unpacks to is what the manifest names."""
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.wait(stack.client.submit(small)["id"], timeout=60)
 
     with httpx2.Client(base_url=stack.client.url, trust_env=False) as http:

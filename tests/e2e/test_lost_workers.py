@@ -102,7 +102,7 @@ def test_cancel_of_a_running_job_acts_at_once(stack: Stack, long: dict):
     until(lambda: not [pid for zygote in children(worker.pid) for pid in children(zygote)], seconds=10)
 
 
-def test_twenty_jobs_on_two_workers_run_once_each_two_at_a_time(stack: Stack, small: dict, redis_url: str):
+def test_twenty_jobs_on_two_workers_run_once_each_two_at_a_time(stack: Stack, small: dict):
     """The history stream shows one claim a job, and never more than two running."""
     stack.start_worker()
     stack.start_worker()
@@ -113,7 +113,7 @@ def test_twenty_jobs_on_two_workers_run_once_each_two_at_a_time(stack: Stack, sm
     assert {(job["state"], job["attempt"]) for job in ended} == {("succeeded", 1)}
     running: set[str] = set()
     most = 0
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+    with redis.Redis.from_url(stack.environment["REDIS_URL"], decode_responses=True) as client:
         for _, move in client.xrange("ty:history"):
             (running.add if move["state"] == "running" else running.discard)(move["id"])
             most = max(most, len(running))

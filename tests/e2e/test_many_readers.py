@@ -37,7 +37,7 @@ def test_fifty_racing_posts_with_one_key_make_one_job(stack: Stack, small: dict[
 
 def test_a_deleted_job_is_read_whole_or_not_at_all(stack: Stack, small: dict[str, object]) -> None:
     """While a user deletes it, every reader gets all of it or a 404, and nobody finds it again after the first 404."""
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.wait(stack.client.submit(small)["id"])
     paths = [f"/v1/jobs/{job['id']}{part}" for part in ("", "/events", "/metrics", "/logs", "/artifacts", "/artifacts/model.safetensors")]
     whole = {path: read(stack, path) for path in paths}
@@ -88,7 +88,7 @@ def test_a_download_under_way_is_whole_or_breaks_off(
     stack: Stack, small: dict[str, object], bucket_keys: Callable[[str], list[str]]
 ) -> None:
     """The job goes while its model is on the wire: the reader has every byte, or an error; never a short file that looks whole."""
-    stack.start_worker()
+    stack.have_worker()
     layers = ["Flatten", {"type": "Linear", "out_features": 400_000}, "ReLU", {"type": "Linear", "out_features": 10}]
     wide = small | {"model": {"type": "Sequential", "layers": layers}, "dataset": {"type": "Digits", "limit": 20}}
     job = stack.client.wait(stack.client.submit(wide)["id"], timeout=120)

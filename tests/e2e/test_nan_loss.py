@@ -20,7 +20,7 @@ def weights(stack: Stack, job_id: str, folder: Path) -> dict:
 
 def test_a_loss_that_is_no_number_fails_the_job_by_step_and_batch(stack: Stack):
     """At once, however many retries there are: the next attempt would end alike."""
-    stack.start_worker()
+    stack.have_worker()
     epoch, number = bad_batches(LATE)[0]
 
     job = stack.client.wait(stack.client.submit(body(LATE))["id"], timeout=60)
@@ -31,7 +31,7 @@ def test_a_loss_that_is_no_number_fails_the_job_by_step_and_batch(stack: Stack):
 
 def test_a_job_goes_back_and_leaves_out_the_batches_that_led_there(stack: Stack, tmp_path: Path):
     """From the first epoch's checkpoint on; told in warnings and events; the resolved spec, sent as it is, gives equal weights in one go."""
-    stack.start_worker()
+    stack.have_worker()
     epoch, number = bad_batches(LATE)[0]
 
     job = stack.client.wait(stack.client.submit(body(LATE, nan_loss="roll_back"))["id"], timeout=60)
@@ -51,7 +51,7 @@ def test_a_job_goes_back_and_leaves_out_the_batches_that_led_there(stack: Stack,
 
 def test_going_back_ends_with_the_retries(stack: Stack):
     """Where every batch leads there: the last step is named, the windows have doubled."""
-    stack.start_worker()
+    stack.have_worker()
     spec = body(0, nan_loss="roll_back") | {"optimizer": {"type": "SGD", "lr": 1e30}, "loss": "CrossEntropyLoss"}
 
     job = stack.client.wait(stack.client.submit(spec | {"resources": {"max_retries": 2}})["id"], timeout=60)

@@ -93,7 +93,7 @@ def test_a_bare_kill_is_no_evidence(stack: Stack, long: dict):
 
 def test_a_second_time_fails_the_job_with_a_hint(stack: Stack, small: dict):
     """An allocation of 367 GB, and of half as many: one retry, no more, though three are allowed."""
-    stack.start_worker()
+    stack.have_worker()
     layers = [{"type": "Upsample", "scale_factor": 1000}, {"type": "AdaptiveAvgPool2d", "output_size": 2}, "Flatten"]
     model = {"type": "Sequential", "layers": [*layers, {"type": "Linear", "out_features": 10}]}
     spec = small | {"dataset": "Digits", "model": model, "dataloader": {"batch_size": 1437}, "resources": {"max_retries": 3}}

@@ -129,10 +129,10 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [name if name in ("images", "numbers") else pytest.param(name, marks=pytest.mark.long) for name in TASKS])
 def test_from_upload_to_prediction(name: str, stack: Stack, trainyard: Run, tmp_path: Path):
     task = TASKS[name]
-    stack.start_worker()
+    stack.have_worker()
 
     pushed = trainyard("datasets", "push", name, task.upload(tmp_path))
     assert " ready" in pushed.stdout
@@ -157,7 +157,7 @@ def test_a_trained_model_is_evaluated_on_other_data_by_a_job_of_its_own(stack: S
     """No epoch, the same weights; every prediction is a row."""
     import pyarrow.parquet as pq
 
-    stack.start_worker()
+    stack.have_worker()
     trainyard("datasets", "push", "digits", folders(tmp_path))
     spec = TASKS["images"].spec | {"dataset": {"type": "Upload", "name": "digits"}}
     (tmp_path / "job.json").write_text(json.dumps(spec))
@@ -202,11 +202,12 @@ def assert_program_runs(folder: Path, data: str = ".") -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_model_of_a_table_is_evaluated_as_its_own_rows_were_scaled(stack: Stack, trainyard: Run, tmp_path: Path):
     """Other rows, with other numbers and a word that it never saw: what it says of them is what predict says."""
     import pyarrow.parquet as pq
 
-    stack.start_worker()
+    stack.have_worker()
     towns = ("Ulm", "Bonn", "Kiel", "Jena")
     rows = [f"{at % 13},{towns[at % 3]},{('no', 'yes')[(at % 13 > 6) ^ (at % 3 == 0)]}" for at in range(200)]
     (tmp_path / "old.csv").write_text("\n".join(["size,town,kind", *rows, ""]))
@@ -242,7 +243,7 @@ def test_a_model_of_a_table_is_evaluated_as_its_own_rows_were_scaled(stack: Stac
 
 
 def test_what_a_model_cannot_take_is_said_with_the_cure(stack: Stack, trainyard: Run, tmp_path: Path):
-    stack.start_worker()
+    stack.have_worker()
     trainyard("datasets", "push", "wine", csv_of(load_wine(), ("a", "b", "c"))(tmp_path))
     spec = TASKS["classes"].spec | {"dataset": {"type": "Upload", "name": "wine", "label_columns": "target"}, "epochs": 1}
     (tmp_path / "job.json").write_text(json.dumps(spec))
@@ -286,7 +287,7 @@ class Net(nn.Module):
         known = sum(name.startswith(("AWS_", "REDIS_", "S3_")) for name in os.environ)
         return self.inner(x) * 0 + known
 """
-    stack.start_worker()
+    stack.have_worker()
     spec = {
         "dataset": "Digits",
         "model": {"type": "Module", "class_name": "Net", "code": code},
@@ -304,7 +305,7 @@ class Net(nn.Module):
 def test_gc_removes_what_no_record_names_and_nothing_else(stack: Stack, tmp_path: Path):
     import boto3
 
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.wait(
         stack.client.submit(
             {"dataset": "Digits", "model": layers(10, flat=True), "loss": "CrossEntropyLoss", "optimizer": ADAM, "epochs": 1}

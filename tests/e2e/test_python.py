@@ -31,7 +31,7 @@ def digest_of(job: Any) -> str:
 
 def test_real_torch_objects_train_to_the_weights_of_the_written_spec(stack: Stack) -> None:
     """A network with groups, a schedule and a loader, said by `from_torch`: the same SHA-256 as the spec that a person writes."""
-    stack.start_worker()
+    stack.have_worker()
     written = """
         seed: 7
         dataset: {type: Digits, limit: 300}
@@ -71,7 +71,7 @@ def test_real_torch_objects_train_to_the_weights_of_the_written_spec(stack: Stac
 @pytest.mark.parametrize("block", BLOCKS, ids=["dict", "torch"])
 def test_the_readmes_python_runs(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: str) -> None:
     """Each block, word for word, in an empty folder."""
-    stack.start_worker()
+    stack.have_worker()
     monkeypatch.setenv("TRAINYARD_URL", stack.client.url)
     monkeypatch.chdir(tmp_path)
     printed, namespace = io.StringIO(), dict[str, Any]()
@@ -95,7 +95,7 @@ def test_a_notebook_shows_a_real_job(stack: Stack, small: dict[str, Any]) -> Non
     """While it waits, and with its curve once it has ended."""
     job = stack.client.submit(small | {"name": "shown", "epochs": 3})
     waiting = job._repr_html_()
-    stack.start_worker()
+    stack.have_worker()
     ended = job.wait(timeout=60)._repr_html_()
 
     assert "queued" in waiting
@@ -144,7 +144,7 @@ class Cut(httpx2.BaseTransport):
 
 def test_a_download_goes_on_over_a_cut_line(stack: Stack, small: dict[str, Any], tmp_path: Path) -> None:
     """The real service answers the range that is still missing, until the file is whole."""
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.submit(small).wait(timeout=60)
     [size] = [file["size"] for file in job.artifacts() if file["path"] == "model.safetensors"]
 

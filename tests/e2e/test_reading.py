@@ -115,7 +115,7 @@ def test_rows_of_epochs_come_after_a_step_and_thinned(http: httpx2.Client, stack
 def test_a_trained_jobs_steps_are_the_same_live_and_taken_home(stack: Stack, small: dict[str, Any], tmp_path: Path) -> None:
     """Over the attempts of a job that was paused: each step once, in order; the artifact has what the API tells."""
     body = small | {"epochs": 40, "dataloader": {"batch_size": 4}, "training": {"log_every_n_steps": 3}, "checkpoint": {"every_n_steps": 7}}
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.submit(body)
     stack.until_event(job["id"], "epoch")
     stack.client.pause(job["id"])
@@ -145,7 +145,7 @@ def test_checkpoints_are_listed_and_handed_out(http: httpx2.Client, stack: Stack
         "epochs": 4,
         "checkpoint": {"monitor": "val_loss", "mode": "min"},
     }
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.wait(stack.client.submit(body)["id"], timeout=60)
 
     found = stack.client.checkpoints(job["id"])
@@ -236,6 +236,6 @@ def test_a_spec_is_written_as_a_program(http: httpx2.Client, stack: Stack, small
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/optimizer/learning_rate")
     by_yaml = http.post("/v1/jobs/script", content=json.dumps(body), headers={"Content-Type": "application/yaml"})
     assert (by_yaml.text, by_yaml.headers["content-type"]) == (text, "text/x-python; charset=utf-8")
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.wait(stack.client.submit(body)["id"], timeout=60)
     assert http.get(f"/v1/jobs/{job['id']}/artifacts/train.py").text == text

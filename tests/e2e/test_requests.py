@@ -40,7 +40,7 @@ def epochs(stack: Stack, job_id: str) -> list[int]:
 
 def test_a_paused_job_frees_its_worker_and_loses_no_step(stack: Stack, middling: dict, small: dict, tmp_path: Path):
     """Paused in mid-epoch; the worker runs another job; resumed it goes on to the weights of an undisturbed run."""
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.submit(middling)["id"]
     stack.until_event(job, "epoch")
 
@@ -59,7 +59,7 @@ def test_a_paused_job_frees_its_worker_and_loses_no_step(stack: Stack, middling:
 
 def test_a_cancelled_job_is_retried_from_its_checkpoint(stack: Stack, middling: dict, s3: S3Server, tmp_path: Path):
     """The new job has the old one's rows up to there and ends with the weights of an undisturbed run; then the old one may go."""
-    stack.start_worker()
+    stack.have_worker()
     old = stack.client.submit(middling)["id"]
     stack.until_event(old, "checkpoint")
     stack.client.cancel(old)
@@ -81,7 +81,7 @@ def test_a_deleted_job_leaves_nothing(stack: Stack, small: dict, s3: S3Server):
     job, other = (stack.client.submit(small)["id"] for _ in range(2))
     with pytest.raises(Conflict):
         stack.client.delete(job)
-    stack.start_worker()
+    stack.have_worker()
     for each in (job, other):
         assert stack.client.wait(each, timeout=60)["state"] == "succeeded"
 
@@ -97,7 +97,7 @@ def test_a_deleted_job_leaves_nothing(stack: Stack, small: dict, s3: S3Server):
 
 def test_what_dead_attempts_left_is_removed_at_the_end(stack: Stack, middling: dict, s3: S3Server):
     """After two pauses and the end, storage holds the last attempt's artifacts and the kept checkpoints, and no other token's folder."""
-    stack.start_worker()
+    stack.have_worker()
     job = stack.client.submit(middling | {"epochs": 40})["id"]
     for _ in range(2):
         stack.until_event(job, "epoch")
@@ -136,7 +136,7 @@ def test_a_drained_workers_job_starts_elsewhere_at_once(stack: Stack, long: dict
 
 def test_a_job_out_of_time_keeps_its_last_step(stack: Stack, long: dict):
     """It fails with the reason and the cure, after a checkpoint of the step that it had reached; a retry goes on from that step."""
-    stack.start_worker()
+    stack.have_worker()
     spec = long | {"resources": {"timeout_seconds": 3}}
     job = stack.client.wait(stack.client.submit(spec)["id"], timeout=60)
 

@@ -27,12 +27,9 @@ CUSTOM = "digits-custom-module"
 LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
 SOME = (
     "digits-average",
-    "digits-cnn",
     "digits-custom-module",
     "digits-mixup",
-    "digits-one-hot",
     "digits-unet",
-    "digits-workers",
     "mnist-lstm",
 )
 """A short run trains one of each kind; the long one all of them."""

@@ -27,7 +27,7 @@ def test_no_job_is_lost_doubled_or_trained_otherwise(tmp_path: Path):
     assert verdict.attempts > verdict.jobs
 
 
-@pytest.mark.skipif(os.environ.get("TRAINYARD_LONG_TESTS") != "1", reason="ten minutes; set TRAINYARD_LONG_TESTS=1")
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_two_hundred_jobs_outlive_ten_minutes_of_faults(tmp_path: Path):
     """The same with three workers and 200 jobs."""

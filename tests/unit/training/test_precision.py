@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -217,7 +216,7 @@ def test_without_a_compiler_the_model_is_trained_as_it_is_and_the_job_says_so(mo
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-@pytest.mark.skipif(os.environ.get("TRAINYARD_LONG_TESTS") != "1", reason="compiling takes a while: a long run")
+@pytest.mark.long
 def test_a_compiled_training_and_its_program_come_as_close_as_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """An nn.Sequential is really compiled, which its own compile() would not do."""
     run = run_of({"compile": True})

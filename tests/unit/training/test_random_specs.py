@@ -14,7 +14,7 @@ from tests.corpus.oracle import trains
 from tests.corpus.random_specs import random_spec
 
 SEED = int(os.environ.get("TRAINYARD_FUZZ_SEED", "20261124"))
-SPECS = int(os.environ.get("TRAINYARD_FUZZ_SPECS", "2000"))
+SPECS = int(os.environ.get("TRAINYARD_FUZZ_SPECS", "2000" if os.environ.get("TRAINYARD_LONG_TESTS") == "1" else "600"))
 PARTS = 4
 
 
