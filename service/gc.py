@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from service import tidying
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
-from service.jobs.errors import Unavailable
+from service.jobs.errors import NewerFormat, Unavailable
 from service.settings import SettingsFault, StoreSettings
 from service.tidying import Usage
 
@@ -18,11 +18,12 @@ def main(*, dry_run: bool) -> int:
     try:
         settings = StoreSettings.read()
         stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
+        stores.admit()
         artifacts = S3Artifacts(settings)
         found = tidying.look(artifacts=artifacts, jobs=stores.jobs, datasets=stores.datasets, now=datetime.now(tz=UTC))
         if not dry_run:
             tidying.remove(found, artifacts=artifacts)
-    except (SettingsFault, Unavailable) as error:
+    except (SettingsFault, NewerFormat, Unavailable) as error:
         print(f"trainyard gc: {error}", file=sys.stderr)  # noqa: T201
         return 1
     for folder, there in sorted(found.unnamed.items()):

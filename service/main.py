@@ -27,7 +27,7 @@ from service.adapters.stores import Stores
 from service.api.app import create_app
 from service.background import Repeating
 from service.dashboard.mounting import mount
-from service.jobs.errors import Unavailable
+from service.jobs.errors import NewerFormat, Unavailable
 from service.jobs.job import Device
 from service.killpoints import UnknownKillPoint
 from service.ringing import Ringer
@@ -177,8 +177,8 @@ def main() -> int:
         killpoints.arm(os.environ)
         settings = ApiSettings.read()
         api = build(settings)
-        await_parts({"REDIS_URL": api.stores.ping, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket})
-    except (SettingsFault, NotReady, UnknownKillPoint) as error:
+        await_parts({"REDIS_URL": api.stores.admit, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket})
+    except (SettingsFault, NotReady, NewerFormat, UnknownKillPoint) as error:
         print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201
         return 1
     api.start()

@@ -6,7 +6,7 @@ import sys
 
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
-from service.jobs.errors import Unavailable
+from service.jobs.errors import NewerFormat, Unavailable
 from service.rebuilding import rebuild
 from service.settings import SettingsFault, StoreSettings
 
@@ -16,8 +16,9 @@ def main() -> int:
     try:
         settings = StoreSettings.read()
         stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
+        stores.admit()
         found = rebuild(artifacts=S3Artifacts(settings), rebuilding=stores.rebuilding, datasets=stores.datasets)
-    except (SettingsFault, Unavailable) as error:
+    except (SettingsFault, NewerFormat, Unavailable) as error:
         print(f"trainyard rebuild: {error}", file=sys.stderr)  # noqa: T201
         return 1
     print(f"{found.restored} job(s) restored, {found.known} were here already.")  # noqa: T201

@@ -23,7 +23,7 @@ from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.stores import Stores
 from service.background import Repeating
-from service.jobs.errors import StoreUnavailable
+from service.jobs.errors import NewerFormat, StoreUnavailable
 from service.jobs.ports import WorkerBeat
 from service.killpoints import UnknownKillPoint
 from service.settings import SettingsFault
@@ -67,12 +67,12 @@ def main() -> int:
             project_slots=settings.project_slots,
         )
         artifacts = S3Artifacts(settings)
-        await_parts({"REDIS_URL": stores.ping, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
+        await_parts({"REDIS_URL": stores.admit, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
         if arguments.slots * settings.threads > (os.cpu_count() or 1):
             os.environ.setdefault("GOMP_SPINCOUNT", "0")  # ADR 10: idle threads give their core to another job's
         spares = arguments.slots if arguments.device == "gpu" else 0
         keeper = ZygoteKeeper(log_path=settings.zygote_log, spares=spares)
-    except (SettingsFault, NotReady, ZygoteGone, UnknownKillPoint) as error:
+    except (SettingsFault, NotReady, NewerFormat, ZygoteGone, UnknownKillPoint) as error:
         print(f"trainyard worker: {error}", file=sys.stderr)  # noqa: T201
         return 1
     try:

@@ -33,7 +33,7 @@ class Remedy:
 
 def ended_by(fact: Failed, job: Job, spec: dict[str, Any], check: Callable[[dict[str, Any]], Verdict]) -> tuple[Outcome, Report | None]:
     """How an attempt of this resolved spec ends that failed so, and what the store has to know before another one starts."""
-    reason = Reason(fact.code)
+    reason = Reason(fact.code) if fact.code in frozenset(Reason) else Reason.USER_CODE  # custom code may say what it likes
     hint = fact.hint or (SMALLER if reason is Reason.OUT_OF_MEMORY else retries_used_up(reason).hint if reason in INFRASTRUCTURE else None)
     error = JobError(code=reason, message=fact.message, hint=hint)
     rolls_back = reason is Reason.NAN_LOSS and bool(fact.skip_batches)

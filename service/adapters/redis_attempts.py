@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from service.adapters.redis_records import job_of
 from service.adapters.redis_scripts import Scripts
-from service.adapters.stores import failure
+from service.adapters.stores import failure, newer_spec
 from service.jobs.errors import Fenced
 from service.jobs.job import CheckpointPointer, Device
 from service.jobs.ports import Claim, Flags, Outcome
@@ -23,7 +23,8 @@ class RedisAttempts:
 
     def claim(self, *, worker: str, device: Device) -> Claim | None:
         """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits."""
-        answer = self._scripts.call("claim", worker, device, self._lease_ms, uuid4().hex, SPEC_VERSION, self._project_slots)
+        left = newer_spec(SPEC_VERSION).model_dump_json()
+        answer = self._scripts.call("claim", worker, device, self._lease_ms, uuid4().hex, SPEC_VERSION, self._project_slots, left)
         if answer is None:
             return None
         job = job_of(answer)

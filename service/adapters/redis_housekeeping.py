@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import redis
@@ -89,5 +89,9 @@ def _worked(row: Sequence[bytes]) -> Worked:
     return Worked(id=job_id, name=name or None, state=JobState(state), started_at=from_ms(int(started)), ended_at=ended_at)
 
 
+_TOLD = frozenset(field.name for field in fields(WorkerBeat))
+
+
 def _beat(text: bytes) -> WorkerBeat:
-    return WorkerBeat(**json.loads(text))
+    """What a worker told, of whatever version it is."""
+    return WorkerBeat(**{name: value for name, value in json.loads(text).items() if name in _TOLD})

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, Redi
 from service.adapters.redis_intake import RedisIntake
 from service.adapters.redis_records import Packed, end_of, fresh_fields, job_of, own_fields, packed, shared_fields, tails
 from service.adapters.redis_requests import RedisRequests
-from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
+from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, admit, open_client, our_errors
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores, from_ms, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
 from service.jobs.job import Device, Job, Transition
@@ -69,6 +70,7 @@ def connect(
         datasets=RedisDatasets(scripts),
         workers=RedisWorkers(scripts),
         changes=RedisChanges(url),
+        admit=partial(admit, client),
         ping=ping,
         close=client.close,
     )

@@ -1,11 +1,15 @@
-"""A job as the fields of a Redis hash, and back. The Lua calls own the fields that change with the state."""
+"""A job as the fields of a Redis hash, and back. The Lua calls own the fields that change with the state.
+
+A field that a newer version added is handed on unread: it has the name that it has in the record, and its value as JSON (ADR 19).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -156,7 +160,7 @@ def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str
         "kinds": kinds_of(job.spec),
         "spec": digests[0],
         "resolved": digests[1],
-        "spec_version": str((job.resolved_spec or job.spec).get("spec_version", 1)),
+        "spec_version": str(job.understood_from),
         "token": str(job.token),
         "checkpoints": lines(job.checkpoints),
         "checkpoint_token": str(newest.token if newest else -1),
@@ -166,6 +170,7 @@ def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str
         "row_step": str(last["step"] if last else -1),
         "told_step": str(steps[-1][0] if steps else -1),
         **({"upload": "/".join(job.upload)} if job.upload else {}),
+        **{name: _compact(value) for name, value in (job.model_extra or {}).items()},
         **dict.fromkeys(("attempt", "retries", "retries_since_checkpoint", "cancel", "pause", "version"), "0"),
     }
 
@@ -228,7 +233,40 @@ def job_of(raw: Sequence[Any]) -> Job:
         pause_requested=text["pause"] == "1",
         checkpoints=tuple(CheckpointPointer.model_validate_json(line) for line in text["checkpoints"].split("\n") if line),
         version=int(text["version"]),
+        **dict(_handed_on(text)),
     )
+
+
+def _handed_on(text: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """What a newer version wrote into the record. What is no JSON is a note of its scripts."""
+    for name in text.keys() - _FIELDS:
+        with suppress(ValueError):
+            yield name, json.loads(text[name])
+
+
+_FIELDS = frozenset(
+    {
+        *(
+            "project",
+            "name",
+            "labels",
+            "created",
+            "own",
+            "resolved_own",
+            "max_retries",
+            "retry_of",
+            "priority",
+            "device",
+            "warnings",
+            "reason",
+        ),
+        *("dataset_digest", "inexact", "progress", "estimate", "kinds", "spec", "resolved", "spec_version", "token", "checkpoints"),
+        *("checkpoint_token", "checkpoint_step", "borrowed_from", "row_epoch", "row_step", "told_step", "upload", "attempt", "retries"),
+        *("retries_since_checkpoint", "cancel", "pause", "version", "submitted", "best", "error", "started", "finished"),
+        *("state", "phase", "owner", "events", "marked", "ended_by", "ended_as", "retried_as"),
+    }
+)
+"""What this version keeps in a job's hash."""
 
 
 def _mapping(flat: Sequence[bytes]) -> dict[str, str]:

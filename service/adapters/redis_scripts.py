@@ -12,9 +12,11 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
-from service.jobs.errors import StoreUnavailable
+from service.jobs.errors import NewerFormat, StoreUnavailable
 
 SOCKET_SECONDS = 5
+FORMAT = 1
+"""The version of the keys, raised where an older process would misread or spoil them (ADR 19)."""
 FOLDER = Path(__file__).with_name("lua")
 OUT_OF_SERVICE = ("MISCONF", "LOADING", "MASTERDOWN", "NOREPLICAS", "BUSY", "OOM")
 """First words of replies that say Redis cannot do its work now; any other error reply is a defect of ours."""
@@ -30,6 +32,16 @@ def open_client(url: str, *, socket_seconds: float = SOCKET_SECONDS) -> redis.Re
         # one that hangs is not asked again: each try would make the caller wait as long once more, and a new connection's own tries with it
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, supported_errors=(redis.ConnectionError,)),
     )
+
+
+def admit(client: redis.Redis) -> None:
+    """Whether this version may work on these keys; says of new ones that they are its own. Raises NewerFormat, StoreUnavailable."""
+    with our_errors():
+        found: Any = client.get("ty:format")
+        if found is None:
+            client.set("ty:format", FORMAT, nx=True)
+    if found is not None and int(found) > FORMAT:
+        raise NewerFormat(int(found), known=FORMAT)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from service.datasets.ports import DatasetStore
-from service.jobs.job import Exactness, JobError
+from service.jobs.job import NEWER_SPEC, Exactness, JobError
 from service.jobs.ports import (
     ArtifactStore,
     AttemptStore,
@@ -27,6 +28,7 @@ from service.jobs.ports import (
 )
 from service.jobs.state import Reason
 from service.spec.training import MOST_LOGGED
+from service.spec.verdict import SpecWarning
 from service.sweeping import Sweeper
 
 EVENTS_KEPT = 10_000
@@ -50,7 +52,7 @@ SWEEP_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Stores:
-    """Every port that one store stands behind. `ping` raises StoreUnavailable."""
+    """Every port that one store stands behind. `ping` raises StoreUnavailable; so does `admit`, and NewerFormat where this code is too old for it."""
 
     jobs: JobStore
     intake: Intake
@@ -63,6 +65,7 @@ class Stores:
     datasets: DatasetStore
     workers: WorkerRegistry
     changes: Changes
+    admit: Callable[[], None]
     ping: Callable[[], None]
     close: Callable[[], None]
 
@@ -85,6 +88,16 @@ def retries_used_up(reason: Reason) -> JobError:
         code=reason,
         message=f"The attempt ended ({reason.value}) and no retries are left.",
         hint="Retries count since the last checkpoint: raise resources.max_retries, or checkpoint more often.",
+    )
+
+
+@cache
+def newer_spec(understood: int) -> SpecWarning:
+    """What a job says that a worker has left to newer ones."""
+    return SpecWarning(
+        code=NEWER_SPEC,
+        detail=f"A worker that understands specs up to version {understood} has left this job to a newer worker.",
+        suggestion="Upgrade the workers: `trainyard workers` names their versions. The job starts as soon as a newer one has a slot.",
     )
 
 

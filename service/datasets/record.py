@@ -10,7 +10,7 @@ from typing import Self
 
 from service.jobs.errors import DatasetNotFound
 from service.spec.content import Content, Flaw, Inspected
-from service.spec.verdict import Record
+from service.spec.verdict import Kept
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VERSION = re.compile(r"[0-9a-f]{8,64}")
@@ -28,7 +28,7 @@ class DatasetState(StrEnum):
     """It cannot be used, and its flaws say why; its bytes are removed. Sending the same bytes again looks at them again."""
 
 
-class DatasetVersion(Record):
+class DatasetVersion(Kept):
     """What is known of one upload. `version` is the SHA-256 of its bytes, hex."""
 
     project: str = "default"

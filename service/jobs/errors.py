@@ -14,6 +14,7 @@ TrainyardError
 ├── UploadRefused        an upload that cannot be taken, before anybody looked at it
 ├── NotFinished          artifacts were asked for before the end
 ├── Fenced               this attempt no longer owns the job: stop, write nothing
+├── NewerFormat          the store's keys are of a newer version than this code knows
 ├── SpecRejected         the spec cannot train; carries every fault
 └── Unavailable          a part that we need does not answer
     ├── StoreUnavailable     Redis or Valkey
@@ -131,6 +132,16 @@ class Fenced(TrainyardError):
     def __init__(self, job_id: str, *, token: int) -> None:
         super().__init__(f"Token {token} no longer owns job {job_id}.")
         self.job_id, self.token = job_id, token
+
+
+class NewerFormat(TrainyardError):
+    """The store was written by a newer version, in a way that this one does not know: touch nothing."""
+
+    def __init__(self, found: int, *, known: int) -> None:
+        super().__init__(
+            f"The store at REDIS_URL has keys of format {found}; this version of Trainyard knows {known} and older ones. "
+            "Start the version that wrote them, or go back to a backup from before the upgrade (docs/howto/upgrade.md)."
+        )
 
 
 class SpecRejected(TrainyardError):

@@ -10,12 +10,15 @@ from pydantic import Field
 from service.jobs.errors import IllegalTransition
 from service.jobs.layout import home_of
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState, Phase, Reason
-from service.spec.verdict import Estimate, Record, SpecWarning
+from service.spec.job import SPEC_VERSION
+from service.spec.verdict import Estimate, Kept, SpecWarning
 
 Device = Literal["cpu", "gpu"]
+NEWER_SPEC = "newer_spec"
+"""The code of the warning that a worker was too old for a job."""
 
 
-class Transition(Record):
+class Transition(Kept):
     """One move of the job, with its time (UTC)."""
 
     state: JobState
@@ -24,7 +27,7 @@ class Transition(Record):
     reason: Reason | None = None
 
 
-class Progress(Record):
+class Progress(Kept):
     """How far training is. `epoch` counts completed epochs; `percent` is 0-100."""
 
     epoch: int = 0
@@ -35,7 +38,7 @@ class Progress(Record):
     eta_seconds: float | None = None
 
 
-class JobError(Record):
+class JobError(Kept):
     """Why a job failed: a code for programs, a sentence for people, and what would help."""
 
     code: Reason
@@ -43,7 +46,7 @@ class JobError(Record):
     hint: str | None = None
 
 
-class CheckpointPointer(Record):
+class CheckpointPointer(Kept):
     """A committed checkpoint: a next attempt starts from the newest. Moves forward in (token, step) only."""
 
     token: int
@@ -53,14 +56,15 @@ class CheckpointPointer(Record):
     """S3 key prefix of the checkpoint's folder; its manifest.json, written last, names the files."""
 
 
-class Exactness(Record):
+class Exactness(Kept):
     """Whether the weights are, bit for bit, those of the spec as submitted, trained in one go; and if not, every reason."""
 
     exact: bool = True
-    reasons: tuple[Literal["out_of_memory", "hardware_changed"], ...] = ()
+    reasons: tuple[str, ...] = ()
+    """`out_of_memory`, `hardware_changed`."""
 
 
-class Best(Record):
+class Best(Kept):
     """The best epoch so far by `checkpoint.monitor`."""
 
     monitor: str
@@ -69,7 +73,7 @@ class Best(Record):
     step: int
 
 
-class Job(Record):
+class Job(Kept):
     """One training job, whole. `token` is the fencing token of its newest attempt (0 before the first)."""
 
     id: str
@@ -123,6 +127,11 @@ class Job(Record):
         """The job in whose folder the newest checkpoint lies, where that is not this one: a retry before its own first checkpoint."""
         home = home_of(self.checkpoint.prefix) if self.checkpoint else self.id
         return None if home == self.id else home
+
+    @property
+    def understood_from(self) -> int:
+        """The oldest `spec_version` of a worker that may take it: whoever fills in a spec writes every key that it knows."""
+        return max(SPEC_VERSION, int((self.resolved_spec or self.spec).get("spec_version", 1)))
 
     @property
     def upload(self) -> tuple[str, str] | None:

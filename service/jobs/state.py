@@ -1,6 +1,8 @@
 """The states of a job, the table of legal moves, and the reasons. No storage lives here; stores enforce this table."""
 
+import re
 from enum import StrEnum
+from typing import Self
 
 
 class JobState(StrEnum):
@@ -37,7 +39,22 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 TERMINAL: frozenset[JobState] = frozenset(state for state, following in TRANSITIONS.items() if not following)
 
 
-class Phase(StrEnum):
+_WORD = re.compile("[a-z][a-z0-9_]{0,63}")
+
+
+class Word(StrEnum):
+    """Words that no rule depends on: one that a newer version of this code wrote is a word, too, and stays what it is."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str) or not _WORD.fullmatch(value):
+            return None
+        word = str.__new__(cls, value)
+        word._name_, word._value_ = value.upper(), value
+        return word
+
+
+class Phase(Word):
     """What a running attempt is busy with. Informative: no rule depends on it."""
 
     PREPARING = "preparing"
@@ -47,7 +64,7 @@ class Phase(StrEnum):
     UPLOADING = "uploading"
 
 
-class Reason(StrEnum):
+class Reason(Word):
     """Why a job is in its state, where that is not plain from the state itself."""
 
     WAITING_FOR_WORKER = "waiting_for_worker"

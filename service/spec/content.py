@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.spec.verdict import Record
+from service.spec.verdict import Kept, Record
 
 Layout = Literal["class_folders", "labelled_images", "images", "arrays", "table", "idx"]
 Split = Literal["train", "validation", "test"]
 
 
-class Flaw(Record):
+class Flaw(Kept):
     """One thing that is wrong with data: the entry (a path inside, a column, a row), what is wrong, what would be right."""
 
     entry: str = ""
@@ -21,7 +21,7 @@ class Flaw(Record):
     suggestion: str | None = None
 
 
-class Column(Record):
+class Column(Kept):
     """A column of a table. `values` are a categorical one's, sorted; `least` and `most` are a numeric one's."""
 
     name: str
@@ -37,7 +37,7 @@ class Column(Record):
     """What numbers are scaled by, where an earlier job's training rows said so; else this one's do."""
 
 
-class Content(Record):
+class Content(Kept):
     """A data set, as far as a spec depends on it.
 
     `shape` is one sample's, [channels, height, width] for images (None where they differ), and empty for a table, whose samples depend on

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from service.spec.catalog import Closed, Shorthand
-from service.spec.verdict import Record
+from service.spec.verdict import Kept
 
 OLDEST_OPSET, NEWEST_OPSET = 13, 25
 """Versions of ONNX's operators. torch writes 18 and later; into older ones it translates, as far as that goes."""
@@ -56,7 +56,7 @@ else:
     Export = Annotated[Annotated[Pt2 | Onnx, Field(discriminator="type")], Shorthand(["pt2", "onnx"])]
 
 
-class Exported(Record):
+class Exported(Kept):
     """How far a published file is from the trained model, on so many test samples."""
 
     max_abs_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)]

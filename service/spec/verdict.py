@@ -9,12 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field
 
 
 class Record(BaseModel):
-    """A frozen, closed record."""
+    """A frozen, closed record: what processes of one installation tell each other."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Fix(Record):
+class Kept(BaseModel):
+    """A frozen record that is stored, and so meets other versions of this code.
+
+    What a newer one wrote into it is handed on unread when it is written back; what an older one did not write has a default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Fix(Kept):
     """One change of the body that mends a fault; `service.spec.fixes` makes it. Where an object stands in short, as a bare string, it stands for {type: string}."""
 
     op: Literal["set", "insert", "rename", "remove"] = Field(
@@ -38,7 +47,7 @@ class Fault(Record):
     fix: Fix | None = None
 
 
-class SpecWarning(Record):
+class SpecWarning(Kept):
     """Something that trains, but probably not as meant; `suggestion` says what would be right."""
 
     pointer: str = ""
@@ -75,7 +84,7 @@ class Memory(Record):
         return self.weights + self.gradients + self.optimizer_state + max(self.activations, self.scratch)
 
 
-class Estimate(Record):
+class Estimate(Kept):
     """Seconds that an epoch will take, learnt from finished jobs; None with a reason where none is like this one. Never a guess.
 
     Once the job has succeeded, what was measured stands beside; an error of 0.1 means that a tenth more was needed.

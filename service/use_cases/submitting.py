@@ -12,7 +12,7 @@ from typing import Any
 
 from service.jobs.errors import DatasetNotFound, IllegalTransition, JobNotFound, Outdated, PreflightBusy, SpecRejected, Unavailable
 from service.jobs.estimating import LEARNT_FROM
-from service.jobs.job import Device, Job
+from service.jobs.job import NEWER_SPEC, Device, Job
 from service.jobs.ports import Idempotency, JobStore, Outlook, Submitted
 from service.jobs.state import JobState, Reason
 from service.killpoints import KillPoint, passing
@@ -252,7 +252,7 @@ def _again(source: Job, *, services: Services) -> Job:
         retry_of=source.id,
         reason=Reason.WAITING_FOR_WORKER if warnings else None,
         device=device,
-        warnings=(*(each for each in source.warnings if each.code != NO_WORKER), *warnings),
+        warnings=(*(each for each in source.warnings if each.code not in (NO_WORKER, NEWER_SPEC)), *warnings),
         **{name: getattr(source, name) for name in _KEPT_BY_A_RETRY},
     )
 

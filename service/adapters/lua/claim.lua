@@ -2,7 +2,8 @@
 -- CLAIM: a worker takes the best pending job, with a new fencing token and a lease.
 --   reads   ty:waiting:{device}, ty:pending:{device}:*, ty:running:*
 --   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:worked:{worker}, ty:claim:{nonce}, ty:unsaved, ty:history
---   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit)
+--   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit),
+--           the warning (JSON) of a job that is left to newer workers
 --   answers the job, or nil where none waits
 local now, worker, device, lease, nonce = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local understood, most, LOOKED_AT = tonumber(ARGV[6]), tonumber(ARGV[7]), 32
@@ -24,10 +25,33 @@ table.sort(projects, function(a, b)
   return a.name < b.name
 end)
 
+local TOO_NEW = '"code":"newer_spec"'
+
+-- Say once that this worker is too old for a job.
+local function pass_over(id)
+  local known = field(id, 'warnings')
+  if known:find(TOO_NEW, 1, true) then return end
+  redis.call('HSET', job_key(id), 'reason', 'waiting_for_worker', 'warnings', known == '' and ARGV[8] or known .. '\n' .. ARGV[8])
+  touch(id)
+  mark(id, now)
+  emit(id, now, 'warning', cjson.decode(ARGV[8]).detail, '{}')
+end
+
+-- A worker took it after all.
+local function withdraw(id)
+  local warnings, kept = field(id, 'warnings'), {}
+  if not warnings:find(TOO_NEW, 1, true) then return end
+  for line in warnings:gmatch('[^\n]+') do
+    if not line:find(TOO_NEW, 1, true) then table.insert(kept, line) end
+  end
+  redis.call('HSET', job_key(id), 'warnings', table.concat(kept, '\n'))
+end
+
 -- Of its first jobs, the first that this worker understands.
 local function runnable(project)
   for _, id in ipairs(redis.call('ZRANGE', 'ty:pending:' .. device .. ':' .. project, 0, LOOKED_AT - 1)) do
     if (tonumber(field(id, 'spec_version')) or 1) <= understood then return id end
+    pass_over(id)
   end
 end
 
@@ -49,5 +73,6 @@ redis.call('PEXPIRE', worked_key(worker), SILENCE_MS)
 redis.call('HSETNX', job_key(id), 'started', whole(now))
 redis.call('HINCRBY', job_key(id), 'attempt', 1)
 redis.call('HSET', job_key(id), 'token', token, 'owner', worker)
+withdraw(id)
 move(id, now, 'running', 'preparing', '')
 return read(id)

@@ -1,4 +1,6 @@
--- What every script shares; put in front of each. One Redis, no cluster. An empty string stands for "none". Every key there is:
+-- What every script shares; put in front of each. One Redis, no cluster. An empty string stands for "none". Scripts of two versions may work on one
+-- Redis at a time: a field that one does not know stays as it is. What breaks that raises FORMAT in redis_scripts.py (ADR 19). Every key there is:
+--   ty:format                      string  the version of all this
 --   ty:job:{id}                    hash    the record; of an ended job that was saved, only what scripts and filters read
 --   ty:job:{id}:ended              string  the rest of it then, with its metrics and transitions, compressed
 --   ty:job:{id}:metrics            hash    latest value of each metric, as JSON text

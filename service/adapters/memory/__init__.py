@@ -32,6 +32,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         datasets=MemoryDatasets(shelf),
         workers=workers,
         changes=MemoryChanges(shelf.waiters),
+        admit=lambda: None,
         ping=lambda: None,
         close=lambda: None,
     )

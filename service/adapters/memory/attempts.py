@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.adapters.memory.shelf import Attempt, Shelf, Tail, told
-from service.adapters.stores import exactness, failure, finite, to_ms
-from service.jobs.job import Best, CheckpointPointer, Device, Job, Progress, Transition
+from service.adapters.stores import exactness, failure, finite, newer_spec, to_ms
+from service.jobs.job import NEWER_SPEC, Best, CheckpointPointer, Device, Job, Progress, Transition
 from service.jobs.ports import Claim, Flags, Outcome, Report
-from service.jobs.state import JobState, Phase
+from service.jobs.state import JobState, Phase, Reason
 from service.jobs.steps import Steps
 from service.spec.job import SPEC_VERSION
 
@@ -37,15 +37,26 @@ class MemoryAttempts:
                 if not self._project_slots or running[job.project] < self._project_slots:
                     pending.setdefault(job.project, []).append(job)
             order = sorted(pending, key=lambda project: (running[project], shelf.submitted[pending[project][0].id], project))
-            runnable = (job for project in order for job in pending[project][:LOOKED_AT] if _version(job) <= SPEC_VERSION)
-            best = next(runnable, None)
+            best = next((job for project in order for job in pending[project][:LOOKED_AT] if self._understood(job)), None)
             if best is None:
                 return None
             token = max(best.token + 1, to_ms(shelf.now()))
-            job = shelf.move(best.claimed(owner=worker, token=token, at=shelf.now()))
+            warnings = tuple(each for each in best.warnings if each.code != NEWER_SPEC)
+            job = shelf.move(best.claimed(owner=worker, token=token, at=shelf.now()).model_copy(update={"warnings": warnings}))
             shelf.leases[job.id] = shelf.now() + shelf.lease
             shelf.worked[worker].append(Attempt(job_id=job.id, token=token, started_at=shelf.now()))
             return Claim(job=job, token=token, worker=worker)
+
+    def _understood(self, job: Job) -> bool:
+        """Whether this worker may take the job; if not, it says so once."""
+        if job.understood_from <= SPEC_VERSION:
+            return True
+        left = newer_spec(SPEC_VERSION)
+        if left.code not in {each.code for each in job.warnings}:
+            job = self._shelf.keep(job, reason=Reason.WAITING_FOR_WORKER, warnings=(*job.warnings, left))
+            self._shelf.marked[job.id], self._shelf.unsaved[job.id] = job.version, None
+            self._shelf.emit(job, {"type": "warning", "message": left.detail})
+        return False
 
     def renew(self, claim: Claim) -> Flags:
         """Push the lease out and read the user's flags. Raises Fenced."""
@@ -92,10 +103,6 @@ class MemoryAttempts:
         if outcome.kind == "give_back":
             return shelf.give_back(job, reason=outcome.reason or error.code, counts=outcome.counts, error=error)
         return shelf.move(job.failed(error=error, at=at))
-
-
-def _version(job: Job) -> int:
-    return int((job.resolved_spec or job.spec).get("spec_version", 1))
 
 
 class MemoryFacts:
