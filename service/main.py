@@ -25,6 +25,7 @@ from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.spool import Spool
 from service.adapters.stores import Stores
 from service.api.app import create_app
+from service.api.keyring import Keyring
 from service.background import Repeating
 from service.dashboard.mounting import mount
 from service.jobs.errors import NewerFormat, Unavailable
@@ -154,7 +155,11 @@ def build(settings: ApiSettings) -> Api:
         services=services,
         changes=stores.changes,
         checks={"store": stores.ping, "storage": artifacts.ping, "preflight": torch_beside},
-        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        keyring=Keyring(
+            stores.access,
+            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            locked=settings.require_api_key,
+        ),
         closing=closing,
     )
     mount(app)

@@ -14,6 +14,7 @@ from typing import Any, cast
 import redis
 from pydantic_core import from_json, to_json
 
+from service.adapters.redis_access import RedisAccess
 from service.adapters.redis_attempts import RedisAttempts
 from service.adapters.redis_changes import RedisChanges
 from service.adapters.redis_datasets import RedisDatasets
@@ -69,6 +70,7 @@ def connect(
         rebuilding=RedisRebuilding(scripts),
         datasets=RedisDatasets(scripts),
         workers=RedisWorkers(scripts),
+        access=RedisAccess(scripts),
         changes=RedisChanges(url),
         admit=partial(admit, client),
         ping=ping,

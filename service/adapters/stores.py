@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from service.access.keys import Project
+from service.access.ports import AccessStore
+from service.access.principal import DEFAULT_PROJECT
 from service.datasets.ports import DatasetStore
 from service.jobs.job import NEWER_SPEC, Exactness, JobError
 from service.jobs.ports import (
@@ -46,6 +49,7 @@ TAIL_SECONDS = 3600
 """How long events, rows and logs stay in the store after they were saved to storage."""
 SILENCE_SECONDS = 30
 """A worker that says nothing for so long is forgotten."""
+ALWAYS_THERE = Project(name=DEFAULT_PROJECT, description="Where nobody names another.", created_at=datetime.fromtimestamp(0, UTC))
 SWEEP_SECONDS = 5.0
 """How often sweepers call `expire`; twice as long without a call is a gap."""
 
@@ -64,6 +68,7 @@ class Stores:
     rebuilding: Rebuilding
     datasets: DatasetStore
     workers: WorkerRegistry
+    access: AccessStore
     changes: Changes
     admit: Callable[[], None]
     ping: Callable[[], None]

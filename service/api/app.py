@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from service.api import datasets, files, house, problems, routes, watching
+from service.api.auth import public
+from service.api.keyring import Keyring
 from service.api.lingering import Lingering
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes
@@ -23,7 +25,7 @@ def create_app(
     services: Services,
     changes: Changes,
     checks: Mapping[str, Callable[[], None]],
-    api_key: str | None = None,
+    keyring: Keyring,
     closing: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
     """The application. `checks` are what readiness asks, each raising Unavailable; `closing` is awaited at the end."""
@@ -38,7 +40,7 @@ def create_app(
     app = FastAPI(
         title="Trainyard", version=version("trainyard"), description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    app.state.services, app.state.changes, app.state.api_key = services, changes, api_key
+    app.state.services, app.state.changes, app.state.keyring = services, changes, keyring
     problems.install(app)
     app.add_middleware(Lingering)
     app.include_router(routes.taking)
@@ -50,12 +52,12 @@ def create_app(
 
 
 def _add_health(app: FastAPI, checks: Mapping[str, Callable[[], None]]) -> None:
-    @app.get("/healthz", tags=["health"])
+    @app.get("/healthz", dependencies=[Depends(public)], tags=["health"])
     def healthz() -> dict[str, str]:
         """The process answers."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["health"])
+    @app.get("/readyz", dependencies=[Depends(public)], tags=["health"])
     def readyz(request: Request) -> JSONResponse:
         """Whether a job submitted now would run: each part with its reason."""
         parts: dict[str, str] = {}
@@ -72,7 +74,7 @@ def _add_health(app: FastAPI, checks: Mapping[str, Callable[[], None]]) -> None:
             parts["workers"] = str(error)
         return JSONResponse({"status": "unavailable" if needed_down else "ok", "parts": parts}, status_code=503 if needed_down else 200)
 
-    @app.get("/version", tags=["health"])
+    @app.get("/version", dependencies=[Depends(public)], tags=["health"])
     def get_version() -> dict[str, str]:
         """The service's version."""
         return {"trainyard": version("trainyard")}

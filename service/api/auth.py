@@ -1,60 +1,139 @@
-"""Who asks: a bearer key where one is configured, or a browser's session that stands for it.
-
-Keys belong to a project; today there is one key and one project.
-"""
+"""Who asks, and whether they may: a bearer key, or a browser's session that stands for one. Each route says which role it takes."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from fastapi import Request
 
+from service.access.errors import KeyNotFound, ProjectNotFound
+from service.access.keys import Key, Malformed
+from service.access.principal import DEFAULT_PROJECT, Principal, Role
+from service.api import sessions
+from service.api.keyring import Keyring
 from service.api.problems import Refused
 
-DEFAULT_PROJECT = "default"
-SESSION_COOKIE = "trainyard_session"
-SESSION_SECONDS = 30 * 24 * 3600
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+PROJECT_HEADER = "trainyard-project"
+CSRF_HEADER = "x-csrf-token"
+Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
+
+
+class Door:
+    """A dependency of a route: gives the principal to whom the role, or a greater one, is given. Raises Refused (401, 403)."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    async def __call__(self, request: Request) -> Principal:
+        """Whoever asks."""
+        found = await principal_of(request)
+        if not found.role.allows(self.role):
+            detail = f"This key has the role `{found.role}` in project {found.project}; this takes `{self.role}`."
+            raise Refused(403, "forbidden", detail)
+        return found
+
+    def is_asked_by(self, endpoint: Endpoint) -> Endpoint:
+        """Marks an endpoint that asks this door itself, for speed."""
+        endpoint.door = self  # type: ignore[attr-defined]  # a mark for who looks through the routes
+        return endpoint
+
+
+reading, submitting, administering = Door(Role.READ), Door(Role.SUBMIT), Door(Role.ADMIN)
+
+
+async def public() -> None:
+    """A dependency that lets everybody in: a route has to say so, too."""
+
+
+def keyring_of(request: Request) -> Keyring:
+    """Every key that opens this service."""
+    keyring: Keyring = request.app.state.keyring
+    return keyring
+
+
+async def principal_of(request: Request) -> Principal:
+    """Whoever asks, whatever they may do. Raises Refused (401, 403), ProjectNotFound."""
+    known: Principal | None = getattr(request.state, "principal", None)
+    if known is None:
+        request.state.principal = known = await _identified(request)
+    return known
 
 
 async def project_of(request: Request) -> str:
-    """The project of the request's key or session. Raises Refused (401, 403)."""
-    if request.app.state.api_key is None:
-        return DEFAULT_PROJECT
+    """The project that the request is about."""
+    return (await principal_of(request)).project
+
+
+async def _identified(request: Request) -> Principal:
+    keyring = keyring_of(request)
+    if await keyring.is_open():
+        return await _in_project(Principal(key_id=None, project=DEFAULT_PROJECT, role=Role.ADMIN, everywhere=True), request)
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and is_key(request, given.strip()):
-        return DEFAULT_PROJECT
-    if not given and _is_session(request):
-        if request.method not in READING and request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            raise Refused(403, "forbidden", "Another site may not ask this in your name.")
-        return DEFAULT_PROJECT
-    detail = "Send `Authorization: Bearer <key>` with the service's API key."
-    raise Refused(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+    if scheme.lower() == "bearer":
+        key = await key_shown(given.strip(), keyring)
+        await keyring.note_use(key)
+        return await _in_project(_as_principal(key), request)
+    if not given and (cookie := request.cookies.get(sessions.COOKIE)):
+        return await _by_session(cookie, request, keyring)
+    raise _unauthorized("Send `Authorization: Bearer <key>` with a key of this service.")
 
 
-def is_key(request: Request, given: str) -> bool:
-    """Whether this is the service's key."""
-    key: str | None = request.app.state.api_key
-    return key is not None and hmac.compare_digest(given.encode(), key.encode())
+async def key_shown(text: str, keyring: Keyring) -> Key:
+    """The live key that reads so. Raises Refused (401)."""
+    try:
+        key = await keyring.key_of(text)
+    except (Malformed, KeyNotFound) as error:
+        raise _unauthorized("This is no key of this service: it is mistyped, or of another one.") from error
+    if not key.is_live(keyring.now):  # whoever has the secret may know what became of it
+        what = f"was revoked on {key.revoked_at:%Y-%m-%d}" if key.revoked_at else f"expired on {key.expires_at:%Y-%m-%d %H:%M} UTC"
+        raise _unauthorized(f"This key {what}. Ask an admin for another.")
+    return key
 
 
-def session_of(request: Request) -> str:
-    """What a browser shows instead of the key: when it ends, signed by the key, so that a new key ends them all."""
-    until = str(int(time.time()) + SESSION_SECONDS)
-    return f"{until}.{_signed(request, until)}"
+async def _by_session(cookie: str, request: Request, keyring: Keyring) -> Principal:
+    secret = await keyring.session_secret()
+    session = sessions.read(cookie, secret)
+    try:
+        key = await keyring.find(session.key_id) if session else None
+    except (Malformed, KeyNotFound):
+        key = None
+    if session is None or key is None or not (key.is_live(keyring.now) and key.signed_in(session.fingerprint, now=keyring.now)):
+        raise _unauthorized("You are not signed in any more.")
+    request.state.session = session
+    request.state.csrf_token = sessions.csrf_token(cookie, secret)
+    if request.method not in SAFE:
+        check_site(request)
+        if not sessions.is_csrf_token(request.headers.get(CSRF_HEADER, ""), cookie, secret):
+            raise Refused(
+                403, "forbidden", f"A session changes something only with its `{CSRF_HEADER}`. Load the page again, or use a key."
+            )
+    principal = _as_principal(key)
+    return await _in_project(principal, request, otherwise=session.project if principal.everywhere else None)
 
 
-def _is_session(request: Request) -> bool:
-    until, _, signature = request.cookies.get(SESSION_COOKIE, "").partition(".")
-    return (
-        until.isascii()
-        and until.isdigit()
-        and int(until) > time.time()
-        and hmac.compare_digest(signature.encode(), _signed(request, until).encode())
-    )
+def check_site(request: Request) -> None:
+    """Raises Refused (403) where a browser says that another site asks."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Refused(403, "forbidden", "Another site may not ask this in your name.")
 
 
-def _signed(request: Request, until: str) -> str:
-    return hmac.new(request.app.state.api_key.encode(), f"trainyard session until {until}".encode(), hashlib.sha256).hexdigest()
+def _as_principal(key: Key) -> Principal:
+    project = DEFAULT_PROJECT if key.everywhere else key.project
+    return Principal(key_id=key.id, project=project, role=key.role, everywhere=key.everywhere)
+
+
+async def _in_project(principal: Principal, request: Request, *, otherwise: str | None = None) -> Principal:
+    """In the project that the request names. Raises ProjectNotFound: also for one that is not the key's."""
+    named = request.headers.get(PROJECT_HEADER, otherwise)
+    if named is None or named == principal.project:
+        return principal
+    if not principal.everywhere:
+        raise ProjectNotFound(named)
+    await keyring_of(request).check_project(named)
+    return Principal(key_id=principal.key_id, project=named, role=principal.role, everywhere=True)
+
+
+def _unauthorized(detail: str) -> Refused:
+    return Refused(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="trainyard"'})

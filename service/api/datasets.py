@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from service import use_cases
-from service.api.auth import project_of
+from service.api.auth import reading, submitting
 from service.api.parts import Project, Used
 from service.api.problems import responses
 from service.datasets.record import DatasetState, DatasetVersion
@@ -25,7 +25,7 @@ AT_ONCE = 2**20
 """Bytes that are written, and hashed, in one go: what lies in memory of an upload."""
 ROOM = "Make room below TRAINYARD_SPOOL_DIR, or have it name a larger disk, and send it again."
 
-router = APIRouter(prefix="/v1/datasets", responses=responses(401, 503), dependencies=[Depends(project_of)], tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", responses=responses(401, 403, 503), tags=["datasets"])
 
 
 class DatasetView(BaseModel):
@@ -69,6 +69,7 @@ UPLOAD_BODY: dict[str, Any] = {
 
 @router.put(
     "/{name}",
+    dependencies=[Depends(submitting)],
     status_code=202,
     response_model=DatasetView,
     responses=responses(413, 422, 507),
@@ -133,25 +134,25 @@ def _check_size(size: int, limit: int) -> None:
         raise UploadRefused("too_large", f"An upload may have {limit:,} bytes (TRAINYARD_UPLOAD_BYTES); this one has more.")
 
 
-@router.get("", response_model=DatasetList)
+@router.get("", dependencies=[Depends(reading)], response_model=DatasetList)
 def list_datasets(project: Project, services: Used) -> DatasetList:
     """Every version of every data set, by name, the newest first of each."""
     return DatasetList(data=[view(each) for each in use_cases.all_datasets(project, services=services)])
 
 
-@router.get("/{name}", response_model=DatasetView, responses=responses(404))
+@router.get("/{name}", dependencies=[Depends(reading)], response_model=DatasetView, responses=responses(404))
 def get_dataset(name: str, project: Project, services: Used) -> DatasetView:
     """The newest version that is ready; the newest of all where none is."""
     return view(use_cases.find_dataset(project, name, None, services=services))
 
 
-@router.get("/{name}/{version}", response_model=DatasetView, responses=responses(404))
+@router.get("/{name}/{version}", dependencies=[Depends(reading)], response_model=DatasetView, responses=responses(404))
 def get_dataset_version(name: str, version: str, project: Project, services: Used) -> DatasetView:
     """One version, by its digest or at least eight digits of its beginning."""
     return view(use_cases.find_dataset(project, name, version, services=services))
 
 
-@router.get("/{name}/{version}/upload", response_class=StreamingResponse, responses=responses(404))
+@router.get("/{name}/{version}/upload", dependencies=[Depends(reading)], response_class=StreamingResponse, responses=responses(404))
 def get_upload(name: str, version: str, project: Project, services: Used) -> StreamingResponse:
     """The bytes as they were uploaded."""
     found = use_cases.find_dataset(project, name, version, services=services)
@@ -160,20 +161,20 @@ def get_upload(name: str, version: str, project: Project, services: Used) -> Str
     return StreamingResponse(chunks, media_type="application/octet-stream", headers=headers)
 
 
-@router.get("/{name}/{version}/sheet.png", response_class=Response, responses=responses(404))
+@router.get("/{name}/{version}/sheet.png", dependencies=[Depends(reading)], response_class=Response, responses=responses(404))
 def get_sheet(name: str, version: str, project: Project, services: Used) -> Response:
     """Some samples of each class, drawn small; only of images."""
     found = use_cases.find_dataset(project, name, version, services=services)
     return Response(b"".join(use_cases.read_dataset(found, "sheet.png", artifacts=services.artifacts)), media_type="image/png")
 
 
-@router.delete("/{name}", status_code=204, responses=responses(404, 409))
+@router.delete("/{name}", dependencies=[Depends(submitting)], status_code=204, responses=responses(404, 409))
 def delete_dataset(name: str, project: Project, services: Used) -> None:
     """Remove every version. Refused while a job that has not ended needs one."""
     use_cases.remove_dataset(project, name, None, services=services)
 
 
-@router.delete("/{name}/{version}", status_code=204, responses=responses(404, 409))
+@router.delete("/{name}/{version}", dependencies=[Depends(submitting)], status_code=204, responses=responses(404, 409))
 def delete_dataset_version(name: str, version: str, project: Project, services: Used) -> None:
     """Remove one version. Refused while a job that has not ended needs it."""
     use_cases.remove_dataset(project, name, version, services=services)

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
-from service.api.auth import project_of
+from service.api.auth import reading
 from service.api.parts import Project, Used
 from service.api.predicting import PREDICT_BODY, Prediction, question_of
 from service.api.problems import Refused, responses
@@ -20,17 +20,29 @@ from service.api.ranges import Unsatisfiable, parse_range
 from service.api.streams import zipped
 from service.api.views import ArtifactPage, ArtifactView, CheckpointFile, CheckpointPage, CheckpointView
 
-router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
+router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
 
 
-@router.get("/jobs/{job_id}/artifacts", response_model=ArtifactPage, responses=responses(404, 409), tags=["artifacts"])
+@router.get(
+    "/jobs/{job_id}/artifacts",
+    dependencies=[Depends(reading)],
+    response_model=ArtifactPage,
+    responses=responses(404, 409),
+    tags=["artifacts"],
+)
 def list_artifacts(job_id: str, project: Project, services: Used) -> ArtifactPage:
     """The files of an ended job, with sizes and SHA-256."""
     files = use_cases.manifest(services.jobs.find(project, job_id), artifacts=services.artifacts)
     return ArtifactPage(data=[ArtifactView(**file, url=f"/v1/jobs/{job_id}/artifacts/{quote(file['path'])}") for file in files])
 
 
-@router.get("/jobs/{job_id}/artifacts.zip", response_class=StreamingResponse, responses=responses(404, 409), tags=["artifacts"])
+@router.get(
+    "/jobs/{job_id}/artifacts.zip",
+    dependencies=[Depends(reading)],
+    response_class=StreamingResponse,
+    responses=responses(404, 409),
+    tags=["artifacts"],
+)
 def get_artifacts_zip(job_id: str, project: Project, services: Used) -> StreamingResponse:
     """Every artifact in one zip file."""
     job = services.jobs.find(project, job_id)
@@ -40,7 +52,11 @@ def get_artifacts_zip(job_id: str, project: Project, services: Used) -> Streamin
 
 
 @router.get(
-    "/jobs/{job_id}/artifacts/{path:path}", response_class=StreamingResponse, responses=responses(404, 409, 416), tags=["artifacts"]
+    "/jobs/{job_id}/artifacts/{path:path}",
+    dependencies=[Depends(reading)],
+    response_class=StreamingResponse,
+    responses=responses(404, 409, 416),
+    tags=["artifacts"],
 )
 def get_artifact(
     job_id: str,
@@ -60,7 +76,13 @@ def get_artifact(
     return _file(file, read, kind=file["content_type"], range=range, known=if_none_match)
 
 
-@router.get("/jobs/{job_id}/checkpoints", response_model=CheckpointPage, responses=responses(404), tags=["artifacts"])
+@router.get(
+    "/jobs/{job_id}/checkpoints",
+    dependencies=[Depends(reading)],
+    response_model=CheckpointPage,
+    responses=responses(404),
+    tags=["artifacts"],
+)
 def list_checkpoints(job_id: str, project: Project, services: Used) -> CheckpointPage:
     """The checkpoints that are kept, the newest first: while the job runs, and afterwards."""
     found = use_cases.checkpoints(services.jobs.find(project, job_id), services=services)
@@ -82,6 +104,7 @@ def _checkpoint(job_id: str, kept: use_cases.Kept) -> CheckpointView:
 
 @router.get(
     "/jobs/{job_id}/checkpoints/{step}/{path:path}",
+    dependencies=[Depends(reading)],
     response_class=StreamingResponse,
     responses=responses(404, 416),
     tags=["artifacts"],
@@ -126,6 +149,7 @@ def _file(
 
 @router.post(
     "/jobs/{job_id}/predict",
+    dependencies=[Depends(reading)],
     response_model=Prediction,
     responses=responses(404, 409, 413, 415, 422),
     openapi_extra=PREDICT_BODY,

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from service import use_cases
-from service.api.auth import project_of
+from service.api.auth import reading
 from service.api.examples import examples
 from service.api.parts import Project, Used
 from service.api.problems import responses
@@ -23,7 +23,7 @@ from service.spec import catalog
 from service.spec.job import JobSpec
 from service.tidying import Usage
 
-router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
+router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
 
 
 class WorkedView(BaseModel):
@@ -59,7 +59,7 @@ class WorkerList(BaseModel):
     data: list[WorkerView]
 
 
-@router.get("/workers", response_model=WorkerList, tags=["who works"])
+@router.get("/workers", dependencies=[Depends(reading)], response_model=WorkerList, tags=["who works"])
 def get_workers(project: Project, services: Used) -> WorkerList:
     """Live workers: what each is, what it is busy with, what it worked on of late."""
     return WorkerList(data=[_worker(beat, history) for beat, history in use_cases.workers(project, services=services)])
@@ -98,7 +98,7 @@ class QueueView(BaseModel):
     data: list[ClassView]
 
 
-@router.get("/queue", response_model=QueueView, tags=["who works"])
+@router.get("/queue", dependencies=[Depends(reading)], response_model=QueueView, tags=["who works"])
 def get_queue(project: Project, services: Used) -> QueueView:
     """What waits, in its order, and who could take it."""
     return QueueView(data=[_class(each) for each in use_cases.queue(project, services=services)])
@@ -112,25 +112,25 @@ def _class(each: use_cases.Waiting) -> ClassView:
     return ClassView(device=each.device, waiting=each.waiting, running=each.running, slots=each.slots, idle=each.idle, jobs=jobs)
 
 
-@router.get("/storage", tags=["who works"])
+@router.get("/storage", dependencies=[Depends(reading)], tags=["who works"])
 def get_storage(project: Project, services: Used) -> dict[str, Usage]:
     """What the project's jobs and data sets take in storage. Slow where there are many: everything is listed."""
     return use_cases.usage(project, artifacts=services.artifacts)
 
 
-@router.get("/catalog", tags=["what can be said"])
+@router.get("/catalog", dependencies=[Depends(reading)], tags=["what can be said"])
 def get_catalog() -> dict[str, Any]:
     """Everything that a spec can declare: arguments, types, defaults, help."""
     return catalog.load()
 
 
-@router.get("/examples", tags=["what can be said"])
+@router.get("/examples", dependencies=[Depends(reading)], tags=["what can be said"])
 def get_examples() -> dict[str, Any]:
     """Specs that run as they are."""
     return examples()
 
 
-@router.get("/schema/job.json", tags=["what can be said"])
+@router.get("/schema/job.json", dependencies=[Depends(reading)], tags=["what can be said"])
 def get_schema() -> JSONResponse:
     """The JSON Schema of a job spec."""
     return JSONResponse(JobSpec.model_json_schema(), media_type="application/schema+json")

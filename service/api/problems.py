@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from service.access import errors as access
 from service.jobs import errors
 from service.spec.faults import pointer
 from service.spec.verdict import Fault, SpecFaults
@@ -24,6 +25,12 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     errors.ArtifactNotFound: (404, "artifact-not-found"),
     errors.IllegalTransition: (409, "illegal-transition"),
     errors.StillNeeded: (409, "still-needed"),
+    access.KeyNotFound: (404, "key-not-found"),
+    access.ProjectNotFound: (404, "project-not-found"),
+    access.ProjectExists: (409, "project-exists"),
+    access.ProjectInUse: (409, "project-in-use"),
+    access.KeyRefused: (422, "key-refused"),
+    access.KeyChanged: (409, "key-changed"),
     errors.DatasetNotFound: (404, "dataset-not-found"),
     errors.LocalDataMissing: (404, "data-missing"),
     errors.DatasetInUse: (409, "dataset-in-use"),

@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
-from service.api.auth import project_of
+from service.api.auth import reading, submitting
 from service.api.dressing import dressed
 from service.api.examples import examples
 from service.api.parts import Project, Used, Watched, services_of
@@ -25,10 +25,8 @@ from service.jobs.state import JobState
 from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import Fault, Verdict
 
-# the busiest route asks for the key itself
-taking = APIRouter(prefix="/v1", responses=responses(401, 503))
-# every other one asks through this, also those that do not care whose it is
-router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
+taking = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
+router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -81,10 +79,12 @@ IDEMPOTENCY_KEY = {
     openapi_extra={**SPEC_BODY, "parameters": [IDEMPOTENCY_KEY]},
     tags=["jobs"],
 )
+@submitting.is_asked_by
 async def submit_job(request: Request) -> Response:
     """Check a job spec whole, and queue it. The same Idempotency-Key with the same body gives the same job."""
     # the busiest route: it reads the request itself, because FastAPI's way of handing out the parts takes a tenth of it
-    body, project, services = await body_of(request), await project_of(request), await services_of(request)
+    project, services = (await submitting(request)).project, await services_of(request)
+    body = await body_of(request)
     key = _idempotency(request, body)
     submitted = await use_cases.submit_recalled(body, project=project, idempotency=key, services=services)
     if submitted is None:
@@ -112,7 +112,14 @@ def _accepted(submitted: Submitted, view: JobView) -> Response:
     return Response(view.model_dump_json(), status_code=202, media_type="application/json", headers=headers)
 
 
-@router.post("/jobs/validate", response_model=Verdict, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
+@router.post(
+    "/jobs/validate",
+    dependencies=[Depends(reading)],
+    response_model=Verdict,
+    responses=responses(413, 422),
+    openapi_extra=SPEC_BODY,
+    tags=["jobs"],
+)
 def validate_job(body: Body, project: Project, services: Used) -> Verdict:
     """Check a job spec without queueing it: faults, warnings, the layer table, the spec with everything filled in."""
     return use_cases.validate(body, project=project, services=services)
@@ -120,6 +127,7 @@ def validate_job(body: Body, project: Project, services: Used) -> Verdict:
 
 @router.post(
     "/jobs/script",
+    dependencies=[Depends(reading)],
     response_class=PlainTextResponse,
     responses={200: {"content": {"text/x-python": {"schema": {"type": "string"}}}}, **responses(413, 422)},
     openapi_extra=SPEC_BODY,
@@ -131,7 +139,7 @@ def script_of_job(body: Body, project: Project, services: Used) -> Response:
     return Response(text, media_type="text/x-python", headers={"Content-Disposition": 'inline; filename="train.py"'})
 
 
-@router.get("/jobs", response_model=JobPage, responses=responses(422), tags=["jobs"])
+@router.get("/jobs", dependencies=[Depends(reading)], response_model=JobPage, responses=responses(422), tags=["jobs"])
 def list_jobs(
     project: Project,
     services: Used,
@@ -157,7 +165,7 @@ def list_jobs(
     return JobPage(data=jobs, next_cursor=page.next_cursor, only_newest=page.only_newest)
 
 
-@router.get("/jobs/{job_id}", response_model=JobView, responses=responses(404), tags=["jobs"])
+@router.get("/jobs/{job_id}", dependencies=[Depends(reading)], response_model=JobView, responses=responses(404), tags=["jobs"])
 async def get_job(
     job_id: str,
     project: Project,
@@ -176,25 +184,53 @@ async def get_job(
     return Response(view.model_dump_json(), media_type="application/json", headers={"ETag": etag})
 
 
-@router.post("/jobs/{job_id}/cancel", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
+@router.post(
+    "/jobs/{job_id}/cancel",
+    dependencies=[Depends(submitting)],
+    status_code=202,
+    response_model=JobView,
+    responses=responses(404, 409),
+    tags=["jobs"],
+)
 def cancel_job(job_id: str, project: Project, services: Used) -> JobView:
     """Stop a job: at once while it waits or is paused, within two seconds while it runs. Repeating is harmless."""
     return dressed(use_cases.cancel(project, job_id, services=services), services)
 
 
-@router.post("/jobs/{job_id}/pause", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
+@router.post(
+    "/jobs/{job_id}/pause",
+    dependencies=[Depends(submitting)],
+    status_code=202,
+    response_model=JobView,
+    responses=responses(404, 409),
+    tags=["jobs"],
+)
 def pause_job(job_id: str, project: Project, services: Used) -> JobView:
     """Set a job aside. One that runs writes a checkpoint of its last step first and frees its worker. Repeating is harmless."""
     return dressed(use_cases.pause(project, job_id, services=services), services)
 
 
-@router.post("/jobs/{job_id}/resume", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
+@router.post(
+    "/jobs/{job_id}/resume",
+    dependencies=[Depends(submitting)],
+    status_code=202,
+    response_model=JobView,
+    responses=responses(404, 409),
+    tags=["jobs"],
+)
 def resume_job(job_id: str, project: Project, services: Used) -> JobView:
     """Let a paused job go on where it was, to the same weights. Repeating is harmless."""
     return dressed(use_cases.resume(project, job_id, services=services), services)
 
 
-@router.post("/jobs/{job_id}/retry", status_code=202, response_model=JobView, responses=responses(404, 409), tags=["jobs"])
+@router.post(
+    "/jobs/{job_id}/retry",
+    dependencies=[Depends(submitting)],
+    status_code=202,
+    response_model=JobView,
+    responses=responses(404, 409),
+    tags=["jobs"],
+)
 def retry_job(job_id: str, project: Project, services: Used, response: Response) -> JobView:
     """A new job from a failed or cancelled one, from its last checkpoint. While that new job lives, asking again answers with it."""
     submitted = use_cases.retry(project, job_id, services=services)
@@ -202,7 +238,7 @@ def retry_job(job_id: str, project: Project, services: Used, response: Response)
     return dressed(submitted.job, services)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, responses=responses(404, 409), tags=["jobs"])
+@router.delete("/jobs/{job_id}", dependencies=[Depends(submitting)], status_code=204, responses=responses(404, 409), tags=["jobs"])
 def delete_job(job_id: str, project: Project, services: Used) -> None:
     """Remove an ended job with everything that it left. From then on it is not found; its files go soon after."""
     use_cases.delete(project, job_id, services=services)

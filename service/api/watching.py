@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic_core import to_json
 
 from service import use_cases
-from service.api.auth import project_of
+from service.api.auth import reading
 from service.api.compressing import compressed
 from service.api.parts import Project, Used, Watched
 from service.api.problems import responses
@@ -19,10 +19,10 @@ from service.api.streams import event_stream
 from service.api.views import EventPage, EventView, MetricRows
 from service.jobs.steps import STEP_COLUMNS
 
-router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
+router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
 
 
-@router.get("/jobs/{job_id}/events", response_model=EventPage, responses=responses(404), tags=["watching"])
+@router.get("/jobs/{job_id}/events", dependencies=[Depends(reading)], response_model=EventPage, responses=responses(404), tags=["watching"])
 def list_events(
     job_id: str,
     request: Request,
@@ -42,7 +42,9 @@ def list_events(
     return EventPage(data=[EventView(**event) for event in found])
 
 
-@router.get("/jobs/{job_id}/metrics", response_model=MetricRows, responses=responses(404, 422), tags=["watching"])
+@router.get(
+    "/jobs/{job_id}/metrics", dependencies=[Depends(reading)], response_model=MetricRows, responses=responses(404, 422), tags=["watching"]
+)
 def list_metrics(
     job_id: str,
     request: Request,
@@ -74,7 +76,9 @@ def list_metrics(
     return compressed(request, out.getvalue().encode(), media_type="text/csv")
 
 
-@router.get("/jobs/{job_id}/logs", response_class=PlainTextResponse, responses=responses(404), tags=["watching"])
+@router.get(
+    "/jobs/{job_id}/logs", dependencies=[Depends(reading)], response_class=PlainTextResponse, responses=responses(404), tags=["watching"]
+)
 def get_logs(job_id: str, project: Project, services: Used, tail: Annotated[int | None, Query(ge=1)] = None) -> str:
     """The job's log lines."""
     lines = use_cases.logs(services.jobs.find(project, job_id), services=services)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.exceptions import HTTPException
+
+from service.api.auth import public
 
 HERE = Path(__file__).parent
 ROOTS = (HERE / "static", HERE / "vendor")
@@ -57,7 +59,7 @@ def address(path: str) -> str:
     return f"/assets/{bundle()}/{path}"
 
 
-@router.get("/assets/{version}/{path:path}")
+@router.get("/assets/{version}/{path:path}", dependencies=[Depends(public)])
 async def get_asset(version: str, path: str, request: Request) -> Response:
     """One file. An address of another version of the service is served too, but not kept."""
     asset = assets().get(path)

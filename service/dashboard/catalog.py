@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 
+from service.api.auth import reading
 from service.api.parts import Project
 from service.api.problems import Refused
 from service.dashboard.declarable import TITLES, Entry, by_name, groups
@@ -15,20 +16,20 @@ from service.spec.catalog import suggest
 router = pages()
 
 
-@router.get("/catalog")
+@router.get("/catalog", dependencies=[Depends(reading)])
 def catalog_page(request: Request, _: Project, q: str = "") -> Response:
     """Everything, to search in."""
     return page("catalog/index.html", request, groups=groups(), q=q)
 
 
-@router.get("/catalog/{group}/{name}")
+@router.get("/catalog/{group}/{name}", dependencies=[Depends(reading)])
 def entry_page(group: str, name: str, request: Request, _: Project) -> Response:
     """One thing."""
     entry = _entry(group, name)
     return page("catalog/entry.html", request, entry=entry, title=TITLES[group][0], place=TITLES[group][1], snippet=_coloured(entry))
 
 
-@router.get("/ui/catalog/{group}/{name}")
+@router.get("/ui/catalog/{group}/{name}", dependencies=[Depends(reading)])
 def entry_part(group: str, name: str, request: Request, _: Project) -> Response:
     """One thing, to stand in the list."""
     entry = _entry(group, name)

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request, Response
 
+from service.api.auth import reading
 from service.api.dressing import dressed
 from service.api.parts import Project, Used
 from service.api.views import JobView
@@ -87,7 +88,7 @@ class Run:
         return self.job.name or self.job.id
 
 
-@router.get("/compare")
+@router.get("/compare", dependencies=[Depends(reading)])
 def compare_page(request: Request, project: Project, services: Used, asked: Asked) -> Response:
     """Runs side by side; without any, a choice of them."""
     runs, gone = _runs(project, asked, services=services)
@@ -99,7 +100,7 @@ def compare_page(request: Request, project: Project, services: Used, asked: Aske
     return page("compare/index.html", request, gone=gone, rows=rows, in_words=in_words, **told)
 
 
-@router.get("/ui/compare/tables")
+@router.get("/ui/compare/tables", dependencies=[Depends(reading)])
 def tables(request: Request, project: Project, services: Used, asked: Asked) -> Response:
     """How the runs stand."""
     runs, _ = _runs(project, asked, services=services)
@@ -108,7 +109,7 @@ def tables(request: Request, project: Project, services: Used, asked: Asked) -> 
     return page("compare/tables.html", request, **_told(asked, runs, parameters))
 
 
-@router.get("/ui/compare/choices")
+@router.get("/ui/compare/choices", dependencies=[Depends(reading)])
 def choices(request: Request, project: Project, services: Used, asked: Asked, q: str = "") -> Response:
     """Jobs that could be added, each with where the page is then."""
     found = [each for each in _choices(project, q, services=services) if each.id not in asked.ids][:CHOICES]

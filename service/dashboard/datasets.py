@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from service import use_cases
+from service.api.auth import reading
 from service.api.dressing import dressed
 from service.api.parts import Project, Used
 from service.api.views import JobView
@@ -39,31 +40,31 @@ class Bar:
     parts: Sequence[tuple[Split, float, float]]
 
 
-@router.get("/datasets")
+@router.get("/datasets", dependencies=[Depends(reading)])
 def datasets_page(request: Request, project: Project, services: Used) -> Response:
     """Every data set, and a place to drop another one."""
     return page("datasets/index.html", request, groups=_groups(project, services), in_short=in_short, most=services.upload_bytes)
 
 
-@router.get("/ui/datasets")
+@router.get("/ui/datasets", dependencies=[Depends(reading)])
 def datasets_list(request: Request, project: Project, services: Used) -> Response:
     """Every data set."""
     return page("datasets/list.html", request, groups=_groups(project, services), in_short=in_short)
 
 
-@router.get("/datasets/{name}")
+@router.get("/datasets/{name}", dependencies=[Depends(reading)])
 def dataset_page(name: str, request: Request, project: Project, services: Used, version: Version = None) -> Response:
     """One data set."""
     return page("datasets/dataset.html", request, **_told(project, name, version, services))
 
 
-@router.get("/ui/datasets/{name}")
+@router.get("/ui/datasets/{name}", dependencies=[Depends(reading)])
 def dataset_part(name: str, request: Request, project: Project, services: Used, version: Version = None) -> Response:
     """What changes of its page."""
     return page("datasets/version.html", request, **_told(project, name, version, services))
 
 
-@router.get("/ui/datasets/{name}/jobs")
+@router.get("/ui/datasets/{name}/jobs", dependencies=[Depends(reading)])
 def dataset_jobs(name: str, request: Request, project: Project, services: Used) -> Response:
     """The jobs that learn from it. Every job may have to be looked at, so it is asked for seldom."""
     return page("datasets/jobs.html", request, jobs=_learning(project, name, services))

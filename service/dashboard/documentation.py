@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 
+from service.api.auth import public
 from service.dashboard.pages import POLICY, page
 from service.dashboard.routing import pages
 
@@ -13,7 +14,7 @@ router = pages()
 SWAGGER_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 
-@router.get("/docs")
+@router.get("/docs", dependencies=[Depends(public)])
 def docs(request: Request) -> Response:
     """Every route, to read and to try."""
     return page("docs.html", request, policy=SWAGGER_POLICY)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from service import use_cases
+from service.api.auth import reading
 from service.api.dressing import dressed
 from service.api.parts import Project, Used
 from service.api.problems import Refused
@@ -50,7 +51,7 @@ class Filters:
         return bool(self.q or self.state)
 
 
-@router.get("/")
+@router.get("/", dependencies=[Depends(reading)])
 def jobs_page(
     request: Request,
     project: Project,
@@ -98,27 +99,27 @@ def _lately_failed(project: str, services: Services) -> Sequence[JobView]:
     return [dressed(job, services, alone=False) for job in failed if job.finished_at and job.finished_at > since]
 
 
-@router.get("/ui/sparks")
+@router.get("/ui/sparks", dependencies=[Depends(reading)])
 def sparks(request: Request, project: Project, services: Used, job: Annotated[list[str], Query(max_length=SHOWN)]) -> Mapping[str, Any]:
     """For each job the metric that tells most, and its course: {id: {name, values}}."""
     drawn: Sparks = request.app.state.sparks
     return drawn.of(project, job, services=services)
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}", dependencies=[Depends(reading)])
 def job_page(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """One job, whole."""
     job = services.jobs.find(project, job_id)
     return page("jobs/job.html", request, job=dressed(job, services), terminal=job.is_terminal, title=job.name or job.id)
 
 
-@router.get("/ui/jobs/{job_id}/head")
+@router.get("/ui/jobs/{job_id}/head", dependencies=[Depends(reading)])
 def head(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """Where it stands."""
     return page("jobs/head.html", request, job=dressed(services.jobs.find(project, job_id), services))
 
 
-@router.get("/ui/jobs/{job_id}/layers")
+@router.get("/ui/jobs/{job_id}/layers", dependencies=[Depends(reading)])
 def layers(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """Its model, layer by layer."""
     job = services.jobs.find(project, job_id)
@@ -130,28 +131,28 @@ def layers(job_id: str, request: Request, project: Project, services: Used) -> R
     return page("jobs/layers.html", request, verdict=verdict, why=why, job_id=job_id)
 
 
-@router.get("/ui/jobs/{job_id}/results")
+@router.get("/ui/jobs/{job_id}/results", dependencies=[Depends(reading)])
 def results(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """How it was evaluated."""
     job = services.jobs.find(project, job_id)
     return page("jobs/results.html", request, job_id=job_id, found=results_of(job, services=services))
 
 
-@router.get("/ui/jobs/{job_id}/try")
+@router.get("/ui/jobs/{job_id}/try", dependencies=[Depends(reading)])
 def try_it(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """A place to ask the trained model."""
     job = services.jobs.find(project, job_id)
     return page("jobs/try.html", request, job_id=job_id, question=_question(job))
 
 
-@router.get("/ui/jobs/{job_id}/log")
+@router.get("/ui/jobs/{job_id}/log", dependencies=[Depends(reading)])
 def log(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """The end of its log."""
     lines = use_cases.logs(services.jobs.find(project, job_id), services=services)
     return page("jobs/log.html", request, lines=lines[-LOG_LINES:], more=max(0, len(lines) - LOG_LINES), job_id=job_id)
 
 
-@router.get("/ui/jobs/{job_id}/files")
+@router.get("/ui/jobs/{job_id}/files", dependencies=[Depends(reading)])
 def files(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """What it left, to take home."""
     job = services.jobs.find(project, job_id)
@@ -161,7 +162,7 @@ def files(job_id: str, request: Request, project: Project, services: Used) -> Re
     )
 
 
-@router.get("/ui/jobs/{job_id}/spec")
+@router.get("/ui/jobs/{job_id}/spec", dependencies=[Depends(reading)])
 def spec(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """What was asked for, and what it came to mean."""
     job = services.jobs.find(project, job_id)
@@ -172,7 +173,7 @@ def spec(job_id: str, request: Request, project: Project, services: Used) -> Res
     return page("jobs/spec.html", request, job_id=job_id, **told)
 
 
-@router.get("/ui/jobs/{job_id}/program")
+@router.get("/ui/jobs/{job_id}/program", dependencies=[Depends(reading)])
 def program(job_id: str, request: Request, project: Project, services: Used) -> Response:
     """The textbook's program that gives the same weights: the job's own once it has ended, until then the one that its spec says."""
     job = services.jobs.find(project, job_id)

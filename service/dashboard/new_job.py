@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationEr
 from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
-from service.api.auth import project_of
+from service.api.auth import reading, submitting
 from service.api.parts import Project, Used
 from service.dashboard.beginning import first_spec
 from service.dashboard.explaining import explained, needed
@@ -31,7 +31,7 @@ from service.use_cases import Services
 router = pages()
 
 
-@router.get("/jobs/new")
+@router.get("/jobs/new", dependencies=[Depends(submitting)])
 def new_job_page(
     request: Request,
     project: Project,
@@ -61,7 +61,7 @@ def new_job_page(
     return page("new_job/index.html", request, text=text, gallery=gallery(), needed=needed(), **shown)
 
 
-@router.post("/ui/check")
+@router.post("/ui/check", dependencies=[Depends(reading)])
 async def check(request: Request, project: Project, services: Used) -> Response:
     """What is wrong with a text, mark by mark, and the table of its layers as HTML."""
     data = await _data(request)
@@ -107,7 +107,7 @@ def _told(marks: list[Mark], verdict: Verdict | None) -> Mapping[str, Any]:
 _STEPS = TypeAdapter(list[tuple[str | int, str | None]])
 
 
-@router.get("/ui/explain", dependencies=[Depends(project_of)])
+@router.get("/ui/explain", dependencies=[Depends(reading)])
 def explain(request: Request, at: Annotated[str, Query(max_length=4000)]) -> Response:
     """What a place of a spec means. `at` is JSON: [[key or place in a list, type or null], ...] from the root on."""
     try:
@@ -128,7 +128,7 @@ class Asked(BaseModel):
     value: JsonValue = None
 
 
-@router.post("/ui/edit", dependencies=[Depends(project_of)])
+@router.post("/ui/edit", dependencies=[Depends(reading)])
 async def edit(request: Request) -> Response:
     """The edit of a text that makes one change: {start, end, text}, or null where there is none."""
     try:

@@ -11,6 +11,7 @@ import jinja2
 from fastapi import Request, Response
 from markupsafe import Markup, escape
 
+from service.access.principal import Principal, Role
 from service.api.compressing import compressed
 from service.dashboard import assets
 
@@ -54,7 +55,10 @@ HEADERS = {
 
 def page(template: str, request: Request, *, status: int = 200, policy: str = POLICY, **shown: Any) -> Response:
     """The template as an answer; `shown` is what it names."""
-    text = rendered(template, request=request, path=request.url.path, signed_in=request.app.state.api_key is not None, **shown)
+    me: Principal | None = getattr(request.state, "principal", None)
+    csrf: str | None = getattr(request.state, "csrf_token", None)
+    may = {role.value: me is not None and me.role.allows(role) for role in Role}
+    text = rendered(template, request=request, path=request.url.path, me=me, may=may, csrf_token=csrf, **shown)
     return compressed(request, text.encode(), media_type="text/html", status=status, headers=HEADERS | {"Content-Security-Policy": policy})
 
 

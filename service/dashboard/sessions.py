@@ -1,13 +1,19 @@
-"""Signing in: whoever shows the key once gets a cookie that stands for it."""
+"""Signing in: whoever shows a key once gets a cookie that stands for it, as long as the key is good."""
 
 from __future__ import annotations
 
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from service.api.auth import SESSION_COOKIE, SESSION_SECONDS, is_key, session_of
+from service.access.errors import ProjectNotFound
+from service.access.keys import digest
+from service.access.principal import DEFAULT_PROJECT
+from service.api import sessions
+from service.api.auth import check_site, key_shown, keyring_of, public
+from service.api.problems import Refused
+from service.api.sessions import Session
 from service.dashboard.pages import is_fragment, page
 
 MAX_BYTES = 8192
@@ -29,26 +35,67 @@ def to_sign_in(request: Request) -> Response:
     return RedirectResponse(f"/sign-in?{urlencode({'next': wanted})}", status_code=303)
 
 
-@router.get("/sign-in")
-def ask_for_key(request: Request, next: str = "/") -> Response:
-    """The form; nothing to do where the service has no key."""
-    if request.app.state.api_key is None:
+@router.get("/sign-in", dependencies=[Depends(public)])
+async def ask_for_key(request: Request, next: str = "/") -> Response:
+    """The form; nothing to do where the service is open."""
+    if await keyring_of(request).is_open():
         return RedirectResponse(inside(next), status_code=303)
-    return page("sign_in.html", request, next=inside(next), wrong=False)
+    return page("sign_in.html", request, next=inside(next), wrong=None)
 
 
-@router.post("/sign-in")
+@router.post("/sign-in", dependencies=[Depends(public)])
 async def sign_in(request: Request) -> Response:
-    """The cookie, for who shows the right key."""
-    form = await _form(request)
-    wanted = inside(form.get("next", "/"))
-    if not is_key(request, form.get("key", "")):
-        return page("sign_in.html", request, status=401, next=wanted, wrong=True)
+    """The cookie, for who shows a good key."""
+    check_site(request)
+    form, keyring = await _form(request), keyring_of(request)
+    wanted, text = inside(form.get("next", "/")), form.get("key", "").strip()
+    try:
+        key = await key_shown(text, keyring)
+    except Refused as error:
+        return page("sign_in.html", request, status=401, next=wanted, wrong=error.detail)
+    await keyring.note_use(key)
     answer = RedirectResponse(wanted, status_code=303)
-    answer.set_cookie(
-        SESSION_COOKIE, session_of(request), max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=request.url.scheme == "https"
-    )
+    session = Session.of(key, digest(text), project=DEFAULT_PROJECT if key.everywhere else key.project)
+    _keep(session.cookie(await keyring.session_secret()), request, answer)
     return answer
+
+
+@router.post("/ui/project", dependencies=[Depends(public)])
+async def choose_project(request: Request) -> Response:
+    """Look at another project: for keys of the installation."""
+    form, keyring = await _form(request), keyring_of(request)
+    session = await _own_session(request, form)
+    project = form.get("project", "")
+    await keyring.check_project(project)
+    if not (await keyring.find(session.key_id)).everywhere:
+        raise ProjectNotFound(project)
+    answer = RedirectResponse("/", status_code=303)
+    _keep(session.at(project).cookie(await keyring.session_secret()), request, answer)
+    return answer
+
+
+@router.post("/sign-out", dependencies=[Depends(public)])
+async def sign_out(request: Request) -> Response:
+    """The cookie goes."""
+    await _own_session(request, await _form(request))
+    answer = RedirectResponse("/sign-in", status_code=303)
+    answer.delete_cookie(sessions.COOKIE)
+    return answer
+
+
+async def _own_session(request: Request, form: dict[str, str]) -> Session:
+    """The session whose page the form was on. Raises Refused."""
+    check_site(request)
+    cookie, secret = request.cookies.get(sessions.COOKIE, ""), await keyring_of(request).session_secret()
+    session = sessions.read(cookie, secret)
+    if session is None or not sessions.is_csrf_token(form.get("csrf_token", ""), cookie, secret):
+        raise Refused(403, "forbidden", "This was not asked by a page of your session. Load the page again.")
+    return session
+
+
+def _keep(cookie: str, request: Request, answer: Response) -> None:
+    is_https = request.url.scheme == "https"
+    answer.set_cookie(sessions.COOKIE, cookie, max_age=sessions.SECONDS, httponly=True, samesite="strict", secure=is_https)
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -58,11 +105,3 @@ async def _form(request: Request) -> dict[str, str]:
         if len(data) > MAX_BYTES:
             return {}
     return {name: values[0] for name, values in parse_qs(data.decode(errors="replace")).items()}
-
-
-@router.post("/sign-out")
-def sign_out() -> Response:
-    """The cookie goes."""
-    answer = RedirectResponse("/sign-in", status_code=303)
-    answer.delete_cookie(SESSION_COOKIE)
-    return answer

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 
 from service import use_cases
+from service.api.auth import reading
 from service.api.dressing import dressed
 from service.api.parts import Project, Used
 from service.api.views import JobView
@@ -31,13 +32,13 @@ class AtWork:
     history: Sequence[Worked]
 
 
-@router.get("/workers")
+@router.get("/workers", dependencies=[Depends(reading)])
 def workers_page(request: Request, project: Project, services: Used) -> Response:
     """Who works, what waits."""
     return page("workers/index.html", request, **_told(project, services))
 
 
-@router.get("/ui/workers")
+@router.get("/ui/workers", dependencies=[Depends(reading)])
 def workers_part(request: Request, project: Project, services: Used) -> Response:
     """The same as it is now."""
     return page("workers/list.html", request, **_told(project, services))

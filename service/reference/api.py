@@ -55,6 +55,7 @@ _PARAMETERS = {
 """What parameters mean, where their routes do not say."""
 _STATUS = {
     "401": "there is a key, and it was not sent",
+    "403": "the key's role does not allow it",
     "404": "it is not there, or it is another project's",
     "409": "its state does not allow it",
     "413": "the body is too large",

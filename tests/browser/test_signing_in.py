@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import httpx2
 import pytest
 from playwright.sync_api import Browser, expect
 
-from service.api.auth import SESSION_COOKIE
+from service.api.sessions import COOKIE
 from tests.browser.conftest import faults_for_everyone
 from tests.e2e.stack import Stack, running_stack
 from tests.servers import S3Server
@@ -40,7 +41,7 @@ def test_the_door_is_before_every_page_and_leads_to_the_one_that_was_wanted(brow
     assert not faults_for_everyone(page)
     page.get_by_label("API key").fill("another")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("not the key")
+    expect(page.get_by_role("alert")).to_contain_text("no key of this service")
     page.get_by_label("API key").fill(KEY)
     page.get_by_role("button", name="Sign in").click()
 
@@ -52,22 +53,33 @@ def test_the_door_is_before_every_page_and_leads_to_the_one_that_was_wanted(brow
 
 
 def test_a_session_is_as_good_as_the_key_but_not_for_another_site(http: httpx2.Client) -> None:
-    """SameSite keeps the cookie at home already; where a browser does not, what it says of the asking site decides."""
+    """SameSite keeps the cookie at home already; where a browser does not, what it says of the asking site decides, and the token of its own pages."""
     cookie = http.post("/sign-in", data={"key": KEY, "next": "/"}).headers["set-cookie"]
-    session = {SESSION_COOKIE: cookie.split(";")[0].partition("=")[2]}
-    told = {name: f"{name}={value}" for name, value in session.items()}[SESSION_COOKIE]
+    told = {"Cookie": cookie.split(";")[0]}
+    token = re.search(r'<meta name="csrf-token" content="(\w+)">', http.get("/", headers=told).text)
+    assert token is not None
+    own = told | {"X-CSRF-Token": token[1]}
 
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
-    assert http.get("/v1/jobs", headers={"Cookie": told}).status_code == 200
-    posted = http.post("/v1/jobs/job_none/cancel", headers={"Cookie": told, "Sec-Fetch-Site": "cross-site"})
-    assert posted.status_code == 403
-    assert http.post("/v1/jobs/job_none/cancel", headers={"Cookie": told, "Sec-Fetch-Site": "same-origin"}).status_code == 404
+    assert http.get("/v1/jobs", headers=told).status_code == 200
+    assert http.post("/v1/jobs/job_none/cancel", headers=own | {"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert http.post("/v1/jobs/job_none/cancel", headers=told | {"Sec-Fetch-Site": "same-origin"}).status_code == 403
+    assert http.post("/v1/jobs/job_none/cancel", headers=own | {"Sec-Fetch-Site": "same-origin"}).status_code == 404
+
+
+def test_another_site_neither_signs_in_nor_out(http: httpx2.Client) -> None:
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    told = {"Cookie": http.post("/sign-in", data={"key": KEY}).headers["set-cookie"].split(";")[0]}
+
+    assert http.post("/sign-in", data={"key": KEY}, headers=elsewhere).status_code == 403
+    assert http.post("/sign-out", headers=told).status_code == 403
+    assert http.post("/sign-out", data={"csrf_token": "0" * 64}, headers=told).status_code == 403
 
 
 @pytest.mark.parametrize("cookie", ["", "1.2", "99999999999.00", "x.y", "99999999999.\u00e9", "9" * 400])
 def test_a_made_up_session_opens_nothing(http: httpx2.Client, cookie: str) -> None:
-    headers = {"Cookie": f"{SESSION_COOKIE}={cookie}".encode("latin-1")}
+    headers = {"Cookie": f"{COOKIE}={cookie}".encode("latin-1")}
 
     assert http.get("/v1/jobs", headers=headers).status_code == 401
     assert http.get("/", headers=headers, follow_redirects=False).headers["location"].startswith("/sign-in")

@@ -33,6 +33,11 @@
 --   ty:dataset_jobs:{project}/{name}/{version}  set  jobs that were submitted with it; those that ended go when somebody asks
 --   ty:inspections                 zset    {project}/{name}/{version} that are to be looked at, by the ms when
 --   ty:removed_datasets            zset    {project}/{name}/{place in storage} of those whose objects go, by the ms when
+--   ty:keys                        hash    the record of every key there ever was, as JSON, by its id
+--   ty:keys_used                   hash    when each was last used, in ms
+--   ty:projects                    hash    the record of every project but `default`, as JSON, by its name
+--   ty:access_unsaved              set     key/{id} and project/{name} whose record in storage is old
+--   ty:session_secret              string  what signs browsers' sessions
 --   ty:history                     stream  every transition, checkpoint, flag and deletion of every job, capped
 --   ty:changed                     channel the id of a job that changed
 

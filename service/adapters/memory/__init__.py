@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from service.adapters.memory.access import MemoryAccess
 from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
@@ -31,6 +32,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         rebuilding=MemoryRebuilding(shelf),
         datasets=MemoryDatasets(shelf),
         workers=workers,
+        access=MemoryAccess(shelf),
         changes=MemoryChanges(shelf.waiters),
         admit=lambda: None,
         ping=lambda: None,

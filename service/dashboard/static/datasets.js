@@ -1,5 +1,5 @@
 // Data sets: an upload with its progress, and pages that follow what is being looked at.
-import { element, tick, toast } from "./app.js";
+import { element, ownToken, tick, toast } from "./app.js";
 import "./copying.js";
 
 const SOON = 1000;
@@ -63,7 +63,7 @@ function send() {
   part("send").setAttribute("aria-busy", "true");
   request = new XMLHttpRequest();
   request.open("PUT", `/v1/datasets/${encodeURIComponent(name)}`);
-  request.setRequestHeader("Content-Type", "application/octet-stream");
+  for (const [name, value] of Object.entries({ "Content-Type": "application/octet-stream", ...ownToken() })) request.setRequestHeader(name, value);
   request.upload.addEventListener("progress", (event) => {
     if (event.lengthComputable) part("sent").value = (100 * event.loaded) / event.total;
   });

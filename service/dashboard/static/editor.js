@@ -1,5 +1,5 @@
 // The page of a new job: the text is coloured and checked as one types, explained where the cursor is, kept as a draft, and submitted.
-import { ask, element, toast } from "./app.js";
+import { ask, element, ownToken, toast } from "./app.js";
 import { Paint, moved } from "./editor/paint.js";
 import { listenToKeys, replace } from "./editor/typing.js";
 import { outline, pointer, scan, steps, touched } from "./editor/yaml.js";
@@ -95,7 +95,7 @@ function check() {
 async function question(text, signal) {
   const slow = setTimeout(() => say("checking", "Checking"), CHECK_AFTER);
   try {
-    const answer = await fetch("/ui/check", { method: "POST", body: text, headers: { "Content-Type": "text/plain" }, signal });
+    const answer = await fetch("/ui/check", { method: "POST", body: text, headers: { "Content-Type": "text/plain", ...ownToken() }, signal });
     if (answer.redirected || answer.status === 204) location.reload();
     else if (answer.ok) show(text, await answer.json());
     else throw new Error(answer.status === 503 ? "The check is busy" : "The check failed");
