@@ -163,7 +163,7 @@ class Local:
         redis_port, s3_port = free_port(), free_port()
         (folder / "valkey").mkdir(exist_ok=True)
         (folder / "s3").mkdir(exist_ok=True)
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3_", "REDIS_"))}
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3_", "REDIS_", "TRAINYARD_BROKER_"))}
         # a proxy is for the world outside: the parts talk to each other on loopback
         plain |= {name: ",".join(["127.0.0.1", "localhost", *filter(None, [plain.get(name)])]) for name in ("NO_PROXY", "no_proxy")}
         valkey = valkey_command(folder=folder / "valkey", port=redis_port, password=keys["valkey"])

@@ -7,11 +7,12 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
 
+from service.adapters.redis_acl import BROKER_USER, STORE_USER, acl_lines
 from service.local import rclone_command, valkey_command, wait_for_port
 
 
@@ -46,6 +47,46 @@ def running_valkey(folder: Path) -> Iterator[str]:
         with redis.Redis.from_url(url) as client:
             assert client.ping()
         yield url
+
+
+@dataclass(frozen=True)
+class GuardedValkey:
+    """A Valkey that lets in by name and password only: the two users of `redis_acl`, and the tests' own."""
+
+    port: int
+    host: str = "127.0.0.1"
+    store_password: str = field(default_factory=lambda: secrets.token_hex(16))
+    broker_password: str = field(default_factory=lambda: secrets.token_hex(16))
+    admin_password: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    @property
+    def store_url(self) -> str:
+        return f"redis://{STORE_USER}:{self.store_password}@{self.host}:{self.port}/0"
+
+    @property
+    def broker_url(self) -> str:
+        return f"redis://{BROKER_USER}:{self.broker_password}@{self.host}:{self.port}/0"
+
+    @property
+    def admin_url(self) -> str:
+        return f"redis://admin:{self.admin_password}@{self.host}:{self.port}/0"
+
+    def acl_file(self, folder: Path) -> Path:
+        """As an operator would write it."""
+        lines = [*acl_lines(store_password=self.store_password, broker_password=self.broker_password)]
+        path = folder / "users.acl"
+        path.write_text("\n".join([*lines, f"user admin on >{self.admin_password} ~* &* +@all"]) + "\n")
+        return path
+
+
+@contextmanager
+def guarded_valkey(folder: Path) -> Iterator[GuardedValkey]:
+    folder.mkdir(parents=True, exist_ok=True)
+    server = GuardedValkey(port=free_port())
+    command = [*valkey_command(folder=folder, port=server.port, password=None), "--aclfile", str(server.acl_file(folder))]
+    with process(command, cwd=folder):
+        wait_for_port(server.port, seconds=20)
+        yield server
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ APART_SECONDS = 0.02
 """A worker that was killed leaves its own queue behind for so long."""
 
 
-def celery_app(redis_url: str, *, visibility_seconds: float = 3600) -> Celery:
+def celery_app(broker_url: str, *, visibility_seconds: float = 3600) -> Celery:
     """The Celery application both sides share; connects at the first message. Why each setting: research on Celery 5.7, ADR 2.
 
     A message that nobody acknowledged for `visibility_seconds` is delivered again: never one of ours, which are acknowledged at once.
     """
-    app = Celery("trainyard", broker=redis_url, set_as_current=False)
+    app = Celery("trainyard", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
@@ -159,4 +159,4 @@ def _send(app: Celery, task: str, queue: str) -> None:
 
 
 def _gone(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"The broker does not answer (REDIS_URL): {error}")
+    return StoreUnavailable(f"The broker does not answer (TRAINYARD_BROKER_URL, else REDIS_URL): {error}")

@@ -110,11 +110,11 @@ def until(true, *, seconds: float) -> None:
 
 
 @contextmanager
-def running_stack(folder: Path, *, redis_url: str, s3: dict[str, str], **settings: str) -> Iterator[Stack]:
+def running_stack(folder: Path, *, redis_url: str | None, s3: dict[str, str], **settings: str) -> Iterator[Stack]:
     port = free_port()
     environment = {
         **os.environ,
-        "REDIS_URL": redis_url,
+        **({"REDIS_URL": redis_url} if redis_url else {}),
         **s3,
         "TRAINYARD_PORT": str(port),
         "TRAINYARD_THREADS": "1",

@@ -9,8 +9,10 @@ from itertools import count
 from typing import Any
 
 import pytest
+import redis
 
 from service.adapters import redis_jobs
+from service.adapters.redis_acl import STORE_USER, acl_lines
 from service.adapters.stores import Stores
 from service.jobs.job import Job
 
@@ -43,9 +45,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def redis_stores(redis_url: str, clock: Clock) -> Iterator[Stores]:
+def store_url(redis_url: str) -> str:
+    """The same Valkey for a user who may do there what the stores need, and nothing else."""
+    _, store, _ = acl_lines(store_password="secret", broker_password="other")
+    with redis.Redis.from_url(redis_url) as client:
+        client.execute_command("ACL", "SETUSER", *store.split()[1:])
+    return redis_url.replace("redis://", f"redis://{STORE_USER}:secret@")
+
+
+@pytest.fixture
+def redis_stores(store_url: str, clock: Clock) -> Iterator[Stores]:
     """Every store on a real, empty Valkey."""
-    stores = redis_jobs.connect(redis_url, lease_seconds=LEASE, now_ms=clock.now_ms)
+    stores = redis_jobs.connect(store_url, lease_seconds=LEASE, now_ms=clock.now_ms)
     yield stores
     stores.close()
 
