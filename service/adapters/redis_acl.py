@@ -19,7 +19,7 @@ CONNECTION = ("client|setinfo", "multi", "exec", "discard", "ping", "select")
 SCRIPTS = ("evalsha", "script|exists", "script|load")
 STORE_COMMANDS = (
     *("del", "exists", "expire", "pexpire", "get", "mget", "set", "setnx"),
-    *("hdel", "hexists", "hget", "hgetall", "hincrby", "hmget", "hset", "hsetnx", "hvals"),
+    *("hdel", "hexists", "hget", "hgetall", "hincrby", "hlen", "hmget", "hset", "hsetnx", "hvals"),
     *("lindex", "llen", "lpush", "lrange", "lset", "ltrim", "rpush"),
     *("sadd", "scard", "smembers", "srem"),
     *("xadd", "xrange"),
