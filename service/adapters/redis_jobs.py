@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 
 from service.adapters.redis_access import RedisAccess
 from service.adapters.redis_attempts import RedisAttempts
+from service.adapters.redis_audit import RedisAudit
 from service.adapters.redis_changes import RedisChanges
 from service.adapters.redis_datasets import RedisDatasets
 from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
@@ -70,6 +71,7 @@ def connect(
         datasets=RedisDatasets(scripts),
         workers=RedisWorkers(scripts),
         access=RedisAccess(scripts),
+        audit=RedisAudit(scripts),
         changes=RedisChanges(url),
         ping=ping,
         close=client.close,
