@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +26,7 @@ from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.spool import Spool
 from service.adapters.stores import Stores
 from service.api.app import create_app
+from service.api.auditing import Recorder
 from service.api.keyring import Keyring
 from service.background import Repeating
 from service.dashboard.mounting import mount
@@ -32,12 +34,22 @@ from service.jobs.errors import NewerFormat, Unavailable
 from service.jobs.job import Device
 from service.killpoints import UnknownKillPoint
 from service.ringing import Ringer
+from service.safekeeping import restore_access
 from service.settings import ApiSettings, SettingsFault
 from service.startup import NotReady, await_parts
 from service.use_cases import Services, look_at_one
+from service.use_cases.access import Access, first_key
 
 STORE_SECONDS = 1.0
 """How long a request waits for Redis before it is answered with 503."""
+
+FIRST_KEY = """trainyard api: nobody comes in without a key, and there was none. This is the first, an admin's of the installation:
+
+    {}
+
+Keep it: it is not told again. Set it as TRAINYARD_API_KEY where the command runs, and make others with `trainyard keys create`."""
+AUDIT_SECONDS = 0.25
+"""How often notes of what was done are written: a process that is killed loses no more of them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,8 @@ class Api:
     app: FastAPI
     stores: Stores
     artifacts: S3Artifacts
+    access: Access
+    recorder: Recorder
     preflight: PreflightChildren
     predictor: PredictingChildren
     local_data: LocalData
@@ -62,6 +76,8 @@ class Api:
         """End them."""
         for each in self.repeating:
             each.stop()
+        with suppress(Unavailable):
+            self.recorder.flush()
         self.preflight.close()
         self.predictor.close()
         self.local_data.close()
@@ -151,6 +167,14 @@ def build(settings: ApiSettings) -> Api:
         await stores.intake.aclose()
         await bell.aclose()
 
+    recorder = Recorder(stores.audit)
+    access = Access(
+        store=stores.access,
+        audit=stores.audit,
+        artifacts=artifacts,
+        now=lambda: datetime.now(tz=UTC),
+        has_own=settings.api_key is not None,
+    )
     app = create_app(
         services=services,
         changes=stores.changes,
@@ -160,11 +184,15 @@ def build(settings: ApiSettings) -> Api:
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
             locked=settings.require_api_key,
         ),
+        access=access,
+        recorder=recorder,
         closing=closing,
     )
     mount(app)
     sweeping = Repeating("sweeper", settings.sweep_seconds, sweeper.sweep)
-    return Api(app, stores, artifacts, preflight, predictor, local_data, spool, (ringing, sweeping, warmer, looking))
+    noting = Repeating("audit", AUDIT_SECONDS, recorder.flush)
+    repeating = (ringing, sweeping, warmer, looking, noting)
+    return Api(app, stores, artifacts, access, recorder, preflight, predictor, local_data, spool, repeating)
 
 
 def _spool(settings: ApiSettings) -> Spool:
@@ -175,6 +203,16 @@ def _spool(settings: ApiSettings) -> Spool:
         raise SettingsFault(f"TRAINYARD_SPOOL_DIR: {settings.spool_dir} cannot be written to ({error.strerror})") from error
 
 
+def _see_to_keys(api: Api, settings: ApiSettings) -> None:
+    """Those that storage kept come back where Redis was lost: else the service would be open, or locked. Raises Unavailable."""
+    restore_access(store=api.stores.access, artifacts=api.artifacts)
+    if not settings.require_api_key or settings.api_key is not None:
+        return
+    text = first_key(api.access)
+    if text is not None:
+        print(FIRST_KEY.format(text), file=sys.stderr, flush=True)  # noqa: T201
+
+
 def main() -> int:
     """Serve until told to stop. Exit code 1 where a part is missing at the start, with one line that says which."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -183,7 +221,8 @@ def main() -> int:
         settings = ApiSettings.read()
         api = build(settings)
         await_parts({"REDIS_URL": api.stores.admit, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket})
-    except (SettingsFault, NotReady, NewerFormat, UnknownKillPoint) as error:
+        _see_to_keys(api, settings)
+    except (SettingsFault, NotReady, NewerFormat, UnknownKillPoint, Unavailable) as error:
         print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201
         return 1
     api.start()

@@ -17,11 +17,13 @@ def main() -> int:
         settings = StoreSettings.read()
         stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
         stores.admit()
-        found = rebuild(artifacts=S3Artifacts(settings), rebuilding=stores.rebuilding, datasets=stores.datasets)
+        found = rebuild(artifacts=S3Artifacts(settings), rebuilding=stores.rebuilding, datasets=stores.datasets, access=stores.access)
     except (SettingsFault, NewerFormat, Unavailable) as error:
         print(f"trainyard rebuild: {error}", file=sys.stderr)  # noqa: T201
         return 1
     print(f"{found.restored} job(s) restored, {found.known} were here already.")  # noqa: T201
+    if found.keys:
+        print(f"{found.keys} key(s) and project(s) restored.")  # noqa: T201
     for key in found.unreadable:
         print(f"trainyard rebuild: {key} cannot be read; that job is not restored.", file=sys.stderr)  # noqa: T201
     return 1 if found.unreadable else 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from service.access.ports import Safekeeping
 from service.datasets.ports import DatasetStore
 from service.datasets.record import DatasetVersion
 from service.jobs.errors import ArtifactNotFound
@@ -17,6 +18,7 @@ from service.jobs.job import CheckpointPointer, Job
 from service.jobs.layout import metrics_key, steps_key
 from service.jobs.ports import ArtifactStore, Rebuilding
 from service.jobs.steps import Step, Steps
+from service.safekeeping import restore_access
 
 
 @dataclass
@@ -24,6 +26,8 @@ class Rebuilt:
     """How many records were restored, how many were here already, and the keys of those that cannot be read."""
 
     restored: int = 0
+    keys: int = 0
+    """Keys and projects that were restored."""
     known: int = 0
     unreadable: list[str] = field(default_factory=list)
 
@@ -35,9 +39,10 @@ class Rebuilt:
             self.known += 1
 
 
-def rebuild(*, artifacts: ArtifactStore, rebuilding: Rebuilding, datasets: DatasetStore) -> Rebuilt:
+def rebuild(*, artifacts: ArtifactStore, rebuilding: Rebuilding, datasets: DatasetStore, access: Safekeeping) -> Rebuilt:
     """Restore every record that storage has. May be run twice, and beside a running service. Raises StorageUnavailable, StoreUnavailable."""
-    found = Rebuilt()
+    # whoever may come in, before what they may see
+    found = Rebuilt(keys=restore_access(store=access, artifacts=artifacts))
     records, manifests, versions = _listed(artifacts)
     # before the jobs that need them
     for key in versions:

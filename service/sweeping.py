@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from service.access.audit import AuditLog
+from service.access.ports import Safekeeping
 from service.collecting import collect, erase, erase_dataset
 from service.datasets.ports import DatasetStore
 from service.jobs.errors import JobNotFound
@@ -16,6 +19,7 @@ from service.jobs.layout import events_key, logs_key, metrics_key, record_key, s
 from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore
 from service.jobs.steps import Step
 from service.killpoints import KillPoint, passing
+from service.safekeeping import save_access, save_audit
 
 AT_ONCE = 50
 """Jobs of a kind that one round takes up."""
@@ -30,6 +34,8 @@ class Sweeper:
     disposal: Disposal
     datasets: DatasetStore
     facts: FactLog
+    access: Safekeeping
+    audit: AuditLog
     artifacts: ArtifactStore
     doorbell: Doorbell
 
@@ -37,8 +43,10 @@ class Sweeper:
         """One round. Raises Unavailable where a part does not answer; the next round does what this one could not."""
         self.housekeeping.expire()
         self.ring()
+        save_access(store=self.access, artifacts=self.artifacts)
         self.save()
         self.dispose()
+        save_audit(audit=self.audit, artifacts=self.artifacts, now=datetime.now(tz=UTC))
 
     def ring(self) -> None:
         """Wake as many idle slots as there is work for, per class."""

@@ -7,6 +7,8 @@ TrainyardError
     ├── ProjectExists     a project of that name is there already
     ├── ProjectInUse      it has jobs, data sets or live keys
     ├── KeyRefused        a key that cannot be made, or changed so
+    ├── KeyEnded          it is revoked, for good
+    ├── LastKey           without it nobody could make another
     └── KeyChanged        somebody else changed it meanwhile; asking again helps
 """
 
@@ -56,3 +58,17 @@ class KeyChanged(AccessError):
 
     def __init__(self, key_id: str) -> None:
         super().__init__(f"Key {key_id} was changed by somebody else at the same time. Look at it, and ask again.")
+
+
+class KeyEnded(AccessError):
+    """A key that is revoked cannot be changed any more."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"Key {key_id} is revoked, and stays so. Make another.")
+
+
+class LastKey(AccessError):
+    """The key cannot be revoked: nobody could make another one."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"Key {key_id} is the last one that can make others. Make another admin key of the installation first.")

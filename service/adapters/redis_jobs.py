@@ -16,6 +16,7 @@ from pydantic_core import from_json, to_json
 
 from service.adapters.redis_access import RedisAccess
 from service.adapters.redis_attempts import RedisAttempts
+from service.adapters.redis_audit import RedisAudit
 from service.adapters.redis_changes import RedisChanges
 from service.adapters.redis_datasets import RedisDatasets
 from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
@@ -71,6 +72,7 @@ def connect(
         datasets=RedisDatasets(scripts),
         workers=RedisWorkers(scripts),
         access=RedisAccess(scripts),
+        audit=RedisAudit(scripts),
         changes=RedisChanges(url),
         admit=partial(admit, client),
         ping=ping,

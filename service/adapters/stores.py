@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from service.access.audit import AuditLog
 from service.access.keys import Project
 from service.access.ports import AccessStore
 from service.access.principal import DEFAULT_PROJECT
@@ -49,6 +50,8 @@ TAIL_SECONDS = 3600
 """How long events, rows and logs stay in the store after they were saved to storage."""
 SILENCE_SECONDS = 30
 """A worker that says nothing for so long is forgotten."""
+AUDIT_KEPT = 50_000
+"""Entries of the audit log; storage has all of it."""
 ALWAYS_THERE = Project(name=DEFAULT_PROJECT, description="Where nobody names another.", created_at=datetime.fromtimestamp(0, UTC))
 SWEEP_SECONDS = 5.0
 """How often sweepers call `expire`; twice as long without a call is a gap."""
@@ -69,6 +72,7 @@ class Stores:
     datasets: DatasetStore
     workers: WorkerRegistry
     access: AccessStore
+    audit: AuditLog
     changes: Changes
     admit: Callable[[], None]
     ping: Callable[[], None]
@@ -82,6 +86,8 @@ class Stores:
             disposal=self.disposal,
             datasets=self.datasets,
             facts=self.facts,
+            access=self.access,
+            audit=self.audit,
             artifacts=artifacts,
             doorbell=doorbell,
         )

@@ -9,13 +9,15 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import datasets, files, house, problems, routes, watching
+from service.api import datasets, files, house, keys, problems, projects, routes, watching
+from service.api.auditing import Auditing, Recorder
 from service.api.auth import public
 from service.api.keyring import Keyring
 from service.api.lingering import Lingering
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes
 from service.use_cases import Services
+from service.use_cases.access import Access
 
 DESCRIPTION = "POST a job spec in PyTorch's own words; poll; fetch the trained model."
 
@@ -26,6 +28,8 @@ def create_app(
     changes: Changes,
     checks: Mapping[str, Callable[[], None]],
     keyring: Keyring,
+    access: Access,
+    recorder: Recorder,
     closing: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
     """The application. `checks` are what readiness asks, each raising Unavailable; `closing` is awaited at the end."""
@@ -40,11 +44,13 @@ def create_app(
     app = FastAPI(
         title="Trainyard", version=version("trainyard"), description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    app.state.services, app.state.changes, app.state.keyring = services, changes, keyring
+    app.state.services, app.state.changes = services, changes
+    app.state.keyring, app.state.access, app.state.recorder = keyring, access, recorder
     problems.install(app)
     app.add_middleware(Lingering)
+    app.add_middleware(Auditing)
     app.include_router(routes.taking)
-    for part in (routes, watching, files, house, datasets):
+    for part in (routes, watching, files, house, datasets, keys, projects):
         app.include_router(part.router)
     _add_health(app, checks)
     _add_problem_schema(app)

@@ -28,6 +28,7 @@ class Door:
 
     async def __call__(self, request: Request) -> Principal:
         """Whoever asks."""
+        request.state.needed = self.role
         found = await principal_of(request)
         if not found.role.allows(self.role):
             detail = f"This key has the role `{found.role}` in project {found.project}; this takes `{self.role}`."
@@ -72,20 +73,22 @@ async def _identified(request: Request) -> Principal:
         return await _in_project(Principal(key_id=None, project=DEFAULT_PROJECT, role=Role.ADMIN, everywhere=True), request)
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        key = await key_shown(given.strip(), keyring)
+        key = await key_shown(given.strip(), request)
         await keyring.note_use(key)
-        return await _in_project(_as_principal(key), request)
+        return await _in_project(as_principal(key), request)
     if not given and (cookie := request.cookies.get(sessions.COOKIE)):
         return await _by_session(cookie, request, keyring)
     raise _unauthorized("Send `Authorization: Bearer <key>` with a key of this service.")
 
 
-async def key_shown(text: str, keyring: Keyring) -> Key:
+async def key_shown(text: str, request: Request) -> Key:
     """The live key that reads so. Raises Refused (401)."""
+    keyring = keyring_of(request)
     try:
         key = await keyring.key_of(text)
     except (Malformed, KeyNotFound) as error:
         raise _unauthorized("This is no key of this service: it is mistyped, or of another one.") from error
+    request.state.key_id = key.id
     if not key.is_live(keyring.now):  # whoever has the secret may know what became of it
         what = f"was revoked on {key.revoked_at:%Y-%m-%d}" if key.revoked_at else f"expired on {key.expires_at:%Y-%m-%d %H:%M} UTC"
         raise _unauthorized(f"This key {what}. Ask an admin for another.")
@@ -95,6 +98,7 @@ async def key_shown(text: str, keyring: Keyring) -> Key:
 async def _by_session(cookie: str, request: Request, keyring: Keyring) -> Principal:
     secret = await keyring.session_secret()
     session = sessions.read(cookie, secret)
+    request.state.key_id = session.key_id if session else None
     try:
         key = await keyring.find(session.key_id) if session else None
     except (Malformed, KeyNotFound):
@@ -109,7 +113,7 @@ async def _by_session(cookie: str, request: Request, keyring: Keyring) -> Princi
             raise Refused(
                 403, "forbidden", f"A session changes something only with its `{CSRF_HEADER}`. Load the page again, or use a key."
             )
-    principal = _as_principal(key)
+    principal = as_principal(key)
     return await _in_project(principal, request, otherwise=session.project if principal.everywhere else None)
 
 
@@ -119,7 +123,8 @@ def check_site(request: Request) -> None:
         raise Refused(403, "forbidden", "Another site may not ask this in your name.")
 
 
-def _as_principal(key: Key) -> Principal:
+def as_principal(key: Key) -> Principal:
+    """Whose the key is; one of the installation in the project that nobody has to name."""
     project = DEFAULT_PROJECT if key.everywhere else key.project
     return Principal(key_id=key.id, project=project, role=key.role, everywhere=key.everywhere)
 

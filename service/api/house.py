@@ -16,7 +16,7 @@ from service.api.auth import reading
 from service.api.examples import examples
 from service.api.parts import Project, Used
 from service.api.problems import responses
-from service.jobs.job import Device
+from service.jobs.job import Device, Job
 from service.jobs.ports import Worked, WorkerBeat
 from service.jobs.state import JobState
 from service.spec import catalog
@@ -47,9 +47,11 @@ class WorkerView(BaseModel):
     """It is forgotten half a minute after."""
     slots: int
     busy: int
+    """Slots, whosever jobs they have."""
     threads: int
     versions: dict[str, str]
     jobs: list[str]
+    """The project's own."""
     history: list[WorkedView]
 
 
@@ -62,12 +64,13 @@ class WorkerList(BaseModel):
 @router.get("/workers", dependencies=[Depends(reading)], response_model=WorkerList, tags=["who works"])
 def get_workers(project: Project, services: Used) -> WorkerList:
     """Live workers: what each is, what it is busy with, what it worked on of late."""
-    return WorkerList(data=[_worker(beat, history) for beat, history in use_cases.workers(project, services=services)])
+    found = use_cases.workers(project, services=services)
+    return WorkerList(data=[_worker(beat, use_cases.own_jobs(project, beat.jobs, services=services), history) for beat, history in found])
 
 
-def _worker(beat: WorkerBeat, history: Sequence[Worked]) -> WorkerView:
+def _worker(beat: WorkerBeat, jobs: Sequence[Job], history: Sequence[Worked]) -> WorkerView:
     told = [WorkedView(id=each.id, name=each.name, state=each.state, started=each.started_at, ended=each.ended_at) for each in history]
-    return WorkerView(**{**asdict(beat), "last_beat_at": beat.at, "history": told})
+    return WorkerView(**{**asdict(beat), "last_beat_at": beat.at, "jobs": [job.id for job in jobs], "history": told})
 
 
 class WaitingJob(BaseModel):

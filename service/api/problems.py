@@ -30,6 +30,8 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     access.ProjectExists: (409, "project-exists"),
     access.ProjectInUse: (409, "project-in-use"),
     access.KeyRefused: (422, "key-refused"),
+    access.KeyEnded: (409, "key-revoked"),
+    access.LastKey: (409, "last-key"),
     access.KeyChanged: (409, "key-changed"),
     errors.DatasetNotFound: (404, "dataset-not-found"),
     errors.LocalDataMissing: (404, "data-missing"),

@@ -11,7 +11,7 @@ from service.access.errors import ProjectNotFound
 from service.access.keys import digest
 from service.access.principal import DEFAULT_PROJECT
 from service.api import sessions
-from service.api.auth import check_site, key_shown, keyring_of, public
+from service.api.auth import as_principal, check_site, key_shown, keyring_of, public
 from service.api.problems import Refused
 from service.api.sessions import Session
 from service.dashboard.pages import is_fragment, page
@@ -50,10 +50,11 @@ async def sign_in(request: Request) -> Response:
     form, keyring = await _form(request), keyring_of(request)
     wanted, text = inside(form.get("next", "/")), form.get("key", "").strip()
     try:
-        key = await key_shown(text, keyring)
+        key = await key_shown(text, request)
     except Refused as error:
         return page("sign_in.html", request, status=401, next=wanted, wrong=error.detail)
     await keyring.note_use(key)
+    request.state.principal = as_principal(key)
     answer = RedirectResponse(wanted, status_code=303)
     session = Session.of(key, digest(text), project=DEFAULT_PROJECT if key.everywhere else key.project)
     _keep(session.cookie(await keyring.session_secret()), request, answer)
@@ -90,6 +91,7 @@ async def _own_session(request: Request, form: dict[str, str]) -> Session:
     session = sessions.read(cookie, secret)
     if session is None or not sessions.is_csrf_token(form.get("csrf_token", ""), cookie, secret):
         raise Refused(403, "forbidden", "This was not asked by a page of your session. Load the page again.")
+    request.state.key_id = session.key_id
     return session
 
 

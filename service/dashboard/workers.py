@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from service.api.parts import Project, Used
 from service.api.views import JobView
 from service.dashboard.pages import page
 from service.dashboard.routing import pages
-from service.jobs.errors import JobNotFound
 from service.jobs.ports import Worked, WorkerBeat
 from service.use_cases import Services
 
@@ -57,16 +56,7 @@ def _told(project: str, services: Services) -> Mapping[str, Any]:
 
 
 def _at_work(project: str, beat: WorkerBeat, history: Sequence[Worked], services: Services) -> AtWork:
-    jobs = list(_own(project, beat.jobs, services))
+    jobs = [dressed(job, services, alone=False) for job in use_cases.own_jobs(project, beat.jobs, services=services)]
     now = {job.id for job in jobs}
     before = [each for each in history if each.ended_at is not None or each.id not in now]
     return AtWork(beat=beat, jobs=jobs, others=len(beat.jobs) - len(jobs), history=before)
-
-
-def _own(project: str, ids: Iterable[str], services: Services) -> Iterable[JobView]:
-    """Those of the project: whose the others are is nobody's business."""
-    for job_id in ids:
-        try:
-            yield dressed(services.jobs.find(project, job_id), services, alone=False)
-        except JobNotFound:
-            continue

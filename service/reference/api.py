@@ -10,7 +10,7 @@ from service.reference.markdown import anchor, block, code, folded, page, table
 from service.reference.types import Words
 
 URL = "http://127.0.0.1:8000"
-_IN_PATHS = {"{job_id}": "JOB_ID", "{name}": "digits", "{version}": "VERSION", "{path}": "model.safetensors", "{step}": "STEP"}
+_IN_PATHS = {"{job_id}": "JOB_ID", "{key_id}": "KEY_ID", "{project}": "red", "{name}": "digits", "{version}": "VERSION", "{path}": "model.safetensors", "{step}": "STEP"}
 _QUERIES = {
     "GET /v1/jobs": "?state=succeeded&limit=10",
     "GET /v1/jobs/{job_id}": "?wait=60&while=running",
@@ -23,6 +23,9 @@ _OPTIONS = {
     "POST /v1/jobs": f"{_SPEC} -H 'Idempotency-Key: my-first-job'",
     "POST /v1/jobs/{job_id}/predict": "-H 'Content-Type: image/png' --data-binary @digit.png",
     "PUT /v1/datasets/{name}": "-T digits.npz",
+    "POST /v1/keys": "-d '{\"name\": \"ci\", \"role\": \"submit\"}'",
+    "PATCH /v1/keys/{key_id}": "-d '{\"name\": \"nightly\"}'",
+    "POST /v1/projects": "-d '{\"name\": \"red\"}'",
     "GET /v1/jobs/{job_id}/artifacts.zip": "-o artifacts.zip",
     "GET /v1/jobs/{job_id}/artifacts/{path}": "-O",
     "GET /v1/jobs/{job_id}/checkpoints/{step}/{path}": "-O",
@@ -31,6 +34,8 @@ _OPTIONS = {
 }
 _PARAMETERS = {
     "job_id": "The job.",
+    "key_id": "The key's id: what stands in it before its secret.",
+    "project": "The project.",
     "name": "The data set's name.",
     "query name": "Only jobs of this name.",
     "version": "The version: its SHA-256, or the first eight digits of it or more.",
@@ -54,7 +59,7 @@ _PARAMETERS = {
 }
 """What parameters mean, where their routes do not say."""
 _STATUS = {
-    "401": "there is a key, and it was not sent",
+    "401": "no key was sent, or one that is unknown, mistyped, expired or revoked",
     "403": "the key's role does not allow it",
     "404": "it is not there, or it is another project's",
     "409": "its state does not allow it",

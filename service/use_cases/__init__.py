@@ -15,7 +15,7 @@ from service.use_cases.datasets import (
     take_in,
 )
 from service.use_cases.predicting import predict
-from service.use_cases.queueing import Waiting, queue, workers
+from service.use_cases.queueing import Waiting, own_jobs, queue, workers
 from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact, steps
 from service.use_cases.services import Services
 from service.use_cases.submitting import new_id, retry, script, submit, submit_recalled, validate
@@ -42,6 +42,7 @@ __all__ = [
     "manifest",
     "metrics",
     "new_id",
+    "own_jobs",
     "pause",
     "predict",
     "queue",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from service.jobs.errors import JobNotFound
 from service.jobs.estimating import starts
 from service.jobs.job import Device, Job
 from service.jobs.ports import Worked, WorkerBeat
@@ -47,6 +49,15 @@ def _waiting(project: str, device: Device, workers: Sequence[WorkerBeat], servic
         idle=sum(max(0, worker.slots - worker.busy) for worker in workers),
         jobs=[(job, None if after is None else now + timedelta(seconds=after)) for job, after in zip(found.jobs, seconds, strict=True)],
     )
+
+
+def own_jobs(project: str, ids: Sequence[str], *, services: Services) -> Sequence[Job]:
+    """Those that are the project's: whose the others are is nobody's business."""
+    found = []
+    for job_id in ids:
+        with suppress(JobNotFound):
+            found.append(services.jobs.find(project, job_id))
+    return found
 
 
 def workers(project: str, *, services: Services) -> Sequence[tuple[WorkerBeat, Sequence[Worked]]]:

@@ -132,9 +132,9 @@ def test_what_goes_leaves_nothing_in_storage_and_what_is_ready_is_rebuilt(stores
 
     assert {stored.key for stored in artifacts.list("")} == {key_of(ready, file) for file in ("upload", "sheet.png", "dataset.json")}
     assert stores.datasets.removed(10) == []
-    assert rebuild(artifacts=artifacts, rebuilding=stores.rebuilding, datasets=stores.datasets).known == 1
+    assert rebuild(artifacts=artifacts, rebuilding=stores.rebuilding, datasets=stores.datasets, access=stores.access).known == 1
     stores.datasets.remove(ready)
-    assert rebuild(artifacts=artifacts, rebuilding=stores.rebuilding, datasets=stores.datasets).restored == 1
+    assert rebuild(artifacts=artifacts, rebuilding=stores.rebuilding, datasets=stores.datasets, access=stores.access).restored == 1
     assert stores.datasets.find("default", "pets") == ready
 
 

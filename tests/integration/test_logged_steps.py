@@ -168,7 +168,7 @@ def test_a_rebuild_restores_the_steps_up_to_the_checkpoint(stores: Stores, new_j
 
     lost = memory.stores(now=clock.now)
 
-    found = rebuild(artifacts=artifacts, rebuilding=lost.rebuilding, datasets=lost.datasets)
+    found = rebuild(artifacts=artifacts, rebuilding=lost.rebuilding, datasets=lost.datasets, access=lost.access)
 
     assert found.restored == 1
     assert artifacts.list(steps_key("default", claim.job.id))

@@ -38,6 +38,7 @@
 --   ty:projects                    hash    the record of every project but `default`, as JSON, by its name
 --   ty:access_unsaved              set     key/{id} and project/{name} whose record in storage is old
 --   ty:session_secret              string  what signs browsers' sessions
+--   ty:audit, ty:audit_saved       stream, string  what was done and refused, capped; the last entry that storage has
 --   ty:history                     stream  every transition, checkpoint, flag and deletion of every job, capped
 --   ty:changed                     channel the id of a job that changed
 

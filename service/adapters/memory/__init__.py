@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from service.adapters.memory.access import MemoryAccess
+from service.adapters.memory.access import MemoryAccess, MemoryAudit
 from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
@@ -33,6 +33,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         datasets=MemoryDatasets(shelf),
         workers=workers,
         access=MemoryAccess(shelf),
+        audit=MemoryAudit(shelf),
         changes=MemoryChanges(shelf.waiters),
         admit=lambda: None,
         ping=lambda: None,

@@ -1,4 +1,4 @@
-"""The twin of keys and projects."""
+"""The twins of keys and projects, and of the audit log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from service.access.audit import Entry, Told, place
 from service.access.errors import KeyChanged, KeyNotFound, ProjectExists, ProjectInUse, ProjectNotFound
 from service.access.keys import Key, Project
 from service.access.principal import DEFAULT_PROJECT
 from service.adapters.memory.shelf import Shelf
-from service.adapters.stores import ALWAYS_THERE
+from service.adapters.stores import ALWAYS_THERE, AUDIT_KEPT
 
 
 class MemoryAccess:
@@ -128,3 +129,37 @@ class MemoryAccess:
                 return False
             self._projects[record.name] = record
             return True
+
+
+class MemoryAudit:
+    """The AuditLog port."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf, self._lock = shelf, threading.Lock()
+        self._entries: list[Told] = []
+        self._saved = (0, 0)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """In this order."""
+        with self._lock:
+            for entry in entries:
+                ms, (last, number) = int(self._shelf.now().timestamp() * 1000), self._last()
+                id = f"{ms}-0" if ms > last else f"{last}-{number + 1}"
+                self._entries.append(Told(id=id, **dict(entry)))
+            del self._entries[:-AUDIT_KEPT]
+
+    def _last(self) -> tuple[int, int]:
+        return place(self._entries[-1].id) if self._entries else (0, 0)
+
+    def before(self, id: str | None, *, limit: int) -> Sequence[Told]:
+        """The newest ones before an id (of all, where None), the newest first."""
+        found = [entry for entry in reversed(self._entries) if id is None or place(entry.id) < place(id)]
+        return found[:limit]
+
+    def unsaved_audit(self, limit: int) -> Sequence[Told]:
+        """Those after the last saved one, oldest first."""
+        return [entry for entry in self._entries if place(entry.id) > self._saved][:limit]
+
+    def saved_audit(self, id: str) -> None:
+        """Storage has all up to this one."""
+        self._saved = max(self._saved, place(id))
