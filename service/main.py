@@ -45,6 +45,7 @@ class Api:
 
     app: FastAPI
     stores: Stores
+    doorbell: CeleryDoorbell
     artifacts: S3Artifacts
     preflight: PreflightChildren
     predictor: PredictingChildren
@@ -91,6 +92,9 @@ def build(settings: ApiSettings) -> Api:
     )
     celery = celery_app(settings.broker)
     doorbell = CeleryDoorbell(celery)
+    checks = {"store": stores.ping, "storage": artifacts.ping}
+    if settings.broker != settings.redis_url:
+        checks["broker"] = doorbell.ping
 
     sweeper = stores.sweeper(artifacts=artifacts, doorbell=doorbell)
 
@@ -153,13 +157,13 @@ def build(settings: ApiSettings) -> Api:
     app = create_app(
         services=services,
         changes=stores.changes,
-        checks={"store": stores.ping, "storage": artifacts.ping, "preflight": torch_beside},
+        checks=checks | {"preflight": torch_beside},
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         closing=closing,
     )
     mount(app)
     sweeping = Repeating("sweeper", settings.sweep_seconds, sweeper.sweep)
-    return Api(app, stores, artifacts, preflight, predictor, local_data, spool, (ringing, sweeping, warmer, looking))
+    return Api(app, stores, doorbell, artifacts, preflight, predictor, local_data, spool, (ringing, sweeping, warmer, looking))
 
 
 def _spool(settings: ApiSettings) -> Spool:
@@ -177,7 +181,9 @@ def main() -> int:
         killpoints.arm(os.environ)
         settings = ApiSettings.read()
         api = build(settings)
-        await_parts({"REDIS_URL": api.stores.ping, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket})
+        await_parts(
+            {"REDIS_URL": api.stores.ping, "TRAINYARD_BROKER_URL": api.doorbell.ping, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket}
+        )
     except (SettingsFault, NotReady, UnknownKillPoint) as error:
         print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201
         return 1
