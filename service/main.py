@@ -58,6 +58,7 @@ class Api:
 
     app: FastAPI
     stores: Stores
+    doorbell: CeleryDoorbell
     artifacts: S3Artifacts
     access: Access
     recorder: Recorder
@@ -108,6 +109,9 @@ def build(settings: ApiSettings) -> Api:
     )
     celery = celery_app(settings.broker)
     doorbell = CeleryDoorbell(celery)
+    checks = {"store": stores.ping, "storage": artifacts.ping}
+    if settings.broker != settings.redis_url:
+        checks["broker"] = doorbell.ping
 
     sweeper = stores.sweeper(artifacts=artifacts, doorbell=doorbell)
 
@@ -178,7 +182,7 @@ def build(settings: ApiSettings) -> Api:
     app = create_app(
         services=services,
         changes=stores.changes,
-        checks={"store": stores.ping, "storage": artifacts.ping, "preflight": torch_beside},
+        checks=checks | {"preflight": torch_beside},
         keyring=Keyring(
             stores.access,
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
@@ -192,7 +196,7 @@ def build(settings: ApiSettings) -> Api:
     sweeping = Repeating("sweeper", settings.sweep_seconds, sweeper.sweep)
     noting = Repeating("audit", AUDIT_SECONDS, recorder.flush)
     repeating = (ringing, sweeping, warmer, looking, noting)
-    return Api(app, stores, artifacts, access, recorder, preflight, predictor, local_data, spool, repeating)
+    return Api(app, stores, doorbell, artifacts, access, recorder, preflight, predictor, local_data, spool, repeating)
 
 
 def _spool(settings: ApiSettings) -> Spool:
@@ -220,7 +224,9 @@ def main() -> int:
         killpoints.arm(os.environ)
         settings = ApiSettings.read()
         api = build(settings)
-        await_parts({"REDIS_URL": api.stores.admit, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket})
+        await_parts(
+            {"REDIS_URL": api.stores.admit, "TRAINYARD_BROKER_URL": api.doorbell.ping, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket}
+        )
         _see_to_keys(api, settings)
     except (SettingsFault, NotReady, NewerFormat, UnknownKillPoint, Unavailable) as error:
         print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201

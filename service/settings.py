@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-SECRETS = ("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TRAINYARD_API_KEY")
+from service.certificates import trusting, with_certificates
+
+SECRETS = ("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "TRAINYARD_API_KEY")
 """What may come as NAME_FILE, too."""
 
 
@@ -22,18 +25,29 @@ class SettingsFault(ValueError):
 class StoreSettings(BaseSettings):
     """Where the record and the files live."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True)
 
+    redis_ca_file: Path | None = Field(default=None, validation_alias=AliasChoices("REDIS_CA_FILE"))
+    """Who vouches for Redis's certificate, where its URL is rediss://; None: whom this machine trusts."""
+    redis_cert_file: Path | None = Field(default=None, validation_alias=AliasChoices("REDIS_CERT_FILE"))
+    redis_key_file: Path | None = Field(default=None, validation_alias=AliasChoices("REDIS_KEY_FILE"))
+    """A certificate of our own, where Redis asks for one."""
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL"))
     broker_url: str | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_BROKER_URL"))
     """The doorbell's Redis, or its own user there; None: as the record's."""
     s3_endpoint_url: str | None = Field(default=None, validation_alias=AliasChoices("S3_ENDPOINT_URL"))
+    s3_ca_file: Path | None = Field(default=None, validation_alias=AliasChoices("S3_CA_FILE", "AWS_CA_BUNDLE"))
+    """Who vouches for storage's certificate; None: whom boto3 trusts."""
+    s3_addressing: Literal["path", "virtual"] = Field(default="path", validation_alias=AliasChoices("S3_ADDRESSING"))
+    """Whether the bucket stands in the path or in the host's name."""
     s3_bucket: str = Field(default="trainyard", validation_alias=AliasChoices("S3_BUCKET"))
     s3_checksums: str = Field(
         default="when_required", pattern="^(when_required|when_supported)$", validation_alias=AliasChoices("S3_CHECKSUMS")
     )
+    # without a key boto3 looks for one itself: a profile, a role of the machine, of the container or of the pod
     aws_access_key_id: SecretStr | None = Field(default=None, validation_alias=AliasChoices("AWS_ACCESS_KEY_ID"))
     aws_secret_access_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("AWS_SECRET_ACCESS_KEY"))
+    aws_session_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("AWS_SESSION_TOKEN"))
     aws_region: str = Field(default="us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     lease_seconds: float = Field(default=60, gt=0, validation_alias=AliasChoices("TRAINYARD_LEASE_SECONDS"))
     sweep_seconds: float = Field(default=5, gt=0, validation_alias=AliasChoices("TRAINYARD_SWEEP_SECONDS"))
@@ -48,6 +62,25 @@ class StoreSettings(BaseSettings):
     @classmethod
     def _secret_files(cls, values: Any) -> Any:
         return _with_secret_files(values, os.environ)
+
+    @field_validator("redis_url", "broker_url")
+    @classmethod
+    def _with_certificates(cls, url: str | None, known: ValidationInfo) -> str | None:
+        return url and with_certificates(url, **{name: known.data.get(f"redis_{name}") for name in ("ca_file", "cert_file", "key_file")})
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
+            raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: give both; or neither, and boto3 looks for a profile or a role")
+        files = {"REDIS_CA_FILE": self.redis_ca_file, "REDIS_CERT_FILE": self.redis_cert_file, "REDIS_KEY_FILE": self.redis_key_file}
+        given = [name for name, path in files.items() if path is not None]
+        if given and not any(url.startswith("rediss:") for url in (self.redis_url, self.broker)):
+            raise ValueError(f"{given[0]} is given, but REDIS_URL, redis://, speaks no TLS: write rediss://, or leave {given[0]} out")
+        if self.s3_endpoint_url is not None and not re.match(r"https?://[^/]", self.s3_endpoint_url):
+            raise ValueError("S3_ENDPOINT_URL is http://HOST:PORT, or https:// where TLS is spoken; leave it out for AWS itself")
+        if self.s3_ca_file is not None:
+            trusting("S3_CA_FILE", self.s3_ca_file)
+        return self
 
     @property
     def broker(self) -> str:

@@ -26,5 +26,5 @@ def await_parts(parts: Mapping[str, Callable[[], None]], *, seconds: float = PAT
                 break
             except Unavailable as error:
                 if time.monotonic() > deadline:
-                    raise NotReady(f"{error} Start it, or correct {name}.") from error
+                    raise NotReady(str(error) if error.cure else f"{error} Start it, or correct {name}.") from error
                 pause.wait(0.3)

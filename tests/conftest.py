@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.servers import S3Server, running_s3, running_valkey
+from tests.servers import S3Server, running_nanio, running_s3, running_valkey
 
 LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
 
@@ -39,4 +39,11 @@ def redis_url(valkey_url: str) -> str:
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One real S3 server for the whole run."""
     with running_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nanio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Another real S3 server for the whole run."""
+    with running_nanio(tmp_path_factory.mktemp("nanio")) as server:
         yield server

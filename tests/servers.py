@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,11 +102,25 @@ class S3Server:
 
 
 @contextmanager
-def running_s3(folder: Path) -> Iterator[S3Server]:
+def running_s3(folder: Path, *options: str) -> Iterator[S3Server]:
+    """Rclone's."""
     port = free_port()
     root = folder / "objects"
     root.mkdir(parents=True, exist_ok=True)
     access, secret = "test", secrets.token_hex(16)
-    with process(rclone_command(folder=root, port=port, access_key=access, secret_key=secret), cwd=folder):
+    with process([*rclone_command(folder=root, port=port, access_key=access, secret_key=secret), *options], cwd=folder):
         wait_for_port(port, seconds=20)
         yield S3Server(endpoint_url=f"http://127.0.0.1:{port}", access_key=access, secret_key=secret, root=root)
+
+
+@contextmanager
+def running_nanio(folder: Path) -> Iterator[S3Server]:
+    """Another implementation of S3, written by other people in another language: where rclone is lenient it is not, and the other way round."""
+    port, root = free_port(), folder / "nanio"
+    root.mkdir(parents=True, exist_ok=True)
+    access, secret = "test", secrets.token_hex(16)
+    (root / "options.toml").write_text(f'[[users]]\naccess_key = "{access}"\nsecret_key = "{secret}"\n')
+    command = [sys.executable, "-m", "nanio", "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(root / "data")]
+    with process([*command, "--options", str(root / "options.toml")], cwd=root):
+        wait_for_port(port, seconds=30)
+        yield S3Server(endpoint_url=f"http://127.0.0.1:{port}", access_key=access, secret_key=secret, root=root / "data")

@@ -67,7 +67,8 @@ def main() -> int:
             project_slots=settings.project_slots,
         )
         artifacts = S3Artifacts(settings)
-        await_parts({"REDIS_URL": stores.admit, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
+        broker = CeleryDoorbell(celery_app(settings.broker))
+        await_parts({"REDIS_URL": stores.admit, "TRAINYARD_BROKER_URL": broker.ping, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
         if arguments.slots * settings.threads > (os.cpu_count() or 1):
             os.environ.setdefault("GOMP_SPINCOUNT", "0")  # ADR 10: idle threads give their core to another job's
         spares = arguments.slots if arguments.device == "gpu" else 0

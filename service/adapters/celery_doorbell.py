@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -12,7 +13,9 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from service.adapters.redis_faults import BROKER, unavailable
 from service.adapters.redis_line import Lines
+from service.adapters.redis_scripts import open_client, our_errors
 from service.jobs.errors import StoreUnavailable
 from service.jobs.job import Device
 from service.killpoints import KillPoint, passing
@@ -45,6 +48,8 @@ def celery_app(broker_url: str, *, visibility_seconds: float = 3600) -> Celery:
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
+        # kombu checks no certificate unless it is told to; the URL names the files
+        broker_use_ssl={"ssl_cert_reqs": ssl.CERT_REQUIRED} if broker_url.startswith("rediss:") else False,
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             "visibility_timeout": visibility_seconds,
@@ -69,6 +74,12 @@ class CeleryDoorbell:
         for _ in range(times):
             _send(self._app, ATTEMPT_TASK, device)
 
+    def ping(self) -> None:
+        """Raises StoreUnavailable where a ring would not be taken."""
+        url = self._app.conf.broker_url
+        with our_errors(variable=BROKER, url=url), open_client(url) as client:
+            client.llen(_key(self._app, "cpu"))  # PING would say nothing of the user's rights
+
 
 class LoopBell:
     """Rings from an event loop, without a thread and without waiting: for one job that came alone.
@@ -78,7 +89,7 @@ class LoopBell:
 
     def __init__(self, app: Celery, *, seconds: float, apart: float = APART_SECONDS) -> None:
         self._lines = Lines(app.conf.broker_url, seconds=seconds)
-        self._keys = {queue.name: app.conf.broker_transport_options["global_keyprefix"] + queue.name for queue in app.conf.task_queues}
+        self._keys = {queue.name: _key(app, queue.name) for queue in app.conf.task_queues}
         self._envelopes = {name: Envelope(ATTEMPT_TASK, name) for name in self._keys}
         self._seconds, self._apart = seconds, apart
         self._rung: dict[str, float] = {}
@@ -158,5 +169,9 @@ def _send(app: Celery, task: str, queue: str) -> None:
         raise _gone(error) from error
 
 
+def _key(app: Celery, queue: str) -> str:
+    return f"{app.conf.broker_transport_options['global_keyprefix']}{queue}"
+
+
 def _gone(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"The broker does not answer (TRAINYARD_BROKER_URL, else REDIS_URL): {error}")
+    return unavailable(error, variable=BROKER)

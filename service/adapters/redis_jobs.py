@@ -56,8 +56,8 @@ def connect(
     scripts = Scripts(client, now_ms=now_ms)
 
     def ping() -> None:
-        with our_errors():
-            client.ping()
+        with our_errors(url=url):
+            client.exists("ty:leases")  # PING would say nothing of the user's rights
 
     jobs = RedisJobs(scripts)
     return Stores(

@@ -12,6 +12,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
+from service.adapters.redis_faults import STORE, is_refusal, unavailable
 from service.jobs.errors import NewerFormat, StoreUnavailable
 
 SOCKET_SECONDS = 5
@@ -45,13 +46,15 @@ def admit(client: redis.Redis) -> None:
 
 
 @contextmanager
-def our_errors() -> Iterator[None]:
+def our_errors(*, variable: str = STORE, url: str | None = None) -> Iterator[None]:
     """Turn what Redis raises while it cannot work into StoreUnavailable."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, OutOfMemoryError, ReadOnlyError) as error:
-        raise StoreUnavailable(f"Redis does not answer: {error}") from error
+    except (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse, OutOfMemoryError, ReadOnlyError) as error:
+        raise unavailable(error, variable=variable, url=url) from error
     except ResponseError as error:
+        if is_refusal(error):
+            raise unavailable(error, variable=variable) from error
         if str(error).startswith(OUT_OF_SERVICE):
             raise StoreUnavailable(f"Redis cannot work now: {error}") from error
         raise

@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.utils import determine_content_length
 
+from service.adapters.s3_faults import is_elsewhere, refused, unreachable
 from service.jobs.errors import ArtifactNotFound, StorageUnavailable
 from service.jobs.ports import Stored
 
@@ -27,6 +28,8 @@ SMALL = 2**20
 """Bytes up to which a file goes out in one piece: boto3's transfers start threads for each."""
 AT_ONCE = 1000
 """Keys in one DeleteObjects, at most (S3's API reference)."""
+HOME = "us-east-1"
+"""The region of a bucket that is made without naming one."""
 NOT_KNOWN = ("NotImplemented", "MethodNotAllowed", "MalformedXML", "MissingContentMD5", "InvalidArgument")
 """What servers say that cannot, or not so, delete many objects at once."""
 _TRANSFER = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=64 * 2**20, max_concurrency=4)
@@ -36,7 +39,7 @@ class S3Artifacts:
     """Files by key in one bucket: the ArtifactStore port."""
 
     def __init__(self, settings: StoreSettings) -> None:
-        self._bucket = settings.s3_bucket
+        self._bucket, self._region = settings.s3_bucket, settings.aws_region
         self._where = settings.s3_endpoint_url or "AWS"
         checksums = cast("Literal['when_required', 'when_supported']", settings.s3_checksums)
         self._client: S3Client = boto3.client(
@@ -45,9 +48,11 @@ class S3Artifacts:
             region_name=settings.aws_region,
             aws_access_key_id=settings.aws_access_key_id.get_secret_value() if settings.aws_access_key_id else None,
             aws_secret_access_key=settings.aws_secret_access_key.get_secret_value() if settings.aws_secret_access_key else None,
+            aws_session_token=settings.aws_session_token.get_secret_value() if settings.aws_session_token else None,
+            verify=str(settings.s3_ca_file) if settings.s3_ca_file else None,
             config=Config(
                 signature_version="s3v4",
-                s3={"addressing_style": "path", "payload_signing_enabled": not travels_safely(settings.s3_endpoint_url)},
+                s3={"addressing_style": settings.s3_addressing, "payload_signing_enabled": not travels_safely(settings.s3_endpoint_url)},
                 request_checksum_calculation=checksums,
                 response_checksum_validation=checksums,
                 retries={"mode": "standard", "max_attempts": 3},
@@ -63,19 +68,37 @@ class S3Artifacts:
         """Make the bucket where it is missing. Safe to call from many processes at once."""
         with self._translated(self._bucket):
             try:
-                self._client.head_bucket(Bucket=self._bucket)
+                self._look_at_bucket()
             except ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                if _status(error) != 404:
                     raise
-                faster = (self._client.exceptions.BucketAlreadyOwnedByYou, self._client.exceptions.BucketAlreadyExists)
-                with suppress(*faster):  # another process was
-                    self._client.create_bucket(Bucket=self._bucket)
+                self._make_bucket()
+
+    def _look_at_bucket(self) -> None:
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except ClientError as error:
+            if _status(error) == 404:
+                raise
+            self._client.list_objects_v2(Bucket=self._bucket, MaxKeys=1)  # the answer to a HEAD has no body that says why
+
+    def _make_bucket(self) -> None:
+        elsewhere = {} if self._region == HOME else {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+        faster = (self._client.exceptions.BucketAlreadyOwnedByYou, self._client.exceptions.BucketAlreadyExists)
+        try:
+            with suppress(*faster):  # another process was
+                self._client.create_bucket(Bucket=self._bucket, **cast("Any", elsewhere))
+        except ClientError as error:
+            if is_elsewhere(error):
+                raise
+            detail = f"There is no bucket {self._bucket!r} at {self._where}, and it cannot be made: {error}."
+            raise StorageUnavailable(detail, cure="Make it, or correct S3_BUCKET.") from error
 
     def ping(self) -> None:
         """Raises StorageUnavailable where the bucket cannot be reached."""
         try:
             with self._translated(self._bucket):
-                self._client.head_bucket(Bucket=self._bucket)
+                self._look_at_bucket()
         except ArtifactNotFound as error:
             raise StorageUnavailable(f"The bucket {self._bucket!r} does not exist at {self._where} (S3_BUCKET).") from error
 
@@ -149,13 +172,15 @@ class S3Artifacts:
         try:
             yield
         except ClientError as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == 404:
+            if _status(error) == 404 and error.response["Error"]["Code"] != "NoSuchBucket":
                 raise ArtifactNotFound(key) from error
-            cure = " Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY." if status == 403 else ""
-            raise StorageUnavailable(f"Storage at {self._where} (S3_ENDPOINT_URL) answered {status}.{cure}") from error
+            raise refused(error, self._where) from error
         except (BotoCoreError, boto3.exceptions.Boto3Error) as error:
-            raise StorageUnavailable(f"Storage at {self._where} (S3_ENDPOINT_URL) does not answer: {error}") from error
+            raise unreachable(error, self._where) from error
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
 
 
 def _at_once_if_small(params: dict[str, Any], **_: object) -> None:

@@ -157,6 +157,10 @@ class Unavailable(TrainyardError):
 
     retry_after_seconds = 5
 
+    def __init__(self, message: str = "", *, cure: str = "") -> None:
+        super().__init__(f"{message} {cure}".strip())
+        self.cure = cure
+
 
 class StoreUnavailable(Unavailable):
     """Redis or Valkey does not answer, or is full."""
