@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +27,9 @@ from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.spool import Spool
 from service.adapters.stores import Stores
 from service.api.app import create_app
+from service.api.connections import RESERVED_FILES, Connection
+from service.api.guarding import HEAD_BYTES
+from service.api.places import Places
 from service.background import Repeating
 from service.dashboard.mounting import mount
 from service.jobs.errors import Unavailable
@@ -155,11 +160,21 @@ def build(settings: ApiSettings) -> Api:
         changes=stores.changes,
         checks={"store": stores.ping, "storage": artifacts.ping, "preflight": torch_beside},
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        hosts=own_names(settings),
+        places=Places(most=settings.streams, most_of_one=settings.streams_per_client),
         closing=closing,
     )
     mount(app)
     sweeping = Repeating("sweeper", settings.sweep_seconds, sweeper.sweep)
     return Api(app, stores, artifacts, preflight, predictor, local_data, spool, (ringing, sweeping, warmer, looking))
+
+
+def own_names(settings: ApiSettings) -> tuple[str, ...] | None:
+    """The names that the API answers to; None for any: where a key is required, who has a name point here gains nothing."""
+    if settings.hosts is not None:
+        return settings.hosts
+    machine = socket.gethostname().lower()
+    return None if settings.api_key is not None else (machine, f"{machine}.local")
 
 
 def _spool(settings: ApiSettings) -> Spool:
@@ -182,12 +197,27 @@ def main() -> int:
         print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201
         return 1
     api.start()
+    # each connection is an open file
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    Connection.most = None if most == resource.RLIM_INFINITY else max(RESERVED_FILES, most - RESERVED_FILES)
     # uvicorn ends well on a signal, and then raises it again: without these it would kill us before the parts are ended
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: None)
     try:
         # long polls and event streams must not hold up the end
-        uvicorn.run(api.app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=2)
+        uvicorn.run(
+            api.app,
+            host=settings.host,
+            port=settings.port,
+            http=Connection,
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            server_header=False,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+        )
     finally:
         api.stop()
     return 0

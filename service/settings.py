@@ -6,10 +6,10 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class SettingsFault(ValueError):
@@ -21,7 +21,7 @@ class StoreSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
 
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL"))
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False, validation_alias=AliasChoices("REDIS_URL"))
     s3_endpoint_url: str | None = Field(default=None, validation_alias=AliasChoices("S3_ENDPOINT_URL"))
     s3_bucket: str = Field(default="trainyard", validation_alias=AliasChoices("S3_BUCKET"))
     s3_checksums: str = Field(
@@ -70,7 +70,18 @@ class ApiSettings(StoreSettings):
     """Where uploads lie until they are in storage, and are unpacked to be looked at."""
     upload_bytes: int = Field(default=10 * 2**30, ge=1, validation_alias=AliasChoices("TRAINYARD_UPLOAD_BYTES"))
     """The most that one uploaded data set may have."""
+    hosts: Annotated[tuple[str, ...] | None, NoDecode] = Field(default=None, validation_alias=AliasChoices("TRAINYARD_HOSTS"))
+    """The names that it goes by, besides localhost and addresses."""
+    streams: int = Field(default=10_000, ge=1, validation_alias=AliasChoices("TRAINYARD_STREAMS"))
+    """Event streams and long polls at a time."""
+    streams_per_client: int = Field(default=1_000, ge=1, validation_alias=AliasChoices("TRAINYARD_STREAMS_PER_CLIENT"))
+    """Of these, from one address."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _keyed(self) -> Self:

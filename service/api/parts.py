@@ -1,11 +1,13 @@
-"""What routes are handed: the project, the use cases' collaborators, what waits for changes."""
+"""What routes are handed: the project, the use cases' collaborators, what waits for changes; and how long the parts of an address may be."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Query, Request
+from pydantic import Field
 
+from service.api.apart import Rooms
 from service.api.auth import project_of
 from service.jobs.ports import Changes
 from service.use_cases import Services
@@ -25,5 +27,23 @@ async def changes_of(request: Request) -> Changes:
     return changes
 
 
+async def rooms_of(request: Request) -> Rooms:
+    """Threads for what takes long."""
+    rooms: Rooms = request.app.state.rooms
+    return rooms
+
+
+LARGEST = 2**53
+"""What every reader of JSON takes for the same whole number."""
+
+Name = Annotated[str, Path(max_length=100)]
+"""Of a job, a data set, a version, an entry of the catalog."""
+FilePath = Annotated[str, Path(max_length=1000)]
+After = Annotated[int, Query(ge=0, le=LARGEST)]
+At = Annotated[str | None, Query(max_length=1000, description="`next_cursor` of the page before")]
+
+Words = Annotated[str, Field(max_length=200)]
+
+Apart = Annotated[Rooms, Depends(rooms_of)]
 Used = Annotated[Services, Depends(services_of)]
 Watched = Annotated[Changes, Depends(changes_of)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -40,6 +40,13 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     errors.Unavailable: (503, "unavailable"),
 }
 
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every answer, whatever it is."""
+
 UPLOAD_STATUS = {"too_large": 413, "disk_full": 507}
 
 
@@ -69,7 +76,7 @@ class Refused(Exception):
 
 
 def problem(
-    request: Request, status: int, slug: str, detail: str, *, faults: Sequence[Fault] = (), headers: dict[str, str] | None = None
+    request: Request, status: int, slug: str, detail: str, *, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """The answer itself."""
     body = Problem(
@@ -122,7 +129,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.")
+        # made outside of every middleware
+        return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.", headers=SAFE_HEADERS)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

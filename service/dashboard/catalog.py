@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from service.api.parts import Project
+from service.api.parts import Name, Project, Words
 from service.api.problems import Refused
 from service.dashboard.declarable import TITLES, Entry, by_name, groups
 from service.dashboard.highlighting import highlighted
@@ -16,20 +16,20 @@ router = pages()
 
 
 @router.get("/catalog")
-def catalog_page(request: Request, _: Project, q: str = "") -> Response:
+def catalog_page(request: Request, _: Project, q: Words = "") -> Response:
     """Everything, to search in."""
     return page("catalog/index.html", request, groups=groups(), q=q)
 
 
 @router.get("/catalog/{group}/{name}")
-def entry_page(group: str, name: str, request: Request, _: Project) -> Response:
+def entry_page(group: Name, name: Name, request: Request, _: Project) -> Response:
     """One thing."""
     entry = _entry(group, name)
     return page("catalog/entry.html", request, entry=entry, title=TITLES[group][0], place=TITLES[group][1], snippet=_coloured(entry))
 
 
 @router.get("/ui/catalog/{group}/{name}")
-def entry_part(group: str, name: str, request: Request, _: Project) -> Response:
+def entry_part(group: Name, name: Name, request: Request, _: Project) -> Response:
     """One thing, to stand in the list."""
     entry = _entry(group, name)
     return page("catalog/about.html", request, entry=entry, place=TITLES[group][1], snippet=_coloured(entry))

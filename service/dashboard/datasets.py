@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 
 from service import use_cases
 from service.api.dressing import dressed
-from service.api.parts import Project, Used
+from service.api.parts import Name, Project, Used
 from service.api.views import JobView
 from service.dashboard.highlighting import as_yaml
 from service.dashboard.pages import page
@@ -26,7 +26,7 @@ MOST_CLASSES = 200
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 router = pages()
-Version = Annotated[str | None, Query()]
+Version = Annotated[str | None, Query(max_length=100)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +52,19 @@ def datasets_list(request: Request, project: Project, services: Used) -> Respons
 
 
 @router.get("/datasets/{name}")
-def dataset_page(name: str, request: Request, project: Project, services: Used, version: Version = None) -> Response:
+def dataset_page(name: Name, request: Request, project: Project, services: Used, version: Version = None) -> Response:
     """One data set."""
     return page("datasets/dataset.html", request, **_told(project, name, version, services))
 
 
 @router.get("/ui/datasets/{name}")
-def dataset_part(name: str, request: Request, project: Project, services: Used, version: Version = None) -> Response:
+def dataset_part(name: Name, request: Request, project: Project, services: Used, version: Version = None) -> Response:
     """What changes of its page."""
     return page("datasets/version.html", request, **_told(project, name, version, services))
 
 
 @router.get("/ui/datasets/{name}/jobs")
-def dataset_jobs(name: str, request: Request, project: Project, services: Used) -> Response:
+def dataset_jobs(name: Name, request: Request, project: Project, services: Used) -> Response:
     """The jobs that learn from it. Every job may have to be looked at, so it is asked for seldom."""
     return page("datasets/jobs.html", request, jobs=_learning(project, name, services))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.api.auth import SESSION_COOKIE, SESSION_SECONDS, is_key, session_of
@@ -30,7 +31,7 @@ def to_sign_in(request: Request) -> Response:
 
 
 @router.get("/sign-in")
-def ask_for_key(request: Request, next: str = "/") -> Response:
+def ask_for_key(request: Request, next: Annotated[str, Query(max_length=4000)] = "/") -> Response:
     """The form; nothing to do where the service has no key."""
     if request.app.state.api_key is None:
         return RedirectResponse(inside(next), status_code=303)
