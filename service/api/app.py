@@ -114,6 +114,18 @@ def _add_problem_schema(app: FastAPI) -> None:
         schema["components"]["schemas"].setdefault(
             "Problem", problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         )
+        described = problems.responses(400, 403, 408, 421, 431)
+        schema["components"]["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer", "description": "Where the service has a key."}
+        }
+        for path, operations in schema["paths"].items():
+            for method, operation in operations.items():
+                # what is looked at before a route is chosen: Host, the size of the head; where something changes, the page it is asked from
+                statuses = (400, 421, 431, *(() if method == "get" else (403,)), *((408,) if "requestBody" in operation else ()))
+                for status in statuses:
+                    operation["responses"].setdefault(str(status), described[status])
+                if path.startswith("/v1/"):
+                    operation["security"] = [{"key": []}]
         return schema
 
     app.openapi = with_problem  # type: ignore[method-assign]  # FastAPI's own way to add to the schema

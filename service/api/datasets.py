@@ -25,7 +25,7 @@ AT_ONCE = 2**20
 """Bytes that are written, and hashed, in one go: what lies in memory of an upload."""
 ROOM = "Make room below TRAINYARD_SPOOL_DIR, or have it name a larger disk, and send it again."
 
-router = APIRouter(prefix="/v1/datasets", responses=responses(401, 503), dependencies=[Depends(project_of)], tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", responses=responses(401, 422, 503), dependencies=[Depends(project_of)], tags=["datasets"])
 
 
 class DatasetView(BaseModel):
@@ -71,7 +71,7 @@ UPLOAD_BODY: dict[str, Any] = {
     "/{name}",
     status_code=202,
     response_model=DatasetView,
-    responses=responses(413, 422, 507),
+    responses=responses(413, 507),
     openapi_extra=UPLOAD_BODY,
 )
 async def put_dataset(

@@ -19,7 +19,7 @@ from service.api.ranges import Unsatisfiable, parse_range
 from service.api.streams import zipped
 from service.api.views import ArtifactPage, ArtifactView, CheckpointFile, CheckpointPage, CheckpointView
 
-router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
+router = APIRouter(prefix="/v1", responses=responses(401, 422, 503), dependencies=[Depends(project_of)])
 
 
 @router.get("/jobs/{job_id}/artifacts", response_model=ArtifactPage, responses=responses(404, 409), tags=["artifacts"])
@@ -126,7 +126,7 @@ def _file(
 @router.post(
     "/jobs/{job_id}/predict",
     response_model=Prediction,
-    responses=responses(404, 409, 413, 415, 422),
+    responses=responses(404, 409, 413, 415),
     openapi_extra=PREDICT_BODY,
     tags=["artifacts"],
 )

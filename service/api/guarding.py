@@ -11,7 +11,6 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.lingering import announces_body
 from service.api.problems import SAFE_HEADERS, Refused, problem
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -77,8 +76,6 @@ class Guarding:
         host = headers.get("host")
         self._check_host(host)
         if scope["method"] in READING:
-            if announces_body(scope):
-                raise Refused(400, "bad-request", f"A {scope['method']} has no body.", headers={"Connection": "close"})
             return
         origin = headers.get("origin")
         if origin is not None and not self._is_ours(origin, host):

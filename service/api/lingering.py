@@ -56,12 +56,9 @@ class Lingering:
 
 def has_body(scope: Scope) -> bool:
     """Whether a request that may have a body has one."""
-    return scope["method"] in ("POST", "PUT") and announces_body(scope)
-
-
-def announces_body(scope: Scope) -> bool:
-    """Whether the head of a request says that a body follows."""
-    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in scope["headers"])
+    return scope["method"] in ("POST", "PUT") and any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in scope["headers"]
+    )
 
 
 async def _read_on(receive: Receive) -> None:

@@ -12,6 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 from service.jobs import errors
 from service.spec.faults import pointer
@@ -46,6 +48,8 @@ SAFE_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """Of every answer, whatever it is."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 UPLOAD_STATUS = {"too_large": 413, "disk_full": 507}
 
@@ -123,7 +127,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
         slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        headers = dict(error.headers) if error.headers else None
+        headers = dict(error.headers) if error.headers else {}
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the framework names the methods of the first route only that fits
+            headers["Allow"] = ", ".join(method for method in METHODS if _allows(app, request.scope, method))
         return problem(request, error.status_code, slug, str(error.detail), headers=headers)
 
     @app.exception_handler(Exception)
@@ -131,6 +137,10 @@ def install(app: FastAPI) -> None:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         # made outside of every middleware
         return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.", headers=SAFE_HEADERS)
+
+
+def _allows(app: FastAPI, scope: Scope, method: str) -> bool:
+    return any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

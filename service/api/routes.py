@@ -28,9 +28,9 @@ from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import Fault, Verdict
 
 # the busiest route asks for the key itself
-taking = APIRouter(prefix="/v1", responses=responses(401, 503))
+taking = APIRouter(prefix="/v1", responses=responses(401, 422, 503))
 # every other one asks through this, also those that do not care whose it is
-router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
+router = APIRouter(prefix="/v1", responses=responses(401, 422, 503), dependencies=[Depends(project_of)])
 
 
 AT_ONCE = 16_384
@@ -87,7 +87,7 @@ IDEMPOTENCY_KEY = {
     "/jobs",
     status_code=202,
     response_model=JobView,
-    responses=responses(413, 422),
+    responses=responses(413),
     openapi_extra={**SPEC_BODY, "parameters": [IDEMPOTENCY_KEY]},
     tags=["jobs"],
 )
@@ -123,7 +123,7 @@ def _accepted(submitted: Submitted, view: JobView) -> Response:
     return Response(view.model_dump_json(), status_code=202, media_type="application/json", headers=headers)
 
 
-@router.post("/jobs/validate", response_model=Verdict, responses=responses(413, 422), openapi_extra=SPEC_BODY, tags=["jobs"])
+@router.post("/jobs/validate", response_model=Verdict, responses=responses(413), openapi_extra=SPEC_BODY, tags=["jobs"])
 async def validate_job(body: Body, project: Project, services: Used, rooms: Apart) -> Verdict:
     """Check a job spec without queueing it: faults, warnings, the layer table, the spec with everything filled in."""
     return await rooms.checking.run(use_cases.validate, body, project=project, services=services)
@@ -132,7 +132,7 @@ async def validate_job(body: Body, project: Project, services: Used, rooms: Apar
 @router.post(
     "/jobs/script",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/x-python": {"schema": {"type": "string"}}}}, **responses(413, 422)},
+    responses={200: {"content": {"text/x-python": {"schema": {"type": "string"}}}}, **responses(413)},
     openapi_extra=SPEC_BODY,
     tags=["jobs"],
 )
@@ -142,7 +142,7 @@ async def script_of_job(body: Body, project: Project, services: Used, rooms: Apa
     return Response(text, media_type="text/x-python", headers={"Content-Disposition": 'inline; filename="train.py"'})
 
 
-@router.get("/jobs", response_model=JobPage, responses=responses(422), tags=["jobs"])
+@router.get("/jobs", response_model=JobPage, tags=["jobs"])
 def list_jobs(
     project: Project,
     services: Used,

@@ -20,10 +20,15 @@ from service.api.streams import event_stream
 from service.api.views import EventPage, EventView, MetricRows
 from service.jobs.steps import STEP_COLUMNS
 
-router = APIRouter(prefix="/v1", responses=responses(401, 503), dependencies=[Depends(project_of)])
+router = APIRouter(prefix="/v1", responses=responses(401, 422, 503), dependencies=[Depends(project_of)])
 
 
-@router.get("/jobs/{job_id}/events", response_model=EventPage, responses=responses(404), tags=["watching"])
+@router.get(
+    "/jobs/{job_id}/events",
+    response_model=EventPage,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **responses(404)},
+    tags=["watching"],
+)
 def list_events(
     job_id: Name,
     request: Request,
@@ -44,7 +49,12 @@ def list_events(
     return EventPage(data=[EventView(**event) for event in found])
 
 
-@router.get("/jobs/{job_id}/metrics", response_model=MetricRows, responses=responses(404, 422), tags=["watching"])
+@router.get(
+    "/jobs/{job_id}/metrics",
+    response_model=MetricRows,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **responses(404)},
+    tags=["watching"],
+)
 def list_metrics(
     job_id: Name,
     request: Request,

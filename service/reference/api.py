@@ -54,16 +54,23 @@ _PARAMETERS = {
 }
 """What parameters mean, where their routes do not say."""
 _STATUS = {
+    "400": "the header Host is no host",
     "401": "there is a key, and it was not sent",
+    "403": "a page of another site asked for a change",
     "404": "it is not there, or it is another project's",
+    "408": "the body came too slowly",
     "409": "its state does not allow it",
     "413": "the body is too large",
     "415": "the body is of a kind that is not taken",
     "416": "there are no such bytes",
+    "421": "the service does not go by that name",
     "422": "the request, the spec or the data are at fault: `errors` lists every fault with its place",
+    "431": "the head of the request is too large",
     "503": "a part of the service is away or busy: ask again after `Retry-After` seconds",
     "507": "the disk of the service is full",
 }
+_ANYWHERE = ("400", "403", "421", "431")
+"""Found before a route is chosen, so not said of each."""
 _JOB = """
 dataset: Digits
 model: {type: Sequential, layers: [Flatten, {type: Linear, out_features: 10}]}
@@ -183,7 +190,7 @@ def _answer(kind: str, schema: Mapping[str, Any]) -> str:
 
 
 def _errors(responses: Mapping[str, Any]) -> str:
-    statuses = sorted(status for status in responses if not status.startswith("2"))
+    statuses = sorted(status for status in responses if not status.startswith("2") and status not in _ANYWHERE)
     return f"Errors: {', '.join(statuses)}." if statuses else ""
 
 
