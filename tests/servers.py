@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import redis
 
 from service.adapters.redis_acl import BROKER_USER, STORE_USER, acl_lines
-from service.local import rclone_command, valkey_command, wait_for_port
+from service.local import rclone_command, rclone_environment, valkey_command, wait_for_port
 
 
 def free_port() -> int:
@@ -24,9 +25,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(command: list[str], *, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(command: list[str], *, cwd: Path, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     with (cwd / "server.log").open("wb") as log:
-        child = subprocess.Popen(command, cwd=cwd, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(command, cwd=cwd, env=os.environ | (environment or {}), stdout=log, stderr=subprocess.STDOUT)
         try:
             yield child
         finally:
@@ -42,7 +43,7 @@ def process(command: list[str], *, cwd: Path) -> Iterator[subprocess.Popen[bytes
 def running_valkey(folder: Path) -> Iterator[str]:
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    with process(valkey_command(folder=folder, port=port, password=None), cwd=folder):
+    with process(valkey_command(folder=folder, port=port), cwd=folder):
         wait_for_port(port, seconds=20)
         url = f"redis://127.0.0.1:{port}/0"
         with redis.Redis.from_url(url) as client:
@@ -108,7 +109,8 @@ def running_s3(folder: Path, *options: str) -> Iterator[S3Server]:
     root = folder / "objects"
     root.mkdir(parents=True, exist_ok=True)
     access, secret = "test", secrets.token_hex(16)
-    with process([*rclone_command(folder=root, port=port, access_key=access, secret_key=secret), *options], cwd=folder):
+    command = [*rclone_command(folder=root, port=port), *options]
+    with process(command, cwd=folder, environment=rclone_environment(access, secret)):
         wait_for_port(port, seconds=20)
         yield S3Server(endpoint_url=f"http://127.0.0.1:{port}", access_key=access, secret_key=secret, root=root)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Self
 
 
@@ -31,8 +32,12 @@ class Waiters:
         """Tell who watches this job; everybody where None."""
         with self._lock:
             watches = [watch for each in self._watches.values() for watch in each] if job_id is None else self._watches.get(job_id, ())
+            by_loop: dict[asyncio.AbstractEventLoop, list[JobWatch]] = {}
             for watch in watches:
-                watch.tell()
+                by_loop.setdefault(watch.loop, []).append(watch)
+        for loop, told in by_loop.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_tell, told)
 
 
 class JobWatch:
@@ -40,7 +45,7 @@ class JobWatch:
 
     def __init__(self, job_id: str, waiters: Waiters) -> None:
         self.job_id, self._waiters = job_id, waiters
-        self._changed, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        self._changed, self.loop = asyncio.Event(), asyncio.get_running_loop()
 
     def __enter__(self) -> Self:
         self._waiters.add(self)
@@ -50,9 +55,8 @@ class JobWatch:
         self._waiters.discard(self)
 
     def tell(self) -> None:
-        """The job changed; callable from any thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._changed.set)
+        """The job changed; called in the watch's own loop."""
+        self._changed.set()
 
     async def wait(self, seconds: float) -> bool:
         """True once the job changed since the last wait (it may be a false alarm), False when the time is up."""
@@ -63,3 +67,8 @@ class JobWatch:
             return False
         self._changed.clear()
         return True
+
+
+def _tell(watches: Iterable[JobWatch]) -> None:
+    for watch in watches:
+        watch.tell()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from service.api import datasets, files, house, keys, problems, projects, routes, watching
+from service.api.apart import Rooms
 from service.api.auditing import Auditing, Recorder
 from service.api.auth import public
+from service.api.guarding import Guarding
+from service.api.incoming import Incoming
 from service.api.keyring import Keyring
 from service.api.lingering import Lingering
+from service.api.places import Places
+from service.api.streams import Readings
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes
 from service.use_cases import Services
@@ -30,9 +36,14 @@ def create_app(
     keyring: Keyring,
     access: Access,
     recorder: Recorder,
+    hosts: Iterable[str] | None = None,
+    places: Places | None = None,
     closing: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
-    """The application. `checks` are what readiness asks, each raising Unavailable; `closing` is awaited at the end."""
+    """The application. `checks` are what readiness asks, each raising Unavailable; `closing` is awaited at the end.
+
+    `hosts` are the names that it goes by, None for any; `places` the room for answers that wait.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -42,11 +53,21 @@ def create_app(
 
     # the stock documentation pages load scripts from another host; the dashboard serves its own
     app = FastAPI(
-        title="Trainyard", version=version("trainyard"), description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="Trainyard",
+        version=version("trainyard"),
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,  # it would redirect to whatever host the request names
     )
     app.state.services, app.state.changes = services, changes
     app.state.keyring, app.state.access, app.state.recorder = keyring, access, recorder
+    app.state.places, app.state.readings, app.state.rooms = places or Places(), Readings(), Rooms()
     problems.install(app)
+    # the last one added sees a request first
+    app.add_middleware(Incoming)
+    app.add_middleware(Guarding, hosts=hosts)
     app.add_middleware(Lingering)
     app.add_middleware(Auditing)
     app.include_router(routes.taking)
@@ -59,31 +80,38 @@ def create_app(
 
 def _add_health(app: FastAPI, checks: Mapping[str, Callable[[], None]]) -> None:
     @app.get("/healthz", dependencies=[Depends(public)], tags=["health"])
-    def healthz() -> dict[str, str]:
+    async def healthz() -> dict[str, str]:
         """The process answers."""
         return {"status": "ok"}
 
     @app.get("/readyz", dependencies=[Depends(public)], tags=["health"])
-    def readyz(request: Request) -> JSONResponse:
+    async def readyz(request: Request) -> JSONResponse:
         """Whether a job submitted now would run: each part with its reason."""
-        parts: dict[str, str] = {}
-        for name, check in checks.items():
-            try:
-                check()
-                parts[name] = "ok"
-            except Unavailable as error:
-                parts[name] = str(error)
-        needed_down = any(state != "ok" for name, state in parts.items() if name != "preflight")
-        try:
-            parts["workers"] = str(len(request.app.state.services.workers.workers()))
-        except Unavailable as error:
-            parts["workers"] = str(error)
-        return JSONResponse({"status": "unavailable" if needed_down else "ok", "parts": parts}, status_code=503 if needed_down else 200)
+        # who asks meanwhile gets the same answer: needs no key, and a part that hangs takes its time
+        ready, parts = await request.app.state.readings.once("readyz", partial(_readiness, checks, request.app.state.services))
+        return JSONResponse({"status": "ok" if ready else "unavailable", "parts": parts}, status_code=200 if ready else 503)
 
     @app.get("/version", dependencies=[Depends(public)], tags=["health"])
-    def get_version() -> dict[str, str]:
+    async def get_version() -> dict[str, str]:
         """The service's version."""
         return {"trainyard": version("trainyard")}
+
+
+def _readiness(checks: Mapping[str, Callable[[], None]], services: Services) -> tuple[bool, Mapping[str, str]]:
+    """Whether all that is needed answers, and each part with its reason."""
+    parts: dict[str, str] = {}
+    for name, check in checks.items():
+        try:
+            check()
+            parts[name] = "ok"
+        except Unavailable as error:
+            parts[name] = str(error)
+    ready = all(state == "ok" for name, state in parts.items() if name != "preflight")
+    try:
+        parts["workers"] = str(len(services.workers.workers()))
+    except Unavailable as error:
+        parts["workers"] = str(error)
+    return ready, parts
 
 
 def _add_problem_schema(app: FastAPI) -> None:
@@ -94,6 +122,18 @@ def _add_problem_schema(app: FastAPI) -> None:
         schema["components"]["schemas"].setdefault(
             "Problem", problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         )
+        described = problems.responses(400, 403, 408, 421, 431)
+        schema["components"]["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer", "description": "Where the service has a key."}
+        }
+        for path, operations in schema["paths"].items():
+            for method, operation in operations.items():
+                # what is looked at before a route is chosen: Host, the size of the head; where something changes, the page it is asked from
+                statuses = (400, 421, 431, *(() if method == "get" else (403,)), *((408,) if "requestBody" in operation else ()))
+                for status in statuses:
+                    operation["responses"].setdefault(str(status), described[status])
+                if path.startswith("/v1/"):
+                    operation["security"] = [{"key": []}]
         return schema
 
     app.openapi = with_problem  # type: ignore[method-assign]  # FastAPI's own way to add to the schema

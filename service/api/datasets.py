@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from service import use_cases
 from service.api.auth import reading, submitting
-from service.api.parts import Project, Used
+from service.api.parts import Apart, Name, Project, Used
 from service.api.problems import responses
 from service.datasets.record import DatasetState, DatasetVersion
 from service.jobs.errors import UploadRefused
@@ -25,7 +25,7 @@ AT_ONCE = 2**20
 """Bytes that are written, and hashed, in one go: what lies in memory of an upload."""
 ROOM = "Make room below TRAINYARD_SPOOL_DIR, or have it name a larger disk, and send it again."
 
-router = APIRouter(prefix="/v1/datasets", responses=responses(401, 403, 503), tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", responses=responses(401, 403, 422, 503), tags=["datasets"])
 
 
 class DatasetView(BaseModel):
@@ -72,17 +72,18 @@ UPLOAD_BODY: dict[str, Any] = {
     dependencies=[Depends(submitting)],
     status_code=202,
     response_model=DatasetView,
-    responses=responses(413, 422, 507),
+    responses=responses(413, 507),
     openapi_extra=UPLOAD_BODY,
 )
 async def put_dataset(
-    name: str,
+    name: Name,
     request: Request,
     project: Project,
     services: Used,
     response: Response,
+    rooms: Apart,
     x_content_sha256: Annotated[
-        str | None, Header(description="The SHA-256 of the body, hex: what was damaged on its way is refused.")
+        str | None, Header(max_length=64, description="The SHA-256 of the body, hex: what was damaged on its way is refused.")
     ] = None,
 ) -> DatasetView:
     """Upload a data set. It is looked at next: poll it until its state is `ready` or `invalid`. The same bytes are the same version (200)."""
@@ -91,7 +92,7 @@ async def put_dataset(
     try:
         with services.spool.file() as path:
             received = await _received(request, path, limit=services.upload_bytes)
-            stored = await run_in_threadpool(
+            stored = await rooms.moving.run(
                 use_cases.take_in, received, project=project, name=name, expected=x_content_sha256, services=services
             )
     except OSError as error:
@@ -141,19 +142,19 @@ def list_datasets(project: Project, services: Used) -> DatasetList:
 
 
 @router.get("/{name}", dependencies=[Depends(reading)], response_model=DatasetView, responses=responses(404))
-def get_dataset(name: str, project: Project, services: Used) -> DatasetView:
+def get_dataset(name: Name, project: Project, services: Used) -> DatasetView:
     """The newest version that is ready; the newest of all where none is."""
     return view(use_cases.find_dataset(project, name, None, services=services))
 
 
 @router.get("/{name}/{version}", dependencies=[Depends(reading)], response_model=DatasetView, responses=responses(404))
-def get_dataset_version(name: str, version: str, project: Project, services: Used) -> DatasetView:
+def get_dataset_version(name: Name, version: Name, project: Project, services: Used) -> DatasetView:
     """One version, by its digest or at least eight digits of its beginning."""
     return view(use_cases.find_dataset(project, name, version, services=services))
 
 
 @router.get("/{name}/{version}/upload", dependencies=[Depends(reading)], response_class=StreamingResponse, responses=responses(404))
-def get_upload(name: str, version: str, project: Project, services: Used) -> StreamingResponse:
+def get_upload(name: Name, version: Name, project: Project, services: Used) -> StreamingResponse:
     """The bytes as they were uploaded."""
     found = use_cases.find_dataset(project, name, version, services=services)
     headers = {"Content-Length": str(found.size), "ETag": f'"{found.version}"', "Content-Disposition": f'attachment; filename="{name}"'}
@@ -162,19 +163,19 @@ def get_upload(name: str, version: str, project: Project, services: Used) -> Str
 
 
 @router.get("/{name}/{version}/sheet.png", dependencies=[Depends(reading)], response_class=Response, responses=responses(404))
-def get_sheet(name: str, version: str, project: Project, services: Used) -> Response:
+def get_sheet(name: Name, version: Name, project: Project, services: Used) -> Response:
     """Some samples of each class, drawn small; only of images."""
     found = use_cases.find_dataset(project, name, version, services=services)
     return Response(b"".join(use_cases.read_dataset(found, "sheet.png", artifacts=services.artifacts)), media_type="image/png")
 
 
 @router.delete("/{name}", dependencies=[Depends(submitting)], status_code=204, responses=responses(404, 409))
-def delete_dataset(name: str, project: Project, services: Used) -> None:
+def delete_dataset(name: Name, project: Project, services: Used) -> None:
     """Remove every version. Refused while a job that has not ended needs one."""
     use_cases.remove_dataset(project, name, None, services=services)
 
 
 @router.delete("/{name}/{version}", dependencies=[Depends(submitting)], status_code=204, responses=responses(404, 409))
-def delete_dataset_version(name: str, version: str, project: Project, services: Used) -> None:
+def delete_dataset_version(name: Name, version: Name, project: Project, services: Used) -> None:
     """Remove one version. Refused while a job that has not ended needs it."""
     use_cases.remove_dataset(project, name, version, services=services)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
 from service.api.auth import reading
-from service.api.parts import Project, Used
-from service.api.predicting import PREDICT_BODY, Prediction, question_of
+from service.api.parts import LARGEST, Apart, FilePath, Name, Project, Used
+from service.api.predicting import PREDICT_BODY, Prediction, question_of, samples_of
 from service.api.problems import Refused, responses
 from service.api.ranges import Unsatisfiable, parse_range
 from service.api.streams import zipped
 from service.api.views import ArtifactPage, ArtifactView, CheckpointFile, CheckpointPage, CheckpointView
 
-router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
+router = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
 
 
 @router.get(
@@ -30,7 +29,7 @@ router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
     responses=responses(404, 409),
     tags=["artifacts"],
 )
-def list_artifacts(job_id: str, project: Project, services: Used) -> ArtifactPage:
+def list_artifacts(job_id: Name, project: Project, services: Used) -> ArtifactPage:
     """The files of an ended job, with sizes and SHA-256."""
     files = use_cases.manifest(services.jobs.find(project, job_id), artifacts=services.artifacts)
     return ArtifactPage(data=[ArtifactView(**file, url=f"/v1/jobs/{job_id}/artifacts/{quote(file['path'])}") for file in files])
@@ -43,7 +42,7 @@ def list_artifacts(job_id: str, project: Project, services: Used) -> ArtifactPag
     responses=responses(404, 409),
     tags=["artifacts"],
 )
-def get_artifacts_zip(job_id: str, project: Project, services: Used) -> StreamingResponse:
+def get_artifacts_zip(job_id: Name, project: Project, services: Used) -> StreamingResponse:
     """Every artifact in one zip file."""
     job = services.jobs.find(project, job_id)
     files = use_cases.manifest(job, artifacts=services.artifacts)
@@ -59,8 +58,8 @@ def get_artifacts_zip(job_id: str, project: Project, services: Used) -> Streamin
     tags=["artifacts"],
 )
 def get_artifact(
-    job_id: str,
-    path: str,
+    job_id: Name,
+    path: FilePath,
     project: Project,
     services: Used,
     range: Annotated[str | None, Header()] = None,
@@ -83,7 +82,7 @@ def get_artifact(
     responses=responses(404),
     tags=["artifacts"],
 )
-def list_checkpoints(job_id: str, project: Project, services: Used) -> CheckpointPage:
+def list_checkpoints(job_id: Name, project: Project, services: Used) -> CheckpointPage:
     """The checkpoints that are kept, the newest first: while the job runs, and afterwards."""
     found = use_cases.checkpoints(services.jobs.find(project, job_id), services=services)
     return CheckpointPage(data=[_checkpoint(job_id, kept) for kept in found])
@@ -110,9 +109,9 @@ def _checkpoint(job_id: str, kept: use_cases.Kept) -> CheckpointView:
     tags=["artifacts"],
 )
 def get_checkpoint_file(
-    job_id: str,
-    step: int,
-    path: str,
+    job_id: Name,
+    step: Annotated[int, Path(ge=0, le=LARGEST)],
+    path: FilePath,
     project: Project,
     services: Used,
     range: Annotated[str | None, Header()] = None,
@@ -151,21 +150,23 @@ def _file(
     "/jobs/{job_id}/predict",
     dependencies=[Depends(reading)],
     response_model=Prediction,
-    responses=responses(404, 409, 413, 415, 422),
+    responses=responses(404, 409, 413, 415),
     openapi_extra=PREDICT_BODY,
     tags=["artifacts"],
 )
 async def predict(
-    job_id: str,
+    job_id: Name,
     request: Request,
     project: Project,
     services: Used,
+    rooms: Apart,
     resize: Annotated[bool, Query(description="make an image of another size fit")] = False,
 ) -> Prediction:
     """Ask the trained model: samples as JSON `{"inputs": [...]}`, one image as PNG or JPEG, rows of a table as CSV."""
-    question = await question_of(request, resize=resize)
     job = await run_in_threadpool(services.jobs.find, project, job_id)
-    return Prediction(**await run_in_threadpool(partial(use_cases.predict, job, question, services=services)))
+    kind, data = await samples_of(request)
+    question = await rooms.reading.run(question_of, kind, data, resize=resize)
+    return Prediction(**await rooms.asking.run(use_cases.predict, job, question, services=services))
 
 
 def _named(name: str) -> dict[str, str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from fastapi import APIRouter, Depends
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from service import use_cases
 from service.api.auth import reading
+from service.api.compressing import Constant
 from service.api.examples import examples
 from service.api.parts import Project, Used
 from service.api.problems import responses
@@ -23,7 +25,7 @@ from service.spec import catalog
 from service.spec.job import JobSpec
 from service.tidying import Usage
 
-router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
+router = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
 
 
 class WorkedView(BaseModel):
@@ -121,19 +123,40 @@ def get_storage(project: Project, services: Used) -> dict[str, Usage]:
     return use_cases.usage(project, artifacts=services.artifacts)
 
 
-@router.get("/catalog", dependencies=[Depends(reading)], tags=["what can be said"])
-def get_catalog() -> dict[str, Any]:
+@router.get("/catalog", dependencies=[Depends(reading)], response_model=dict[str, Any], tags=["what can be said"])
+async def get_catalog(request: Request) -> Response:
     """Everything that a spec can declare: arguments, types, defaults, help."""
-    return catalog.load()
+    return _catalog().answer(request)
 
 
-@router.get("/examples", dependencies=[Depends(reading)], tags=["what can be said"])
-def get_examples() -> dict[str, Any]:
+@router.get("/examples", dependencies=[Depends(reading)], response_model=dict[str, Any], tags=["what can be said"])
+async def get_examples(request: Request) -> Response:
     """Specs that run as they are."""
-    return examples()
+    return _examples().answer(request)
 
 
-@router.get("/schema/job.json", dependencies=[Depends(reading)], tags=["what can be said"])
-def get_schema() -> JSONResponse:
+class SchemaResponse(Response):
+    """A JSON Schema."""
+
+    media_type = "application/schema+json"
+
+
+@router.get("/schema/job.json", dependencies=[Depends(reading)], response_class=SchemaResponse, tags=["what can be said"])
+def get_schema(request: Request) -> Response:
     """The JSON Schema of a job spec."""
-    return JSONResponse(JobSpec.model_json_schema(), media_type="application/schema+json")
+    return _schema().answer(request)
+
+
+@cache
+def _catalog() -> Constant:
+    return Constant(to_json(catalog.load()), "application/json")
+
+
+@cache
+def _examples() -> Constant:
+    return Constant(to_json(examples()), "application/json")
+
+
+@cache
+def _schema() -> Constant:
+    return Constant(to_json(JobSpec.model_json_schema()), "application/schema+json")

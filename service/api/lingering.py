@@ -12,6 +12,10 @@ LINGER_SECONDS = 30.0
 """How much of a refused body is still taken, and for how long. What comes later finds the connection closed."""
 
 
+SLOW = 408
+"""Who was told so is not waited for any longer."""
+
+
 class Lingering:
     """A refusal in mid-body is sent at once and whole, and the body read on for a while before the connection is closed.
 
@@ -24,7 +28,7 @@ class Lingering:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, as ASGI has it."""
-        if scope["type"] != "http" or not _has_body(scope):
+        if scope["type"] != "http" or not has_body(scope):
             await self._app(scope, receive, send)
             return
         comes, refused = True, False
@@ -38,8 +42,9 @@ class Lingering:
         async def sending(message: Message) -> None:
             nonlocal refused
             if message["type"] == "http.response.start" and comes and message["status"] >= 400:
-                refused = True
-                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+                refused = message["status"] != SLOW
+                headers = [pair for pair in message["headers"] if pair[0] != b"connection"]
+                message = {**message, "headers": [*headers, (b"connection", b"close")]}
             elif refused and not message.get("more_body"):
                 await send({**message, "more_body": True})  # by its Content-Length the client has all of it now
                 await _read_on(receive)
@@ -49,7 +54,8 @@ class Lingering:
         await self._app(scope, receiving, sending)
 
 
-def _has_body(scope: Scope) -> bool:
+def has_body(scope: Scope) -> bool:
+    """Whether a request that may have a body has one."""
     return scope["method"] in ("POST", "PUT") and any(
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in scope["headers"]
     )

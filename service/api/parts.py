@@ -1,12 +1,14 @@
-"""What routes are handed: who asks, the project, the use cases' collaborators, what waits for changes."""
+"""What routes are handed: who asks, the project, the use cases' collaborators, what waits for changes; and how long parts of an address may be."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Query, Request
+from pydantic import Field
 
 from service.access.principal import Principal
+from service.api.apart import Rooms
 from service.api.auth import principal_of, project_of
 from service.jobs.ports import Changes
 from service.use_cases import Services
@@ -35,5 +37,25 @@ async def access_of(request: Request) -> accessing.Access:
 
 
 Access = Annotated[accessing.Access, Depends(access_of)]
+
+
+async def rooms_of(request: Request) -> Rooms:
+    """Threads for what takes long."""
+    rooms: Rooms = request.app.state.rooms
+    return rooms
+
+
+LARGEST = 2**53
+"""What every reader of JSON takes for the same whole number."""
+
+Name = Annotated[str, Path(max_length=100)]
+"""Of a job, a data set, a version, an entry of the catalog."""
+FilePath = Annotated[str, Path(max_length=1000)]
+After = Annotated[int, Query(ge=0, le=LARGEST)]
+At = Annotated[str | None, Query(max_length=1000, description="`next_cursor` of the page before")]
+
+Words = Annotated[str, Field(max_length=200)]
+
+Apart = Annotated[Rooms, Depends(rooms_of)]
 Used = Annotated[Services, Depends(services_of)]
 Watched = Annotated[Changes, Depends(changes_of)]

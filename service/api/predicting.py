@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from service.api.problems import Refused
 from service.jobs.ports import Question
 
-MAX_BYTES = 32 * 2**20
+MAX_BYTES = 8 * 2**20
 """Of posted samples."""
 
 PREDICT_BODY: dict[str, Any] = {
@@ -53,28 +53,33 @@ class Prediction(BaseModel):
     probabilities: list[Any] | None
 
 
-async def question_of(request: Request, *, resize: bool) -> Question:
-    """The question that a request asks. Raises Refused."""
+async def samples_of(request: Request) -> tuple[str, bytes]:
+    """What is sent, and as what. Raises Refused."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > MAX_BYTES:
             raise Refused(413, "too-large", f"Samples may have {MAX_BYTES:,} bytes at a time.")
+    return kind, bytes(data)
+
+
+def question_of(kind: str, data: bytes, *, resize: bool) -> Question:
+    """The question that is asked. Raises Refused."""
     match kind:
         case "image/png" | "image/jpeg":
-            return Question(kind="image", data=base64.b64encode(bytes(data)).decode(), resize=resize)
+            return Question(kind="image", data=base64.b64encode(data).decode(), resize=resize)
         case "text/csv":
             try:
                 return Question(kind="csv", data=data.decode("utf-8-sig"))
             except UnicodeDecodeError as error:
                 raise Refused(422, "bad-request", "The CSV is no text in UTF-8.") from error
         case "application/json":
-            body = _json(bytes(data))
+            body = _json(data)
             if not isinstance(body, dict) or "inputs" not in body:
                 raise Refused(422, "bad-request", 'Send {"inputs": [...]}, a list of samples.')
             return Question(kind="inputs", data=body["inputs"], resize=resize)
-    raise Refused(415, "unsupported", f"{kind} is not read: send application/json, image/png, image/jpeg or text/csv.")
+    raise Refused(415, "unsupported", f"{kind[:100]} is not read: send application/json, image/png, image/jpeg or text/csv.")
 
 
 def _json(data: bytes) -> Any:

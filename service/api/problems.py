@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
 
 from service.access import errors as access
 from service.jobs import errors
@@ -49,6 +51,15 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     errors.Unavailable: (503, "unavailable"),
 }
 
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of every answer, whatever it is."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 UPLOAD_STATUS = {"too_large": 413, "disk_full": 507}
 
 
@@ -78,7 +89,7 @@ class Refused(Exception):
 
 
 def problem(
-    request: Request, status: int, slug: str, detail: str, *, faults: Sequence[Fault] = (), headers: dict[str, str] | None = None
+    request: Request, status: int, slug: str, detail: str, *, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """The answer itself."""
     body = Problem(
@@ -125,13 +136,20 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
         slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        headers = dict(error.headers) if error.headers else None
+        headers = dict(error.headers) if error.headers else {}
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the framework names the methods of the first route only that fits
+            headers["Allow"] = ", ".join(method for method in METHODS if _allows(app, request.scope, method))
         return problem(request, error.status_code, slug, str(error.detail), headers=headers)
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.")
+        # made outside of every middleware
+        return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.", headers=SAFE_HEADERS)
+
+
+def _allows(app: FastAPI, scope: Scope, method: str) -> bool:
+    return any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -10,8 +10,8 @@ class Unsatisfiable(ValueError):
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """(first, last) byte, inclusive; None where the header is absent, of several ranges, or no byte range (then the whole is sent)."""
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", (header or "").replace(" ", ""))
+    """(first, last) byte, inclusive; None where the header is absent, of several ranges (however many: the file is sent once), or no byte range (then the whole is sent)."""
+    match = re.fullmatch(r"bytes=([0-9]{0,18})-([0-9]{0,18})", (header or "").replace(" ", ""))
     if match is None or match.groups() == ("", ""):
         return None
     first, last = match.groups()

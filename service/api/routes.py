@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import partial
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
 from service.api.auth import reading, submitting
 from service.api.dressing import dressed
 from service.api.examples import examples
-from service.api.parts import Project, Used, Watched, services_of
+from service.api.parts import Apart, At, Name, Project, Used, Watched, rooms_of, services_of
+from service.api.places import client_of
 from service.api.problems import Refused, responses
 from service.api.streams import settled
 from service.api.views import JobPage, JobView, job_view
@@ -25,8 +27,11 @@ from service.jobs.state import JobState
 from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import Fault, Verdict
 
-taking = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
-router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
+taking = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
+router = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
+
+AT_ONCE = 16_384
+"""Bytes of JSON that are read quicker than a thread takes over: a few milliseconds."""
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -38,7 +43,11 @@ async def body_of(request: Request) -> dict[str, Any]:
         data += chunk
         if len(data) > MAX_BYTES:
             break
-    return parse_body(bytes(data), request.headers.get("content-type", "application/json"))
+    kind = request.headers.get("content-type", "application/json")
+    if len(data) <= AT_ONCE and "yaml" not in kind:
+        return parse_body(bytes(data), kind)
+    rooms = await rooms_of(request)
+    return await rooms.reading.run(parse_body, bytes(data), kind)
 
 
 Body = Annotated[dict[str, Any], Depends(body_of)]
@@ -75,7 +84,7 @@ IDEMPOTENCY_KEY = {
     "/jobs",
     status_code=202,
     response_model=JobView,
-    responses=responses(413, 422),
+    responses=responses(413),
     openapi_extra={**SPEC_BODY, "parameters": [IDEMPOTENCY_KEY]},
     tags=["jobs"],
 )
@@ -88,7 +97,8 @@ async def submit_job(request: Request) -> Response:
     key = _idempotency(request, body)
     submitted = await use_cases.submit_recalled(body, project=project, idempotency=key, services=services)
     if submitted is None:
-        submitted = await run_in_threadpool(partial(use_cases.submit, body, project=project, idempotency=key, services=services))
+        rooms = await rooms_of(request)
+        submitted = await rooms.checking.run(use_cases.submit, body, project=project, idempotency=key, services=services)
     if submitted.position and not use_cases.is_expected(submitted.position):
         return _accepted(submitted, job_view(submitted.job, position=submitted.position, start=None))
     view = await run_in_threadpool(dressed, submitted.job, services, position=submitted.position)
@@ -116,38 +126,38 @@ def _accepted(submitted: Submitted, view: JobView) -> Response:
     "/jobs/validate",
     dependencies=[Depends(reading)],
     response_model=Verdict,
-    responses=responses(413, 422),
+    responses=responses(413),
     openapi_extra=SPEC_BODY,
     tags=["jobs"],
 )
-def validate_job(body: Body, project: Project, services: Used) -> Verdict:
+async def validate_job(body: Body, project: Project, services: Used, rooms: Apart) -> Verdict:
     """Check a job spec without queueing it: faults, warnings, the layer table, the spec with everything filled in."""
-    return use_cases.validate(body, project=project, services=services)
+    return await rooms.checking.run(use_cases.validate, body, project=project, services=services)
 
 
 @router.post(
     "/jobs/script",
     dependencies=[Depends(reading)],
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/x-python": {"schema": {"type": "string"}}}}, **responses(413, 422)},
+    responses={200: {"content": {"text/x-python": {"schema": {"type": "string"}}}}, **responses(413)},
     openapi_extra=SPEC_BODY,
     tags=["jobs"],
 )
-def script_of_job(body: Body, project: Project, services: Used) -> Response:
+async def script_of_job(body: Body, project: Project, services: Used, rooms: Apart) -> Response:
     """A spec as the textbook's program, plain PyTorch: the `train.py` that its job would hand out. 503 where torch is not beside the API."""
-    text = use_cases.script(body, project=project, services=services)
+    text = await rooms.checking.run(use_cases.script, body, project=project, services=services)
     return Response(text, media_type="text/x-python", headers={"Content-Disposition": 'inline; filename="train.py"'})
 
 
-@router.get("/jobs", dependencies=[Depends(reading)], response_model=JobPage, responses=responses(422), tags=["jobs"])
+@router.get("/jobs", dependencies=[Depends(reading)], response_model=JobPage, tags=["jobs"])
 def list_jobs(
     project: Project,
     services: Used,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: str | None = None,
-    state: Annotated[list[JobState] | None, Query()] = None,
-    label: Annotated[list[str] | None, Query(description="key:value")] = None,
-    name: str | None = None,
+    cursor: At = None,
+    state: Annotated[list[JobState] | None, Query(max_length=20)] = None,
+    label: Annotated[list[Annotated[str, Field(max_length=300)]] | None, Query(max_length=20, description="key:value")] = None,
+    name: Annotated[str | None, Query(max_length=200)] = None,
     q: Annotated[
         str | None, Query(max_length=200, description="looked for, whatever the case, in id, name, labels, and types of model and data set")
     ] = None,
@@ -167,7 +177,8 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", dependencies=[Depends(reading)], response_model=JobView, responses=responses(404), tags=["jobs"])
 async def get_job(
-    job_id: str,
+    job_id: Name,
+    request: Request,
     project: Project,
     services: Used,
     changes: Watched,
@@ -176,7 +187,8 @@ async def get_job(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """One job as it is now."""
-    job = await settled(project, job_id, seconds=wait, leaving=leaving, services=services, changes=changes)
+    with request.app.state.places.place(client_of(request)) if wait else nullcontext():
+        job = await settled(project, job_id, seconds=wait, leaving=leaving, services=services, changes=changes)
     etag = f'W/"{job.version}"'
     if if_none_match == etag:
         return Response(status_code=304, headers={"ETag": etag})
@@ -192,7 +204,7 @@ async def get_job(
     responses=responses(404, 409),
     tags=["jobs"],
 )
-def cancel_job(job_id: str, project: Project, services: Used) -> JobView:
+def cancel_job(job_id: Name, project: Project, services: Used) -> JobView:
     """Stop a job: at once while it waits or is paused, within two seconds while it runs. Repeating is harmless."""
     return dressed(use_cases.cancel(project, job_id, services=services), services)
 
@@ -205,7 +217,7 @@ def cancel_job(job_id: str, project: Project, services: Used) -> JobView:
     responses=responses(404, 409),
     tags=["jobs"],
 )
-def pause_job(job_id: str, project: Project, services: Used) -> JobView:
+def pause_job(job_id: Name, project: Project, services: Used) -> JobView:
     """Set a job aside. One that runs writes a checkpoint of its last step first and frees its worker. Repeating is harmless."""
     return dressed(use_cases.pause(project, job_id, services=services), services)
 
@@ -218,7 +230,7 @@ def pause_job(job_id: str, project: Project, services: Used) -> JobView:
     responses=responses(404, 409),
     tags=["jobs"],
 )
-def resume_job(job_id: str, project: Project, services: Used) -> JobView:
+def resume_job(job_id: Name, project: Project, services: Used) -> JobView:
     """Let a paused job go on where it was, to the same weights. Repeating is harmless."""
     return dressed(use_cases.resume(project, job_id, services=services), services)
 
@@ -231,7 +243,7 @@ def resume_job(job_id: str, project: Project, services: Used) -> JobView:
     responses=responses(404, 409),
     tags=["jobs"],
 )
-def retry_job(job_id: str, project: Project, services: Used, response: Response) -> JobView:
+def retry_job(job_id: Name, project: Project, services: Used, response: Response) -> JobView:
     """A new job from a failed or cancelled one, from its last checkpoint. While that new job lives, asking again answers with it."""
     submitted = use_cases.retry(project, job_id, services=services)
     response.headers["Location"] = f"/v1/jobs/{submitted.job.id}"
@@ -239,7 +251,7 @@ def retry_job(job_id: str, project: Project, services: Used, response: Response)
 
 
 @router.delete("/jobs/{job_id}", dependencies=[Depends(submitting)], status_code=204, responses=responses(404, 409), tags=["jobs"])
-def delete_job(job_id: str, project: Project, services: Used) -> None:
+def delete_job(job_id: Name, project: Project, services: Used) -> None:
     """Remove an ended job with everything that it left. From then on it is not found; its files go soon after."""
     use_cases.delete(project, job_id, services=services)
 

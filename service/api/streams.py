@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import zipfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -17,6 +19,7 @@ from service.jobs.state import TERMINAL
 from service.use_cases import Services, events
 
 KEEP_ALIVE_SECONDS = 15.0
+T = TypeVar("T")
 
 
 async def settled(project: str, job_id: str, *, seconds: float, leaving: str | None, services: Services, changes: Changes) -> Job:
@@ -31,24 +34,63 @@ async def settled(project: str, job_id: str, *, seconds: float, leaving: str | N
         return job
 
 
-async def event_stream(job: Job, *, after: int, services: Services, changes: Changes) -> AsyncIterator[str]:
-    """The job's events as server-sent events, from after `after` to the terminal one."""
+class Readings:
+    """Reads of the same thing that are asked for at the same time, done once. Used in one event loop only.
+
+    A read that has begun is joined by nobody: it may miss what woke who asks now.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def once(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What `read` returns, in a thread."""
+        asked = self._asked.get(key)
+        if asked is None:
+            asked = self._asked[key] = asyncio.create_task(self._soon(key, read))
+        found: T = await asyncio.shield(asked)  # who goes away takes nothing from the others
+        return found
+
+    async def _soon(self, key: Hashable, read: Callable[[], T]) -> T:
+        await asyncio.sleep(0)  # for who was woken by the same change
+        del self._asked[key]
+        return await run_in_threadpool(read)
+
+
+class Told(NamedTuple):
+    """Events as they are sent, the number of the last, and whether none will follow."""
+
+    text: str
+    last: int
+    over: bool
+
+
+async def event_stream(job: Job, *, after: int, services: Services, changes: Changes, readings: Readings) -> AsyncIterator[str]:
+    """The job's events as server-sent events, from after `after` to the terminal one. Many streams of one job read it once."""
     with changes.watch(job.id) as watch:
         while True:
-            try:
-                found = await run_in_threadpool(events, job, after=after, limit=500, services=services)
-            except JobNotFound:
-                return  # deleted
-            for event in found:
-                after = event["id"]
-                yield f"id: {after}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n"
-                if event["type"] == "state" and event["data"]["state"] in TERMINAL:
-                    return
-            if not found:
-                if await run_in_threadpool(_is_over, job, services):
-                    return  # resumed after the last event
+            told = await readings.once((job.project, job.id, after), partial(_told, job, after, services))
+            if told.text:
+                yield told.text
+            if told.over:
+                return
+            if told.last == after:
                 while not await watch.wait(KEEP_ALIVE_SECONDS):
                     yield ": still here\n\n"  # nothing is read for it: every change wakes the watch, and so does a broken subscription
+            after = told.last
+
+
+def _told(job: Job, after: int, services: Services) -> Told:
+    try:
+        found = events(job, after=after, limit=500, services=services)
+    except JobNotFound:
+        return Told("", after, over=True)  # deleted
+    if not found:
+        return Told("", after, over=_is_over(job, services))  # perhaps resumed after the last event
+    ends = [at for at, event in enumerate(found, 1) if event["type"] == "state" and event["data"]["state"] in TERMINAL]
+    sent = found[: ends[0]] if ends else found
+    text = "".join(f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in sent)
+    return Told(text, sent[-1]["id"], over=bool(ends))
 
 
 def _is_over(job: Job, services: Services) -> bool:

@@ -7,46 +7,58 @@ import io
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from service import use_cases
 from service.api.auth import reading
 from service.api.compressing import compressed
-from service.api.parts import Project, Used, Watched
+from service.api.parts import LARGEST, After, Name, Project, Used, Watched
+from service.api.places import EventStream
 from service.api.problems import responses
 from service.api.streams import event_stream
 from service.api.views import EventPage, EventView, MetricRows
 from service.jobs.steps import STEP_COLUMNS
 
-router = APIRouter(prefix="/v1", responses=responses(401, 403, 503))
+router = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
 
 
-@router.get("/jobs/{job_id}/events", dependencies=[Depends(reading)], response_model=EventPage, responses=responses(404), tags=["watching"])
+@router.get(
+    "/jobs/{job_id}/events",
+    dependencies=[Depends(reading)],
+    response_model=EventPage,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **responses(404)},
+    tags=["watching"],
+)
 def list_events(
-    job_id: str,
+    job_id: Name,
     request: Request,
     project: Project,
     services: Used,
     changes: Watched,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: After = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    last_event_id: Annotated[int | None, Header()] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=LARGEST)] = None,
 ) -> Response | EventPage:
     """What happened, oldest first. With `Accept: text/event-stream` a live stream that ends after the terminal event."""
     job = services.jobs.find(project, job_id)
     if "text/event-stream" in request.headers.get("accept", ""):
-        stream = event_stream(job, after=last_event_id if last_event_id is not None else after, services=services, changes=changes)
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        state, first = request.app.state, last_event_id if last_event_id is not None else after
+        stream = event_stream(job, after=first, services=services, changes=changes, readings=state.readings)
+        return EventStream(stream, places=state.places, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     found = use_cases.events(job, after=after, limit=limit, services=services)
     return EventPage(data=[EventView(**event) for event in found])
 
 
 @router.get(
-    "/jobs/{job_id}/metrics", dependencies=[Depends(reading)], response_model=MetricRows, responses=responses(404, 422), tags=["watching"]
+    "/jobs/{job_id}/metrics",
+    dependencies=[Depends(reading)],
+    response_model=MetricRows,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **responses(404)},
+    tags=["watching"],
 )
 def list_metrics(
-    job_id: str,
+    job_id: Name,
     request: Request,
     project: Project,
     services: Used,
@@ -54,7 +66,7 @@ def list_metrics(
         Literal["epoch", "step"],
         Query(description="a row per finished epoch, or per logged step: {step, epoch, train_loss, lr}, `epoch` counted from 1"),
     ] = "epoch",
-    after: Annotated[int, Query(ge=-1, description="rows with a greater `step` only: what is new since the last answer")] = -1,
+    after: Annotated[int, Query(ge=-1, le=LARGEST, description="rows with a greater `step` only: what is new since the last answer")] = -1,
     points: Annotated[
         int | None,
         Query(
@@ -79,7 +91,7 @@ def list_metrics(
 @router.get(
     "/jobs/{job_id}/logs", dependencies=[Depends(reading)], response_class=PlainTextResponse, responses=responses(404), tags=["watching"]
 )
-def get_logs(job_id: str, project: Project, services: Used, tail: Annotated[int | None, Query(ge=1)] = None) -> str:
+def get_logs(job_id: Name, project: Project, services: Used, tail: Annotated[int | None, Query(ge=1, le=LARGEST)] = None) -> str:
     """The job's log lines."""
     lines = use_cases.logs(services.jobs.find(project, job_id), services=services)
     return "".join(f"{line}\n" for line in (lines[-tail:] if tail else lines))

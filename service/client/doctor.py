@@ -62,8 +62,8 @@ def examine(client: Client, around: Surroundings) -> Iterator[Finding]:
         yield package(name)
     yield torch_imports([sys.executable, "-c", TRY_TORCH])
     yield containment(bubblewrap.unavailable(), around.environment)
-    yield binary("Valkey", lambda: valkey_command(folder=Path(), port=0, password=None)[0])
-    yield binary("rclone", lambda: rclone_command(folder=Path(), port=0, access_key="", secret_key="")[0])  # no secret
+    yield binary("Valkey", lambda: valkey_command(folder=Path(), port=0)[0])
+    yield binary("rclone", lambda: rclone_command(folder=Path(), port=0)[0])
     yield room(around.folder)
     yield datasets(around.environment.get("TRAINYARD_DATASETS_DIR"))
     yield temporary_folder(tempfile.gettempdir())

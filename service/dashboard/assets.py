@@ -68,7 +68,6 @@ async def get_asset(version: str, path: str, request: Request) -> Response:
     headers = {
         "Cache-Control": ONE_YEAR if version == bundle() else "no-store",
         "Vary": "Accept-Encoding",
-        "X-Content-Type-Options": "nosniff",
     }
     if asset.zipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
         return Response(asset.zipped, media_type=asset.kind, headers={**headers, "Content-Encoding": "gzip"})

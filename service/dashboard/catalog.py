@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Depends, Request, Response
 
 from service.api.auth import reading
-from service.api.parts import Project
+from service.api.parts import Name, Project, Words
 from service.api.problems import Refused
 from service.dashboard.declarable import TITLES, Entry, by_name, groups
 from service.dashboard.highlighting import highlighted
@@ -17,20 +17,20 @@ router = pages()
 
 
 @router.get("/catalog", dependencies=[Depends(reading)])
-def catalog_page(request: Request, _: Project, q: str = "") -> Response:
+def catalog_page(request: Request, _: Project, q: Words = "") -> Response:
     """Everything, to search in."""
     return page("catalog/index.html", request, groups=groups(), q=q)
 
 
 @router.get("/catalog/{group}/{name}", dependencies=[Depends(reading)])
-def entry_page(group: str, name: str, request: Request, _: Project) -> Response:
+def entry_page(group: Name, name: Name, request: Request, _: Project) -> Response:
     """One thing."""
     entry = _entry(group, name)
     return page("catalog/entry.html", request, entry=entry, title=TITLES[group][0], place=TITLES[group][1], snippet=_coloured(entry))
 
 
 @router.get("/ui/catalog/{group}/{name}", dependencies=[Depends(reading)])
-def entry_part(group: str, name: str, request: Request, _: Project) -> Response:
+def entry_part(group: Name, name: Name, request: Request, _: Project) -> Response:
     """One thing, to stand in the list."""
     entry = _entry(group, name)
     return page("catalog/about.html", request, entry=entry, place=TITLES[group][1], snippet=_coloured(entry))

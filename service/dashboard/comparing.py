@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request, Response
 
 from service.api.auth import reading
 from service.api.dressing import dressed
-from service.api.parts import Project, Used
+from service.api.parts import Project, Used, Words
 from service.api.views import JobView
 from service.dashboard.differing import differences, in_words
 from service.dashboard.pages import page
@@ -67,7 +67,7 @@ def _address(ids: Sequence[str], by: str) -> str:
     return f"/compare?{Comparison(ids=ids, by=by).query}"
 
 
-def _asked(job: Annotated[list[str] | None, Query(max_length=MOST_RUNS)] = None, by: str = "") -> Comparison:
+def _asked(job: Annotated[list[Words] | None, Query(max_length=MOST_RUNS)] = None, by: Words = "") -> Comparison:
     return Comparison(ids=job or [], by=by)
 
 
@@ -110,7 +110,7 @@ def tables(request: Request, project: Project, services: Used, asked: Asked) -> 
 
 
 @router.get("/ui/compare/choices", dependencies=[Depends(reading)])
-def choices(request: Request, project: Project, services: Used, asked: Asked, q: str = "") -> Response:
+def choices(request: Request, project: Project, services: Used, asked: Asked, q: Words = "") -> Response:
     """Jobs that could be added, each with where the page is then."""
     found = [each for each in _choices(project, q, services=services) if each.id not in asked.ids][:CHOICES]
     return page("compare/choices.html", request, choices=[(each, asked.having(each.id)) for each in found], q=q)

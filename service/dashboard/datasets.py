@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request, Response
 from service import use_cases
 from service.api.auth import reading
 from service.api.dressing import dressed
-from service.api.parts import Project, Used
+from service.api.parts import Name, Project, Used
 from service.api.views import JobView
 from service.dashboard.highlighting import as_yaml
 from service.dashboard.pages import page
@@ -27,7 +27,7 @@ MOST_CLASSES = 200
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 router = pages()
-Version = Annotated[str | None, Query()]
+Version = Annotated[str | None, Query(max_length=100)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +53,19 @@ def datasets_list(request: Request, project: Project, services: Used) -> Respons
 
 
 @router.get("/datasets/{name}", dependencies=[Depends(reading)])
-def dataset_page(name: str, request: Request, project: Project, services: Used, version: Version = None) -> Response:
+def dataset_page(name: Name, request: Request, project: Project, services: Used, version: Version = None) -> Response:
     """One data set."""
     return page("datasets/dataset.html", request, **_told(project, name, version, services))
 
 
 @router.get("/ui/datasets/{name}", dependencies=[Depends(reading)])
-def dataset_part(name: str, request: Request, project: Project, services: Used, version: Version = None) -> Response:
+def dataset_part(name: Name, request: Request, project: Project, services: Used, version: Version = None) -> Response:
     """What changes of its page."""
     return page("datasets/version.html", request, **_told(project, name, version, services))
 
 
 @router.get("/ui/datasets/{name}/jobs", dependencies=[Depends(reading)])
-def dataset_jobs(name: str, request: Request, project: Project, services: Used) -> Response:
+def dataset_jobs(name: Name, request: Request, project: Project, services: Used) -> Response:
     """The jobs that learn from it. Every job may have to be looked at, so it is asked for seldom."""
     return page("datasets/jobs.html", request, jobs=_learning(project, name, services))
 

@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request, Response
 from service import use_cases
 from service.api.auth import reading
 from service.api.dressing import dressed
-from service.api.parts import Project, Used
+from service.api.parts import At, Name, Project, Used, Words
 from service.api.problems import Refused
 from service.api.views import JobView
 from service.dashboard.highlighting import as_yaml, highlighted
@@ -56,10 +56,10 @@ def jobs_page(
     request: Request,
     project: Project,
     services: Used,
-    q: str = "",
+    q: Words = "",
     state: Annotated[str, Query(pattern=f"^({'|'.join(JobState)})?$")] = "",
-    sort: str = "",
-    cursor: str | None = None,
+    sort: Words = "",
+    cursor: At = None,
 ) -> Response:
     """Every job, newest first; to htmx only what changes of the page."""
     filters = Filters(q=q.strip(), state=JobState(state) if state else None, sort=sort, cursor=cursor)
@@ -100,27 +100,27 @@ def _lately_failed(project: str, services: Services) -> Sequence[JobView]:
 
 
 @router.get("/ui/sparks", dependencies=[Depends(reading)])
-def sparks(request: Request, project: Project, services: Used, job: Annotated[list[str], Query(max_length=SHOWN)]) -> Mapping[str, Any]:
+def sparks(request: Request, project: Project, services: Used, job: Annotated[list[Words], Query(max_length=SHOWN)]) -> Mapping[str, Any]:
     """For each job the metric that tells most, and its course: {id: {name, values}}."""
     drawn: Sparks = request.app.state.sparks
     return drawn.of(project, job, services=services)
 
 
 @router.get("/jobs/{job_id}", dependencies=[Depends(reading)])
-def job_page(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def job_page(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """One job, whole."""
     job = services.jobs.find(project, job_id)
     return page("jobs/job.html", request, job=dressed(job, services), terminal=job.is_terminal, title=job.name or job.id)
 
 
 @router.get("/ui/jobs/{job_id}/head", dependencies=[Depends(reading)])
-def head(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def head(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """Where it stands."""
     return page("jobs/head.html", request, job=dressed(services.jobs.find(project, job_id), services))
 
 
 @router.get("/ui/jobs/{job_id}/layers", dependencies=[Depends(reading)])
-def layers(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def layers(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """Its model, layer by layer."""
     job = services.jobs.find(project, job_id)
     verdict, why = None, ""
@@ -132,28 +132,28 @@ def layers(job_id: str, request: Request, project: Project, services: Used) -> R
 
 
 @router.get("/ui/jobs/{job_id}/results", dependencies=[Depends(reading)])
-def results(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def results(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """How it was evaluated."""
     job = services.jobs.find(project, job_id)
     return page("jobs/results.html", request, job_id=job_id, found=results_of(job, services=services))
 
 
 @router.get("/ui/jobs/{job_id}/try", dependencies=[Depends(reading)])
-def try_it(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def try_it(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """A place to ask the trained model."""
     job = services.jobs.find(project, job_id)
     return page("jobs/try.html", request, job_id=job_id, question=_question(job))
 
 
 @router.get("/ui/jobs/{job_id}/log", dependencies=[Depends(reading)])
-def log(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def log(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """The end of its log."""
     lines = use_cases.logs(services.jobs.find(project, job_id), services=services)
     return page("jobs/log.html", request, lines=lines[-LOG_LINES:], more=max(0, len(lines) - LOG_LINES), job_id=job_id)
 
 
 @router.get("/ui/jobs/{job_id}/files", dependencies=[Depends(reading)])
-def files(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def files(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """What it left, to take home."""
     job = services.jobs.find(project, job_id)
     there = use_cases.manifest(job, artifacts=services.artifacts) if job.is_terminal else []
@@ -163,7 +163,7 @@ def files(job_id: str, request: Request, project: Project, services: Used) -> Re
 
 
 @router.get("/ui/jobs/{job_id}/spec", dependencies=[Depends(reading)])
-def spec(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def spec(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """What was asked for, and what it came to mean."""
     job = services.jobs.find(project, job_id)
     told: dict[str, Any] = {
@@ -174,7 +174,7 @@ def spec(job_id: str, request: Request, project: Project, services: Used) -> Res
 
 
 @router.get("/ui/jobs/{job_id}/program", dependencies=[Depends(reading)])
-def program(job_id: str, request: Request, project: Project, services: Used) -> Response:
+def program(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """The textbook's program that gives the same weights: the job's own once it has ended, until then the one that its spec says."""
     job = services.jobs.find(project, job_id)
     own = _own_program(job, services)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
-from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
 from service.api.auth import reading, submitting
-from service.api.parts import Project, Used
+from service.api.parts import Apart, Project, Used, Words
 from service.dashboard.beginning import first_spec
 from service.dashboard.explaining import explained, needed
 from service.dashboard.gallery import FIRST, example, gallery
@@ -36,9 +34,9 @@ def new_job_page(
     request: Request,
     project: Project,
     services: Used,
-    example_name: Annotated[str | None, Query(alias="example")] = None,
-    clone: str | None = None,
-    dataset: str | None = None,
+    example_name: Annotated[str | None, Query(alias="example", max_length=200)] = None,
+    clone: Words | None = None,
+    dataset: Words | None = None,
 ) -> Response:
     """An editor with a copy of a job's spec, a first spec for a data set, an example, or the first example in it."""
     shown: dict[str, Any] = {"origin": "", "shown": None, "job": None, "dataset": dataset}
@@ -62,10 +60,10 @@ def new_job_page(
 
 
 @router.post("/ui/check", dependencies=[Depends(reading)])
-async def check(request: Request, project: Project, services: Used) -> Response:
+async def check(request: Request, project: Project, services: Used, rooms: Apart) -> Response:
     """What is wrong with a text, mark by mark, and the table of its layers as HTML."""
     data = await _data(request)
-    found = await run_in_threadpool(partial(_checked, data, project, services))
+    found = await rooms.checking.run(_checked, data, project, services)
     return JSONResponse(found, headers={"Cache-Control": "no-store"})
 
 
@@ -129,11 +127,11 @@ class Asked(BaseModel):
 
 
 @router.post("/ui/edit", dependencies=[Depends(reading)])
-async def edit(request: Request) -> Response:
+async def edit(request: Request, rooms: Apart) -> Response:
     """The edit of a text that makes one change: {start, end, text}, or null where there is none."""
     try:
         asked = Asked.model_validate_json(await _data(request))
-        edit = await run_in_threadpool(partial(_edited, asked))
+        edit = await rooms.reading.run(_edited, asked)
     except (ValidationError, SpecFaults):
         return JSONResponse(None)
     return JSONResponse(edit)

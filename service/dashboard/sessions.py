@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from service.access.errors import ProjectNotFound
@@ -36,9 +37,9 @@ def to_sign_in(request: Request) -> Response:
 
 
 @router.get("/sign-in", dependencies=[Depends(public)])
-async def ask_for_key(request: Request, next: str = "/") -> Response:
-    """The form; nothing to do where the service is open."""
-    if await keyring_of(request).is_open():
+def ask_for_key(request: Request, next: Annotated[str, Query(max_length=4000)] = "/") -> Response:
+    """The form; nothing to do where the service has no key."""
+    if request.app.state.api_key is None:
         return RedirectResponse(inside(next), status_code=303)
     return page("sign_in.html", request, next=inside(next), wrong=None)
 

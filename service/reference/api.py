@@ -10,7 +10,15 @@ from service.reference.markdown import anchor, block, code, folded, page, table
 from service.reference.types import Words
 
 URL = "http://127.0.0.1:8000"
-_IN_PATHS = {"{job_id}": "JOB_ID", "{key_id}": "KEY_ID", "{project}": "red", "{name}": "digits", "{version}": "VERSION", "{path}": "model.safetensors", "{step}": "STEP"}
+_IN_PATHS = {
+    "{job_id}": "JOB_ID",
+    "{key_id}": "KEY_ID",
+    "{project}": "red",
+    "{name}": "digits",
+    "{version}": "VERSION",
+    "{path}": "model.safetensors",
+    "{step}": "STEP",
+}
 _QUERIES = {
     "GET /v1/jobs": "?state=succeeded&limit=10",
     "GET /v1/jobs/{job_id}": "?wait=60&while=running",
@@ -23,9 +31,9 @@ _OPTIONS = {
     "POST /v1/jobs": f"{_SPEC} -H 'Idempotency-Key: my-first-job'",
     "POST /v1/jobs/{job_id}/predict": "-H 'Content-Type: image/png' --data-binary @digit.png",
     "PUT /v1/datasets/{name}": "-T digits.npz",
-    "POST /v1/keys": "-d '{\"name\": \"ci\", \"role\": \"submit\"}'",
-    "PATCH /v1/keys/{key_id}": "-d '{\"name\": \"nightly\"}'",
-    "POST /v1/projects": "-d '{\"name\": \"red\"}'",
+    "POST /v1/keys": '-d \'{"name": "ci", "role": "submit"}\'',
+    "PATCH /v1/keys/{key_id}": '-d \'{"name": "nightly"}\'',
+    "POST /v1/projects": '-d \'{"name": "red"}\'',
     "GET /v1/jobs/{job_id}/artifacts.zip": "-o artifacts.zip",
     "GET /v1/jobs/{job_id}/artifacts/{path}": "-O",
     "GET /v1/jobs/{job_id}/checkpoints/{step}/{path}": "-O",
@@ -59,17 +67,23 @@ _PARAMETERS = {
 }
 """What parameters mean, where their routes do not say."""
 _STATUS = {
+    "400": "the header Host is no host",
     "401": "no key was sent, or one that is unknown, mistyped, expired or revoked",
-    "403": "the key's role does not allow it",
+    "403": "the key's role does not allow it, or a page of another site asked",
     "404": "it is not there, or it is another project's",
+    "408": "the body came too slowly",
     "409": "its state does not allow it",
     "413": "the body is too large",
     "415": "the body is of a kind that is not taken",
     "416": "there are no such bytes",
+    "421": "the service does not go by that name",
     "422": "the request, the spec or the data are at fault: `errors` lists every fault with its place",
+    "431": "the head of the request is too large",
     "503": "a part of the service is away or busy: ask again after `Retry-After` seconds",
     "507": "the disk of the service is full",
 }
+_ANYWHERE = ("400", "403", "421", "431")
+"""Found before a route is chosen, so not said of each."""
 _JOB = """
 dataset: Digits
 model: {type: Sequential, layers: [Flatten, {type: Linear, out_features: 10}]}
@@ -189,7 +203,7 @@ def _answer(kind: str, schema: Mapping[str, Any]) -> str:
 
 
 def _errors(responses: Mapping[str, Any]) -> str:
-    statuses = sorted(status for status in responses if not status.startswith("2"))
+    statuses = sorted(status for status in responses if not status.startswith("2") and status not in _ANYWHERE)
     return f"Errors: {', '.join(statuses)}." if statuses else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -11,6 +12,7 @@ from itertools import count
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -19,6 +21,10 @@ from service.spec.faults import pointer
 from service.spec.verdict import Fault, Fix, SpecFaults
 
 MAX_BYTES = 1_048_576
+MAX_YAML_BYTES = 262_144
+"""YAML takes twenty times as long to read as JSON, or more."""
+MAX_NODES = 20_000
+"""Of YAML: a second's work."""
 MAX_DEPTH = 64
 MAX_ALIASES = 100
 MAX_VALUES = MAX_BYTES  # every value takes a byte: only aliases of aliases come to more
@@ -26,6 +32,8 @@ MAX_FAULTS = 100
 PLAIN_VALUES = 10_000
 """More on one level are looked at one by one: aliases of aliases grow fast."""
 
+HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half of a character, unless the other half follows."""
 YAML_TAG = "tag:yaml.org,2002:"
 TEXT, NUMBERS, MERGE = ("str", "value"), ("int", "float", "bool", "null"), "merge"
 ONLY_YAML = {
@@ -156,6 +164,8 @@ def _object(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 def _json(data: bytes) -> Any:
     try:
+        if HALF.search(data):
+            json.dumps(json.loads(data), ensure_ascii=False).encode()
         return json.loads(data, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise _unreadable(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
@@ -165,21 +175,49 @@ def _json(data: bytes) -> Any:
 
 def compose(data: bytes) -> Node | None:
     """The nodes of a YAML document, which know where they stand; None of an empty one. Raises SpecFaults that say where reading had to stop."""
+    if len(data) > MAX_YAML_BYTES:
+        detail = f"The YAML has {len(data)} bytes; {MAX_YAML_BYTES} are allowed."
+        raise SpecFaults([Fault(pointer="", code="too_large", detail=detail, suggestion=f"JSON may have {MAX_BYTES} bytes.")])
     try:
         # only what has as many asterisks can have as many aliases: to count them takes as long as to read
         if data.count(b"*") > MAX_ALIASES:
             aliases = sum(isinstance(event, AliasEvent) for event in YAML(typ="safe", pure=True).parse(BytesIO(data)))
             if aliases > MAX_ALIASES:
                 raise _unreadable(f"{aliases} YAML aliases; {MAX_ALIASES} are allowed")
-        root: Node | None = YAML(typ="safe", pure=True).compose(BytesIO(data))
+        reader = YAML(typ="safe", pure=True)
+        reader.Composer = _Bounded
+        root: Node | None = reader.compose(BytesIO(data))
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         cure = next((words for begins, words in STOPPED.items() if str(error.problem).startswith(begins)), None)
         raise _unreadable(f"not YAML: {error.problem}{line}", cure, at=(mark.line, mark.column) if mark else None) from error
+    except SpecFaults:
+        raise
     except (YAMLError, RecursionError, ValueError) as error:
         raise _unreadable(f"not YAML: {error}") from error
     return root
+
+
+class _Bounded(Composer):
+    """Stops at limits while it reads, and not once all is read."""
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader=loader)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """One node with all below it."""
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise _unreadable(f"of more than {MAX_NODES:,} values, which is too much for YAML", "Send it as JSON.")
+        if self._depth > MAX_DEPTH:
+            raise _unreadable(f"nested deeper than {MAX_DEPTH} levels")
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 def values(root: Node | None) -> Any:
@@ -217,7 +255,9 @@ class _Values:
 
     def _scalar(self, node: Node, kind: str) -> Any:
         if isinstance(node, ScalarNode) and kind in (*TEXT, MERGE):
-            return node.value
+            return (
+                node.value if _is_text(node.value) else _Odd("unreadable", "This holds half of a character.", "Write the whole character.")
+            )
         if isinstance(node, ScalarNode) and kind in NUMBERS:
             try:
                 return self._scalars.construct_object(node)
@@ -233,9 +273,9 @@ class _Values:
     def _key(self, node: Node) -> Any:
         if not isinstance(node, ScalarNode):
             return _Odd("key_not_text", "Something here is keyed by a list or an object.", "Every key is text.")
-        if str(node.tag).removeprefix(YAML_TAG) in TEXT:
+        if str(node.tag).removeprefix(YAML_TAG) in TEXT and _is_text(node.value):
             return node.value
-        written = str(node.value) or "null"
+        written = str(node.value).encode(errors="replace").decode() or "null"
         return _Odd(
             "key_not_text", f"Something here is keyed by {written}, which is not text.", f'Write "{written}".', written, ("rename", written)
         )
@@ -250,6 +290,15 @@ class _Values:
                     odd = {_Odd("bad_merge", "`<<` takes an object or a list of objects.", "Name an anchor: <<: *base.", "<<"): None}
                     brought = (found if isinstance(found, dict) else odd) | brought
         return brought
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be sent and stored: halves of surrogate pairs cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _own(node: MappingNode) -> Iterator[tuple[Node, Node]]:

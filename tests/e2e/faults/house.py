@@ -20,7 +20,7 @@ import redis
 from botocore.config import Config
 
 from service.client.sdk import Client
-from service.local import free_port, rclone_command, valkey_command, wait_for_port
+from service.local import free_port, rclone_command, rclone_environment, valkey_command, wait_for_port
 from tests.e2e.faults.proxy import FaultProxy
 from tests.e2e.stack import ROOT, children, until
 
@@ -220,6 +220,7 @@ def _built(folder: Path, *, seed: int, settings: Mapping[str, str], stack: ExitS
         "TMPDIR": stack.enter_context(tempfile.TemporaryDirectory(prefix="ty-", dir="/tmp", ignore_cleanup_errors=True)),
         "REDIS_URL": f"redis://127.0.0.1:{to_valkey.port}/0",
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{to_s3.port}",
+        **rclone_environment("test", secret),
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": secret,
         "TRAINYARD_PORT": str(api_port),
@@ -241,10 +242,8 @@ def _built(folder: Path, *, seed: int, settings: Mapping[str, str], stack: ExitS
     return House(
         folder=folder,
         environment=environment,
-        valkey=part("valkey", valkey_command(folder=folder / "valkey", port=valkey_port, password=None), lambda _: _pings(direct)),
-        s3=part(
-            "s3", rclone_command(folder=folder / "objects", port=s3_port, access_key="test", secret_key=secret), lambda _: _listens(s3_port)
-        ),
+        valkey=part("valkey", valkey_command(folder=folder / "valkey", port=valkey_port), lambda _: _pings(direct)),
+        s3=part("s3", rclone_command(folder=folder / "objects", port=s3_port), lambda _: _listens(s3_port)),
         to_valkey=to_valkey,
         to_s3=to_s3,
         api=part("api", [sys.executable, "-m", "service.main"], lambda _: _listens(api_port)),
