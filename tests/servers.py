@@ -85,7 +85,7 @@ class GuardedValkey:
 def guarded_valkey(folder: Path) -> Iterator[GuardedValkey]:
     folder.mkdir(parents=True, exist_ok=True)
     server = GuardedValkey(port=free_port())
-    command = [*valkey_command(folder=folder, port=server.port, password=None), "--aclfile", str(server.acl_file(folder))]
+    command = [*valkey_command(folder=folder, port=server.port), "--aclfile", str(server.acl_file(folder))]
     with process(command, cwd=folder):
         wait_for_port(server.port, seconds=20)
         yield server

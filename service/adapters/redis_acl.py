@@ -21,7 +21,7 @@ STORE_COMMANDS = (
     *("del", "exists", "expire", "pexpire", "get", "mget", "set", "setnx"),
     *("hdel", "hexists", "hget", "hgetall", "hincrby", "hlen", "hmget", "hset", "hsetnx", "hvals"),
     *("lindex", "llen", "lpush", "lrange", "lset", "ltrim", "rpush"),
-    *("sadd", "scard", "smembers", "srem"),
+    *("sadd", "scard", "smembers", "srandmember", "srem"),
     *("xadd", "xrange"),
     *("zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrank", "zrem", "zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore"),
     *("publish", "subscribe", "unsubscribe"),

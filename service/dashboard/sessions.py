@@ -37,9 +37,9 @@ def to_sign_in(request: Request) -> Response:
 
 
 @router.get("/sign-in", dependencies=[Depends(public)])
-def ask_for_key(request: Request, next: Annotated[str, Query(max_length=4000)] = "/") -> Response:
-    """The form; nothing to do where the service has no key."""
-    if request.app.state.api_key is None:
+async def ask_for_key(request: Request, next: Annotated[str, Query(max_length=4000)] = "/") -> Response:
+    """The form; nothing to do where the service is open."""
+    if await keyring_of(request).is_open():
         return RedirectResponse(inside(next), status_code=303)
     return page("sign_in.html", request, next=inside(next), wrong=None)
 

@@ -73,7 +73,7 @@ def test_what_a_newer_version_added_to_a_record_outlives_an_older_ones_writing(
         assert newer.exists(f"ty:job:{job.id}:ended")
         put_away = stores.jobs.find("default", job.id)
         newer.flushdb()
-    rebuild(artifacts=artifacts, rebuilding=stores.rebuilding, datasets=stores.datasets)
+    rebuild(artifacts=artifacts, rebuilding=stores.rebuilding, datasets=stores.datasets, access=stores.access)
 
     for told in (
         running,
