@@ -33,7 +33,8 @@ class Remedy:
 
 def ended_by(fact: Failed, job: Job, spec: dict[str, Any], check: Callable[[dict[str, Any]], Verdict]) -> tuple[Outcome, Report | None]:
     """How an attempt of this resolved spec ends that failed so, and what the store has to know before another one starts."""
-    reason = Reason(fact.code)
+    # only custom code says what is no reason
+    reason = Reason(fact.code) if fact.code in set(Reason) else Reason.USER_CODE
     hint = fact.hint or (SMALLER if reason is Reason.OUT_OF_MEMORY else retries_used_up(reason).hint if reason in INFRASTRUCTURE else None)
     error = JobError(code=reason, message=fact.message, hint=hint)
     rolls_back = reason is Reason.NAN_LOSS and bool(fact.skip_batches)
