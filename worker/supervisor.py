@@ -201,7 +201,7 @@ class _Attempt:
         if not is_custom(prepared.spec) or self.around.trusts_code:
             return self.around.spawner.spawn()
         try:
-            trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, prepared.cache.folder])
+            trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, *prepared.decoded()])
         except NotContained as error:
             raise Ending(failed(Reason.USER_CODE, str(error))) from error
         self._thread("written", self._watch_written)

@@ -33,6 +33,8 @@ _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternati
 _PROCESSORS = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 """torch chooses kernels and threads by these; without them the same job could round differently inside and outside."""
 _MACHINE = ("/proc/cpuinfo", "/proc/meminfo")
+_FIRST_TO_GO = ("sh", "-c", '{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null; exec "$@"', "sh")
+"""Where memory runs out the kernel ends contained code before its worker, and before others' jobs: proc(5), oom_score_adj."""
 _THREADS = ("OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
 
 Stream = int | IO[bytes] | None
@@ -121,7 +123,7 @@ def start_command(
         _give(writable, NOBODY)
     wrapped = _wrapped(command, way=way, limits=limits, readable=readable, writable=writable)
     return subprocess.Popen(
-        wrapped,
+        [*_FIRST_TO_GO, *wrapped],
         pass_fds=pass_fds,
         stdin=stdin,
         stdout=stdout,
