@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from service.jobs.errors import Fenced, StoreUnavailable
 from service.jobs.job import CheckpointPointer
 from service.jobs.ports import AttemptStore, Claim
 from service.killpoints import KillPoint, passing
+from worker.leftovers import remove_files
 from worker.training.facts import CheckpointWritten
-from worker.uploads import StorageGivenUp, Uploader
+from worker.uploads import NotThere, StorageGivenUp, Uploader
 
 RETRY_SECONDS = 1.0
 
@@ -21,7 +22,7 @@ class Backlog:
     """Sends what is added, oldest first, in the thread that runs `send_each`.
 
     Where storage is slow or away, no more wait than `keep`, which is as many as would be kept in the end: of those that wait the oldest goes, and
-    never the newest. `tell` hears of each commit, and why sending had to stop (Fenced, StorageGivenUp).
+    never the newest. `tell` hears of each commit, and why sending had to stop (Fenced, StorageGivenUp, NotThere). Checkpoints lie in `folder`.
     """
 
     def __init__(
@@ -30,23 +31,28 @@ class Backlog:
         *,
         uploader: Uploader,
         attempts: AttemptStore,
+        folder: Path,
         keep: int,
         over: threading.Event,
         tell: Callable[[CheckpointPointer | Exception], None],
     ) -> None:
         self._claim, self._uploader, self._attempts, self._keep, self._over, self._tell = claim, uploader, attempts, keep, over, tell
+        self._folder = folder
         self._waiting: deque[CheckpointWritten] = deque()
         self._changed = threading.Condition()
         self._closed, self._done = False, threading.Event()
 
     def add(self, written: CheckpointWritten) -> None:
-        """One more to send. What it overtakes leaves this disk."""
+        """One more to send. What it overtakes leaves this disk. Raises NotThere where it names a place outside of the attempt's folder."""
+        directory = Path(written.directory)
+        if ".." in directory.parts or directory == self._folder or not directory.is_relative_to(self._folder):
+            raise NotThere("The trainer told of a checkpoint that is not in its folder.")
         with self._changed:
             self._waiting.append(written)
             overtaken = [self._waiting.popleft() for _ in range(len(self._waiting) - self._keep)]
             self._changed.notify()
         for each in overtaken:
-            shutil.rmtree(each.directory)
+            remove_files(Path(each.directory), [file["path"] for file in each.files], inside=self._folder)
 
     def finish(self) -> None:
         """Wait until everything that was added is committed, or sending had to stop."""
@@ -67,7 +73,7 @@ class Backlog:
         try:
             while (written := self._next()) is not None:
                 self._send(written)
-        except (Fenced, StorageGivenUp) as error:
+        except (Fenced, StorageGivenUp, NotThere) as error:
             self._tell(error)
         finally:
             self._done.set()
@@ -79,7 +85,7 @@ class Backlog:
 
     def _send(self, written: CheckpointWritten) -> None:
         passing(KillPoint.CHECKPOINT_TOLD)
-        pointer = self._uploader.checkpoint(self._claim, written)
+        pointer = self._uploader.checkpoint(self._claim, written, inside=self._folder)
         passing(KillPoint.CHECKPOINT_MANIFEST_PUT)
         dropped = self._commit(pointer)
         passing(KillPoint.CHECKPOINT_COMMITTED)

@@ -19,7 +19,7 @@ from service.killpoints import KillPoint, passing
 from worker.dying import die_with_parent, let_go_of_all_but
 from worker.training.buffer import Buffer
 from worker.training.checkpoint import Snapshot, write
-from worker.training.facts import CheckpointWritten, Fact
+from worker.training.facts import CheckpointFile, CheckpointWritten, Fact
 
 NICENESS = 10
 """Training goes first where both want a core; with less than that a busy machine would leave a stopped job's last checkpoint waiting."""
@@ -142,7 +142,7 @@ class CheckpointWriter:
             if isinstance(answer, WriterLost):
                 return
 
-    def _told(self, written: _Held, files: list[dict[str, Any]]) -> None:
+    def _told(self, written: _Held, files: list[CheckpointFile]) -> None:
         passing(KillPoint.CHECKPOINT_WRITTEN)
         epoch, step = written.fields["epoch"], written.fields["step"]
         with suppress(BrokenPipeError):

@@ -12,6 +12,7 @@ import resource
 import sys
 from pathlib import Path
 
+from service.adapters import syscalls
 from service.adapters.bubblewrap import Limits
 
 _PR_SET_DUMPABLE = 4
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def confine(limits: Limits) -> None:
-    """Set every limit for good, and give up what could lift one."""
+    """Set every limit for good, and give up what could lift one, and most of what could be asked of the kernel."""
     for kind, most in (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_NPROC, limits.processes),
@@ -60,6 +61,8 @@ def confine(limits: Limits) -> None:
     for option, value in ((_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_DUMPABLE, 0)):
         if libc.prctl(option, value, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
+    if syscalls.unknown_machine() is None:  # elsewhere nothing of a user's is run, and data sets are looked at without it
+        syscalls.load()
 
 
 def _within(kind: int, most: int) -> int:

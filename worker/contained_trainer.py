@@ -62,21 +62,3 @@ class ContainedTrainer(Trainer):
     def kill(self) -> None:
         """Kill it and everything that it started."""
         bubblewrap.kill(self._process)
-
-
-def written_bytes(folder: Path) -> int:
-    """Bytes under a folder that is being written to; what vanishes meanwhile counts for nothing."""
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(Path(root, name)).st_size
-            except FileNotFoundError:
-                continue
-    return total
-
-
-def links_in(folder: Path) -> list[Path]:
-    """Everything under a folder that is neither a plain file nor a folder: nobody may be led out of it."""
-    there = (Path(root, name) for root, folders, names in os.walk(folder) for name in (*folders, *names))
-    return [path for path in there if path.is_symlink() or not (path.is_file() or path.is_dir())]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from service.jobs.ports import Claim
+from worker.leftovers import remove
 
 
 class AttemptFolders:
@@ -27,12 +27,12 @@ class AttemptFolders:
         self._lock = _locked(self._own)
         for other in self._attempts.iterdir():
             if other != self._own and (lock := _locked(other)) is not None:
-                shutil.rmtree(other, ignore_errors=True)
+                remove(other)
                 lock.close()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        shutil.rmtree(self._own, ignore_errors=True)
+        remove(self._own)
         if self._lock is not None:
             self._lock.close()
 
@@ -44,7 +44,7 @@ class AttemptFolders:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
     def keep(self, folder: Path) -> str:
         """Set a folder apart that holds the only copy of something; answers where it is, for people."""

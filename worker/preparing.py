@@ -13,10 +13,12 @@ from service.jobs.ports import ArtifactStore, JobStore, Preflight, Report
 from service.jobs.state import Reason
 from service.spec.checking import needed, verdict
 from service.spec.dataset import LOCAL
+from service.spec.job import JobSpec
 from worker.brought import BroughtShelf
 from worker.datasets import DatasetShelf
 from worker.outcomes import Ending, failed
 from worker.reports import Reporter
+from worker.training.cached import entry_of
 from worker.uploads import Storage, fetch_checkpoint, fetch_weights
 
 
@@ -50,6 +52,10 @@ class Prepared:
     cache: CacheFolder
     initial: Path | None
     resume: dict[str, Any] | None
+
+    def decoded(self) -> list[Path]:
+        """Where the cache has the job's data set, and nobody else's."""
+        return entry_of(self.cache.folder, JobSpec.model_validate(self.spec).dataset, self.datasets_dir)
 
     def as_command(self, job: Job, directory: Path) -> dict[str, Any]:
         """The trainer's first command line."""

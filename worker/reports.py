@@ -122,7 +122,7 @@ class Reporter:
             self.flush(force=True)
 
     def _at(self, epoch: int, step: int) -> dict[str, Any]:
-        steps = self._progress["steps"]
+        steps = self._progress.get("steps", 0)  # custom code may tell of a step before its start
         done, elapsed = step - self._first_step, time.monotonic() - self._started
         eta = round(elapsed / done * (steps - step), 1) if done > 0 else None
         return {

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from pydantic import ValidationError
+
 from service.jobs.errors import Fenced, PreflightBusy, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.ports import AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report
@@ -17,26 +19,39 @@ from service.jobs.state import JobState, Phase, Reason
 from service.jobs.steps import STEP_COLUMNS, Step
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom, needed, verdict
+from service.spec.training import Training
 from service.spec.verdict import Verdict
 from service.sweeping import json_lines
 from worker.backlog import Backlog
-from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained, links_in, written_bytes
+from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained
 from worker.folders import AttemptFolders
+from worker.leftovers import Unfit, check_results, check_written
 from worker.limits import OUT_OF_TIME, Limits
 from worker.oom import KillCount
 from worker.outcomes import Ending, failed, given_back
 from worker.preparing import Prepared, Sources, prepare
 from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
+from worker.room import Room
 from worker.training.facts import CheckpointWritten, Fact, Failed, FirstStepDone, PhaseStarted, PlanChosen, Stopped, Succeeded, from_line
 from worker.unpacking import DatasetMissing
-from worker.uploads import Storage, StorageGivenUp, Uploader
+from worker.uploads import NotThere, Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
 
 T = TypeVar("T")
 FLAG_SECONDS = 1.0
 EXIT_SECONDS = 10.0
 MAX_LINE = 16 * 1024**2
+WAITING_BYTES = 64 * 1024**2
+"""Of facts that were read and are not passed on yet: a trainer that says more has to wait, and not this process's memory to grow."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A fact, and how many bytes it was on the pipe."""
+
+    fact: Fact
+    size: int
 
 
 class Spawner(Protocol):
@@ -78,7 +93,8 @@ class _Attempt:
 
     def __init__(self, claim: Claim, around: Surroundings, folder: Path, kept: contextlib.ExitStack) -> None:
         self.claim, self.around, self.folder, self.kept = claim, around, folder, kept
-        self.inbox: queue.Queue[Fact | Flags | CheckpointPointer | Exception | None] = queue.Queue()
+        self.inbox: queue.Queue[_Told | Flags | CheckpointPointer | Exception | None] = queue.Queue()
+        self.room = Room(WAITING_BYTES)
         self.over = threading.Event()
         self.pausing = self.out_of_time = False
         self.reporter = Reporter(around.facts, claim)
@@ -129,6 +145,8 @@ class _Attempt:
             return end.outcome
         except DatasetMissing as error:
             return failed(Reason.BAD_DATA, str(error))
+        except (NotThere, Unfit) as error:
+            return failed(Reason.USER_CODE, str(error))
         except StorageGivenUp as error:
             kept = self.around.folders.keep(self.folder)
             return failed(Reason.STORAGE, str(error), hint=f"What was not uploaded is kept in {kept}. Retry the job once storage is back.")
@@ -141,7 +159,15 @@ class _Attempt:
     def _sending(self) -> Iterator[Backlog]:
         """Checkpoints go to storage while the block lasts. Leaving it waits for none of them: who wants that calls `finish` before."""
         keep = self.spec["checkpoint"]["keep_last"]
-        backlog = Backlog(self.claim, uploader=self.uploader, attempts=self.around.attempts, keep=keep, over=self.over, tell=self.inbox.put)
+        backlog = Backlog(
+            self.claim,
+            uploader=self.uploader,
+            attempts=self.around.attempts,
+            folder=self.folder,
+            keep=keep,
+            over=self.over,
+            tell=self.inbox.put,
+        )
         self._thread("uploads", backlog.send_each)
         try:
             yield backlog
@@ -175,18 +201,18 @@ class _Attempt:
         if not is_custom(prepared.spec) or self.around.trusts_code:
             return self.around.spawner.spawn()
         try:
-            trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, prepared.cache.folder])
+            trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, *prepared.decoded()])
         except NotContained as error:
             raise Ending(failed(Reason.USER_CODE, str(error))) from error
         self._thread("written", self._watch_written)
         return trainer
 
     def _watch_written(self) -> None:
-        while not self.over.wait(FLAG_SECONDS):
-            if written_bytes(self.folder) > WRITTEN_BYTES:
-                detail = f"The job's code wrote more than {WRITTEN_BYTES // 1024**3} GiB."
-                self.inbox.put(Ending(failed(Reason.USER_CODE, detail)))
-                return
+        try:
+            while not self.over.wait(FLAG_SECONDS):
+                check_written(self.folder, limit_bytes=WRITTEN_BYTES)
+        except Unfit as error:
+            self.inbox.put(error)
 
     # --- while it runs
 
@@ -207,21 +233,23 @@ class _Attempt:
                 self._heed(item)  # our own threads' words are no sign of the trainer's life
                 continue
             limits.heard()
-            match item:
+            fact = None if item is None else item.fact
+            self.room.give_back(item.size if item is not None else 0)
+            match fact:
                 case Succeeded() | Stopped():
-                    return item
+                    return fact
                 case Failed(skip_batches=[_, *_]):
-                    return item  # what is left out lies behind its last checkpoint: that has to be committed first
+                    return fact  # what is left out lies behind its last checkpoint: that has to be committed first
                 case Failed():
-                    raise Ending(self._ended_by(item))
+                    raise Ending(self._ended_by(fact))
                 case CheckpointWritten():
-                    backlog.add(item)
+                    backlog.add(fact)
                 case None:
                     status = trainer.wait(EXIT_SECONDS)
                     word = f"the trainer process ended without a word (exit status {status})"
                     self.reporter.say("warning", word)
                     raise Ending(self._ended_by(Failed(code=Reason.TRAINER_LOST, message=word)))
-                case fact:
+                case _:
                     self._pass_on(fact, limits)
 
     def _pass_on(self, fact: Fact, limits: Limits) -> None:
@@ -230,7 +258,7 @@ class _Attempt:
         if isinstance(fact, FirstStepDone):
             self.around.spawner.refill()
         if isinstance(fact, PlanChosen):  # the next attempt, and train.py, compute as this one does
-            self.spec["training"] |= fact.training
+            self.spec["training"] |= _plan(fact)
             self.reporter.put(Report(resolved_spec=self.spec))
         self.reporter.tell(fact)
         self.reporter.flush()
@@ -258,10 +286,13 @@ class _Attempt:
         # with custom code inside, a line may be anything, and endless
         for line in iter(lambda: trainer.facts.readline(MAX_LINE), b""):
             try:
-                self.inbox.put(from_line(line))
+                told = _Told(from_line(line), len(line))
             except ValueError as error:
-                self.inbox.put(Ending(failed(Reason.USER_CODE, f"The trainer said what is {error}.")))
+                self.inbox.put(Unfit(f"The trainer said what is {error}."))
                 return
+            if not self.room.take(told.size, given_up=self.over.is_set):
+                return
+            self.inbox.put(told)
         self.inbox.put(None)
 
     def _hold_lease(self) -> None:
@@ -282,8 +313,9 @@ class _Attempt:
     def _take_home(self, folder: Path) -> None:
         """Add what only the supervisor knows to the artifacts, and upload them."""
         job = self.claim.job
-        if not folder.resolve().is_relative_to(self.folder.resolve()) or links_in(folder):
-            raise Ending(failed(Reason.USER_CODE, "The job's code put links where its results should be."))
+        if not folder.resolve().is_relative_to(self.folder.resolve()):
+            raise Unfit("The job's code put its results elsewhere.")
+        check_results(folder)
         self.reporter.put(Report(phase=Phase.UPLOADING, logs=["uploading"]))
         self.reporter.flush(force=True)
         metrics, steps, logs, record = self._patiently(lambda: self._told_so_far(job))
@@ -345,3 +377,11 @@ class _Attempt:
         self.threads.append(thread)
         thread.start()
         return thread
+
+
+def _plan(fact: PlanChosen) -> dict[str, Any]:
+    """The keys of `training` that it decides. Raises Unfit: with custom code inside, a trainer may tell of any."""
+    try:
+        return {name: getattr(Training.model_validate(fact.training), name) for name in fact.training}
+    except ValidationError as error:
+        raise Unfit(f"The trainer told of a plan that is none: {error.errors()[0]['msg']}.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import mimetypes
@@ -24,8 +25,11 @@ from service.jobs.layout import artifacts_prefix, checkpoint_prefix
 from service.jobs.ports import ArtifactStore, Claim
 from service.killpoints import KillPoint, passing
 from service.spec.export import Exported
+from worker.leftovers import remove_files
 from worker.training.facts import CheckpointWritten
 
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EPERM, errno.EACCES, errno.ENAMETOOLONG}
+"""How opening fails what is no plain file, by what custom code may have put there."""
 _TYPES = {
     ".safetensors": "application/octet-stream",
     ".jsonl": "application/jsonl",
@@ -41,6 +45,10 @@ _TYPES = {
 
 class StorageGivenUp(Exception):
     """Storage stayed away for longer than the attempt is willing to wait."""
+
+
+class NotThere(Exception):
+    """What the trainer told of is no plain file in the attempt's folder."""
 
 
 T = TypeVar("T")
@@ -84,17 +92,22 @@ class Uploader:
         self._checkpoints: dict[str, list[str]] = {}
         """The keys under each checkpoint's prefix that this attempt has put, until it drops them."""
 
-    def checkpoint(self, claim: Claim, written: CheckpointWritten) -> CheckpointPointer:
-        """Upload a checkpoint and remove its folder; the pointer still has to be committed."""
+    def checkpoint(self, claim: Claim, written: CheckpointWritten, *, inside: Path) -> CheckpointPointer:
+        """Upload a checkpoint and remove its folder; the pointer still has to be committed. Raises NotThere for what lies outside of `inside`."""
         prefix = checkpoint_prefix(claim.job.project, claim.job.id, claim.token, written.step)
         folder = Path(written.directory)
         for file in written.files:
-            self._file(prefix + file["path"], folder / file["path"], inside=folder)
+            try:
+                self._file(prefix + file["path"], folder / file["path"], inside=inside)
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
+                raise NotThere(f"The trainer told of a checkpoint that is not in its folder ({file['path']}).") from error
         passing(KillPoint.CHECKPOINT_FILES_PUT)
         self._checkpoints[prefix] = [prefix + name for name in ("manifest.json", *(file["path"] for file in written.files))]
         manifest = {"epoch": written.epoch, "step": written.step, "token": claim.token, "at": _now(), "files": written.files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest).encode(), "application/json")
-        shutil.rmtree(folder)
+        remove_files(folder, [file["path"] for file in written.files], inside=inside)
         return CheckpointPointer(token=claim.token, epoch=written.epoch, step=written.step, prefix=prefix)
 
     def artifacts(self, claim: Claim, folder: Path) -> None:
@@ -198,7 +211,7 @@ def held(path: Path, *, inside: Path) -> Iterator[Path]:
     try:
         name = Path(f"/proc/self/fd/{descriptor}")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not name.resolve().is_relative_to(inside.resolve()):
-            raise PermissionError(f"{path} is no plain file of this attempt")
+            raise PermissionError(errno.EPERM, "no plain file of this attempt", str(path))
         yield name
     finally:
         os.close(descriptor)

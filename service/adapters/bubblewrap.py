@@ -13,22 +13,28 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 import service
+from service.adapters import syscalls
 
 GIB = 1024**3
 NOBODY = 65534
 """Who runs contained code where the worker is root: root could not be bound, RLIMIT_NPROC does not count it."""
 TRIAL_SECONDS = 30
+PROFILE = "service/containers/seccomp.json"
+"""Docker's containment of the whole container, made so that this one fits into it. Lies beside this package's code, in the image too."""
 SCRATCH = Path("/tmp")  # noqa: S108  # a fresh one, in memory, of this containment alone
 
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 _PROCESSORS = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 """torch chooses kernels and threads by these; without them the same job could round differently inside and outside."""
 _MACHINE = ("/proc/cpuinfo", "/proc/meminfo")
+_FIRST_TO_GO = ("sh", "-c", '{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null; exec "$@"', "sh")
+"""Where memory runs out the kernel ends contained code before its worker, and before others' jobs: proc(5), oom_score_adj."""
 _THREADS = ("OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
 
 Stream = int | IO[bytes] | None
@@ -117,7 +123,7 @@ def start_command(
         _give(writable, NOBODY)
     wrapped = _wrapped(command, way=way, limits=limits, readable=readable, writable=writable)
     return subprocess.Popen(
-        wrapped,
+        [*_FIRST_TO_GO, *wrapped],
         pass_fds=pass_fds,
         stdin=stdin,
         stdout=stdout,
@@ -137,8 +143,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 @functools.cache
 def _way() -> _Way | str:
     """The strictest way that works on this machine, or why none does."""
-    if sys.platform != "linux":
-        return f"Containment needs Linux and its bubblewrap; this is {sys.platform}."
+    if (unknown := syscalls.unknown_machine()) is not None:
+        return unknown
     if shutil.which("bwrap") is None:
         return "Bubblewrap is not installed: install the package bubblewrap."
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
@@ -149,10 +155,27 @@ def _way() -> _Way | str:
         if refusal is None:
             return way
         said = said or refusal
+    return f"Bubblewrap is installed, but may not make namespaces here ({said}). {_cure(_is_filtered())}"
+
+
+def _is_filtered() -> bool:
+    """Whether somebody set a seccomp filter for this process, as container engines do."""
+    with suppress(OSError):
+        return "Seccomp:\t2" in Path("/proc/self/status").read_text()
+    return False
+
+
+def _cure(is_filtered: bool) -> str:
+    if is_filtered:
+        return (
+            f"This is a container whose seccomp profile forbids them. Start it under the profile {PROFILE}, as docker-compose.yml does: docker"
+            f" run --security-opt seccomp={PROFILE}, security_opt in Compose, securityContext.seccompProfile in Kubernetes; where the machine has"
+            " AppArmor, --security-opt apparmor=unconfined as well; and as another user than root."
+        )
     return (
-        f"Bubblewrap is installed, but may not make namespaces here ({said}). On a machine, allow unprivileged user namespaces (sysctl"
-        " kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces above 0). In a"
-        " container, run the worker as another user than root, under a seccomp profile (security_opt) that allows user namespaces."
+        "On a machine, allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1,"
+        " kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces above 0). In a container, run as another user than root,"
+        f" under the seccomp profile {PROFILE} and, where the machine has AppArmor, --security-opt apparmor=unconfined."
     )
 
 

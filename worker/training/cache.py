@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from worker.training.cached import CONTENT, SOURCES
 from worker.training.splits import Packed
 
 _KINDS = {str(kind).removeprefix("torch."): kind for kind in (torch.uint8, torch.int64, torch.float32, torch.float64)}
@@ -33,8 +34,8 @@ class DecodedCache:
     def find(self, key: str) -> tuple[dict[str, Packed], str] | None:
         """The splits that were put under this key, by name, mapped into memory, and their SHA-256; None where they are not here."""
         try:
-            digest = (self.folder / "sources" / key).read_text()
-            content = self.folder / "content" / digest
+            digest = (self.folder / SOURCES / key).read_text()
+            content = self.folder / CONTENT / digest
             shapes = json.loads((content / "shapes.json").read_text())
             splits = {
                 part: Packed(*(_mapped(content / f"{part}.{what}", *shapes[part][what]) for what in ("images", "labels")))
@@ -55,12 +56,12 @@ class DecodedCache:
             with self._locked():
                 self._make_room(size)
                 self._write(digest, splits)
-                _replace(self.folder / "sources" / key, digest)
+                _replace(self.folder / SOURCES / key, digest)
         except OSError:
             return  # a cache is no reason for a job to fail
 
     def _write(self, digest: str, splits: Mapping[str, Packed]) -> None:
-        content = self.folder / "content" / digest
+        content = self.folder / CONTENT / digest
         if content.exists():
             return
         part = Path(tempfile.mkdtemp(prefix="part-", dir=self.folder))
@@ -79,19 +80,19 @@ class DecodedCache:
 
     def _make_room(self, size: int) -> None:
         """Remove what went unused for longest until `size` more bytes fit."""
-        kept = sorted((self.folder / "content").iterdir(), key=lambda content: content.stat().st_mtime, reverse=True)
+        kept = sorted((self.folder / CONTENT).iterdir(), key=lambda content: content.stat().st_mtime, reverse=True)
         room = self.limit_bytes - size
         for content in kept:
             room -= sum(path.stat().st_size for path in content.iterdir())
             if room < 0:
                 shutil.rmtree(content)  # who has it mapped keeps it until the end of the job
-        for source in (self.folder / "sources").iterdir():
-            if not (self.folder / "content" / source.read_text()).exists():
+        for source in (self.folder / SOURCES).iterdir():
+            if not (self.folder / CONTENT / source.read_text()).exists():
                 source.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        for name in ("content", "sources"):
+        for name in (CONTENT, SOURCES):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

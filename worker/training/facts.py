@@ -1,10 +1,29 @@
-"""What a trainer tells, as frozen facts, and their one-line JSON form on the pipe. No torch here: the supervisor reads these too."""
+"""What a trainer tells, as frozen facts, and their one-line JSON form on the pipe. No torch here: the supervisor reads these too.
+
+With custom code inside, a trainer may write to the pipe what it likes: only what has a fact's types and bounds gets to the supervisor.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic's own need; it takes the standard library's from Python 3.12 on
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""What the store, which counts in doubles, holds exactly."""
+Metrics = Annotated[dict[Annotated[str, Field(max_length=200)], float], Field(max_length=1000)]
+
+
+class CheckpointFile(TypedDict):
+    """A file right inside a checkpoint's folder; its name becomes part of a key in storage, and of a path on the worker that goes on from it."""
+
+    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+    size: Count
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]*$", max_length=64)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +38,10 @@ class PhaseStarted:
 class TrainingStarted:
     """Sizes are known: steps in all, where this attempt starts, and the spec with everything filled in."""
 
-    epochs: int
-    steps: int
-    start_epoch: int
-    start_step: int
+    epochs: Count
+    steps: Count
+    start_epoch: Count
+    start_step: Count
     dataset_digest: str
 
 
@@ -39,7 +58,7 @@ class PlanChosen:
 class FirstStepDone:
     """This attempt's first optimizer step was done `at` this time (seconds since 1970)."""
 
-    step: int
+    step: Count
     at: float
 
 
@@ -47,8 +66,8 @@ class FirstStepDone:
 class StepDone:
     """`step` optimizer steps are done since the job's start, in the epoch after `epoch` completed ones. Sent a few times a second at most."""
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +98,12 @@ class EpochDone:
     `metrics` holds train_loss, train_accuracy, val_loss, val_accuracy, lr; seconds exclude evaluation.
     """
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     at: float
     train_seconds: float
     samples_per_second: float
-    metrics: dict[str, float]
+    metrics: Metrics
     best: dict[str, Any] | None = None
     """{monitor, value, epoch, step} once the job monitors something."""
 
@@ -98,17 +117,17 @@ class EpochDone:
 class CheckpointWritten:
     """A whole checkpoint lies in `directory`; the supervisor uploads it, then removes the folder. `files` are {path, size, sha256}."""
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
     directory: str
-    files: list[dict[str, Any]]
+    files: Annotated[list[CheckpointFile], Field(max_length=100)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
     """The test split was evaluated: test_loss, test_accuracy, ..."""
 
-    metrics: dict[str, float]
+    metrics: Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +150,7 @@ class HardwareChanged:
 class Evaluating:
     """So many batches of an evaluation are done. Sent a few times a second at most, so that a long one is not taken for a stall."""
 
-    batches: int
+    batches: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +179,8 @@ class Succeeded:
 class Stopped:
     """The trainer was told to stop; its last checkpoint was written before."""
 
-    epoch: int
-    step: int
+    epoch: Count
+    step: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +191,7 @@ class Failed:
     message: str
     hint: str | None = None
     faults: list[dict[str, Any]] = field(default_factory=list)
-    skip_batches: list[list[int]] = field(default_factory=list)
+    skip_batches: list[list[Count]] = field(default_factory=list)
     """[epoch, batch] that another attempt may leave out, none of them in a checkpoint that was told."""
 
 
@@ -201,13 +220,29 @@ _BY_NAME: dict[str, type[Any]] = {kind.__name__: kind for kind in Fact.__args__}
 
 def to_line(fact: Fact) -> bytes:
     """The fact as one JSON line, newline included."""
-    return json.dumps({"fact": type(fact).__name__, **asdict(fact)}, separators=(",", ":")).encode() + b"\n"
+    body = {"fact": type(fact).__name__, **asdict(fact)}
+    # the text of a user's error may hold halves of surrogate pairs, which no store takes
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
 def from_line(line: bytes) -> Fact:
-    """The fact of one JSON line. Raises ValueError where the line is no fact."""
+    """The fact of one JSON line. Raises ValueError where the line is none."""
     try:
-        body = json.loads(line)
-        return _BY_NAME[body.pop("fact")](**body)  # type: ignore[no-any-return]  # the table holds facts only
-    except (KeyError, TypeError, AttributeError) as error:
+        # by pydantic throughout: the standard library's reader runs out of stack where brackets nest deeply
+        name = _NAMED.validate_json(line)["fact"]
+        fact: Fact = _read_as(name).validate_json(line, strict=True)
+    except (KeyError, TypeError, ValidationError) as error:
         raise ValueError(f"not a fact: {line[:200]!r}") from error
+    return fact
+
+
+class _Named(TypedDict):
+    fact: str
+
+
+_NAMED = TypeAdapter(_Named)
+
+
+@functools.cache
+def _read_as(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_BY_NAME[name])

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from service.spec.dataset import LOCAL, Dataset
+from service.spec.dataset import Dataset
 from service.spec.job import JobSpec
 from worker.training import tables
 from worker.training.cache import DecodedCache
+from worker.training.cached import source_key
 from worker.training.readers import is_packed, read
-from worker.training.sources import FILES, present
 from worker.training.splits import Packed, Published, Split, Splits, split_indices
-
-_DECODERS = {name: version(name) for name in ("torchvision", "scikit-learn", "pillow")}
-"""Looked up once, before trainers are forked."""
-
 
 UNPACKED = ("Tensors", "Table")
 """Unpacked for each job anew: there is nothing to know them by."""
@@ -67,17 +61,3 @@ def digest_of(*splits: Split) -> str:
     for split in splits:
         digest.update(split.fingerprint())
     return digest.hexdigest()
-
-
-def source_key(dataset: Dataset, datasets_dir: Path) -> str:
-    """A name for what reading the data set would read, without reading it: its files' names, sizes and times, and who decodes them."""
-    files = []
-    if dataset.type in FILES:
-        stats = ((path, path.stat()) for path in present(datasets_dir, dataset.type))
-        files = [[path.relative_to(datasets_dir).as_posix(), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
-    if dataset.type in LOCAL:
-        stats = ((path, path.stat()) for path in sorted(datasets_dir.rglob("*")) if path.is_file())
-        files = [[path.relative_to(datasets_dir).as_posix(), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
-    # content too: where an earlier job's model is asked, labels and words are numbered as that job has them
-    parts = [dataset.type, dataset.model_dump(mode="json", include={"type", "content", *dataset.arguments()}), files, _DECODERS]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

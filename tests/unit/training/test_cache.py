@@ -11,7 +11,8 @@ import torch
 from service.spec.job import JobSpec
 from tests.checking import resolved
 from worker.training.cache import DecodedCache
-from worker.training.loading import load_splits, source_key
+from worker.training.cached import entry_of, source_key
+from worker.training.loading import load_splits
 from worker.training.splits import Packed
 
 MIB = 2**20
@@ -118,3 +119,23 @@ def test_a_folder_that_cannot_be_made_is_no_fault(tmp_path: Path):
     cache = DecodedCache(folder=tmp_path / "file" / "cache", limit_bytes=MIB)
 
     assert len(load_splits(digits(), datasets_dir=Path(), cache=cache).train) == 1150
+
+
+def test_what_contained_code_is_shown_of_the_cache_is_its_own_data_and_enough(tmp_path: Path):
+    """Another project's decoded upload lies right beside it."""
+    cache, shown = (DecodedCache(folder=tmp_path / name, limit_bytes=16 * MIB) for name in ("cache", "shown"))
+    spec = digits()
+    assert entry_of(cache.folder, spec.dataset, Path()) == []
+    cache.put("theirs", splits_of(10, fill=7), "digest-of-theirs")
+    plain = load_splits(spec, datasets_dir=Path(), cache=cache)
+
+    for path in entry_of(cache.folder, spec.dataset, Path()):
+        target = shown.folder / path.relative_to(cache.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path)
+
+    found = shown.find(source_key(spec.dataset, Path()))
+    assert found is not None
+    assert f"sha256:{found[1]}" == plain.digest
+    assert [path.name for path in (shown.folder / "content").iterdir()] == [found[1]]
+    assert len(list((shown.folder / "sources").iterdir())) == 1

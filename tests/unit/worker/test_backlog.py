@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from service.jobs.ports import Claim
 from service.jobs.state import JobState
 from worker.backlog import Backlog
 from worker.training.facts import CheckpointWritten
-from worker.uploads import Storage, StorageGivenUp, Uploader
+from worker.uploads import NotThere, Storage, StorageGivenUp, Uploader
 
 CLAIM = Claim(job=Job(id="job_1", created_at=datetime(2026, 1, 1, tzinfo=UTC), spec={}, state=JobState.RUNNING), token=7, worker="w")
 
@@ -70,11 +71,13 @@ class Sending:
 
 
 @contextmanager
-def sending(artifacts: MemoryArtifacts, commits: Commits, *, keep: int = 2, patience_seconds: float = 10) -> Iterator[Sending]:
+def sending(
+    artifacts: MemoryArtifacts, commits: Commits, folder: Path, *, keep: int = 2, patience_seconds: float = 10
+) -> Iterator[Sending]:
     told: queue.Queue[CheckpointPointer | Exception] = queue.Queue()
     over = threading.Event()
     storage = Storage(patience_seconds=patience_seconds, abandon=over, tell=lambda _: None)
-    backlog = Backlog(CLAIM, uploader=Uploader(artifacts, storage), attempts=commits, keep=keep, over=over, tell=told.put)
+    backlog = Backlog(CLAIM, uploader=Uploader(artifacts, storage), attempts=commits, folder=folder, keep=keep, over=over, tell=told.put)
     thread = threading.Thread(target=backlog.send_each)
     thread.start()
     try:
@@ -103,7 +106,7 @@ def test_each_is_committed_and_what_it_replaces_is_removed(written, tmp_path: Pa
     """In the order they were written, with nothing left on this disk."""
     artifacts, commits = MemoryArtifacts(), Commits()
 
-    with sending(artifacts, commits, keep=1) as sent:
+    with sending(artifacts, commits, tmp_path, keep=1) as sent:
         for step in (1, 2, 3):
             sent.backlog.add(written(step))
             assert sent.told.get(timeout=10).step == step
@@ -118,7 +121,7 @@ def test_while_storage_is_slow_the_newest_overtake(written, tmp_path: Path):
     """Adding waits for nothing; of those that wait as many are left as would be kept, the newest among them, and those are all committed."""
     artifacts, commits = SlowArtifacts(), Commits()
 
-    with sending(artifacts, commits, keep=2) as sent:
+    with sending(artifacts, commits, tmp_path, keep=2) as sent:
         sent.backlog.add(written(1))
         assert artifacts.asked.wait(10)
         for step in range(2, 9):
@@ -135,7 +138,7 @@ def test_closing_leaves_what_waits_where_it_lies(written, tmp_path: Path):
     """An attempt that ends otherwise waits for no upload; its folder may be kept for a person."""
     artifacts, commits = SlowArtifacts(), Commits()
 
-    with sending(artifacts, commits) as sent:
+    with sending(artifacts, commits, tmp_path) as sent:
         sent.backlog.add(written(1))
         assert artifacts.asked.wait(10)
         sent.backlog.add(written(2))
@@ -146,12 +149,12 @@ def test_closing_leaves_what_waits_where_it_lies(written, tmp_path: Path):
     assert (tmp_path / "2" / "state.pt").exists()
 
 
-def test_a_store_that_is_away_is_asked_again(written, monkeypatch: pytest.MonkeyPatch):
+def test_a_store_that_is_away_is_asked_again(written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The checkpoint is in storage already: all that is missing is the pointer."""
     monkeypatch.setattr("worker.backlog.RETRY_SECONDS", 0.01)
     commits = Commits(faults=[StoreUnavailable("away"), StoreUnavailable("away")])
 
-    with sending(MemoryArtifacts(), commits) as sent:
+    with sending(MemoryArtifacts(), commits, tmp_path) as sent:
         sent.backlog.add(written(1))
         sent.backlog.finish()
 
@@ -159,11 +162,11 @@ def test_a_store_that_is_away_is_asked_again(written, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("fault", [Fenced("job_1", token=7), StorageGivenUp("away")], ids=["fenced", "given up"])
-def test_why_sending_had_to_stop_is_told(written, fault: Exception):
+def test_why_sending_had_to_stop_is_told(written, tmp_path: Path, fault: Exception):
     """And nothing more is sent, though it was added."""
     commits = Commits(faults=[fault])
 
-    with sending(MemoryArtifacts(), commits) as sent:
+    with sending(MemoryArtifacts(), commits, tmp_path) as sent:
         sent.backlog.add(written(1))
         assert sent.told.get(timeout=10) is fault
         sent.backlog.add(written(2))
@@ -172,10 +175,78 @@ def test_why_sending_had_to_stop_is_told(written, fault: Exception):
     assert commits.steps == []
 
 
-def test_storage_that_stays_away_ends_the_wait(written):
+def test_storage_that_stays_away_ends_the_wait(written, tmp_path: Path):
     """After the patience."""
-    with sending(AwayArtifacts(), Commits(), patience_seconds=0) as sent:
+    with sending(AwayArtifacts(), Commits(), tmp_path, patience_seconds=0) as sent:
         sent.backlog.add(written(1))
         sent.backlog.finish()
 
         assert isinstance(sent.told.get_nowait(), StorageGivenUp)
+
+
+@pytest.mark.parametrize("directory", ["/etc", "..", "checkpoints/../../theirs", "."])
+def test_a_checkpoint_elsewhere_is_neither_taken_nor_removed(directory: str, tmp_path: Path):
+    """Custom code may tell of what it likes: the worker's secrets, another attempt's folder."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs):
+        folder.mkdir()
+        (folder / "state.pt").write_bytes(b"secret")
+    told = CheckpointWritten(epoch=1, step=1, directory=str(mine / directory), files=[{"path": "state.pt", "size": 6, "sha256": "0"}])
+    artifacts = MemoryArtifacts()
+
+    with sending(artifacts, Commits(), mine) as sent:
+        with pytest.raises(NotThere):
+            sent.backlog.add(told)
+        sent.backlog.finish()
+
+    assert list(artifacts.list("projects/")) == []
+    assert (theirs / "state.pt").exists()
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "pipe", "nothing"])
+def test_what_was_put_in_a_checkpoints_place_ends_the_attempt(what: str, tmp_path: Path):
+    """A link to another's files, a pipe that nobody writes to, or nothing at all: told as such, with nothing of the other's uploaded or removed."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs / "1"):
+        folder.mkdir(parents=True)
+    secret = theirs / "1" / "state.pt"
+    secret.write_bytes(b"secret")
+    if what == "folder":
+        (mine / "checkpoints").symlink_to(theirs)
+    elif what != "nothing":
+        (mine / "checkpoints" / "1").mkdir(parents=True)
+        place = mine / "checkpoints" / "1" / "state.pt"
+        place.symlink_to(secret) if what == "file" else os.mkfifo(place)
+    told = CheckpointWritten(
+        epoch=1, step=1, directory=str(mine / "checkpoints" / "1"), files=[{"path": "state.pt", "size": 6, "sha256": "0"}]
+    )
+    artifacts = MemoryArtifacts()
+
+    with sending(artifacts, Commits(), mine) as sent:
+        sent.backlog.add(told)
+        assert isinstance(sent.told.get(timeout=10), NotThere)
+        sent.backlog.finish()
+
+    assert list(artifacts.list("projects/")) == []
+    assert secret.read_bytes() == b"secret"
+
+
+def test_what_is_overtaken_takes_nothing_along_that_a_link_leads_to(written, tmp_path: Path):
+    """The folder above was exchanged for a link: what it leads to stays."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    for folder in (mine, theirs / "2"):
+        folder.mkdir(parents=True)
+    (theirs / "2" / "state.pt").write_bytes(b"secret")
+    (mine / "checkpoints").symlink_to(theirs)
+    artifacts = SlowArtifacts()
+    files = [{"path": "state.pt", "size": 6, "sha256": "0"}]
+
+    with sending(artifacts, Commits(), tmp_path, keep=1) as sent:
+        sent.backlog.add(written(1))
+        assert artifacts.asked.wait(10)
+        for step in (2, 3):
+            sent.backlog.add(CheckpointWritten(epoch=step, step=step, directory=str(mine / "checkpoints" / str(step)), files=files))
+        artifacts.gate.set()
+        sent.backlog.close()
+
+    assert (theirs / "2" / "state.pt").read_bytes() == b"secret"
