@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -14,7 +13,7 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from service import killpoints
+from service import killpoints, logs
 from service.adapters.celery_doorbell import CeleryDoorbell, LoopBell, celery_app
 from service.adapters.inspecting_child import InspectingChildren
 from service.adapters.local_data import LocalData
@@ -154,6 +153,9 @@ def build(settings: ApiSettings) -> Api:
         services=services,
         changes=stores.changes,
         checks={"store": stores.ping, "storage": artifacts.ping, "preflight": torch_beside},
+        monitor=stores.monitor,
+        preflight_load=preflight.load,
+        metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
         closing=closing,
     )
@@ -172,10 +174,10 @@ def _spool(settings: ApiSettings) -> Spool:
 
 def main() -> int:
     """Serve until told to stop. Exit code 1 where a part is missing at the start, with one line that says which."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         killpoints.arm(os.environ)
         settings = ApiSettings.read()
+        logs.configure(settings.log_format, secrets=settings.secrets, role="api")
         api = build(settings)
         await_parts({"REDIS_URL": api.stores.admit, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket})
     except (SettingsFault, NotReady, NewerFormat, UnknownKillPoint) as error:
@@ -187,7 +189,7 @@ def main() -> int:
         signal.signal(each, lambda *_: None)
     try:
         # long polls and event streams must not hold up the end
-        uvicorn.run(api.app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=2)
+        uvicorn.run(api.app, host=settings.host, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     finally:
         api.stop()
     return 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +40,16 @@ class StoreSettings(BaseSettings):
     threads: int = Field(default=os.cpu_count() or 1, ge=1, validation_alias=AliasChoices("TRAINYARD_THREADS"))
     """Intra-op threads of a job that names none: part of its numbers, so stored with it."""
 
+    log_format: Literal["text", "json"] = Field(default="text", validation_alias=AliasChoices("TRAINYARD_LOG_FORMAT"))
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What must stand in no log: every secret, and the passwords of URLs, as they stand there and as they are."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        passwords = [urlsplit(value).password for value in values if isinstance(value, str) and "://" in value]
+        plain = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return [*plain, *(each for password in passwords if password for each in (password, unquote(password)))]
+
     @model_validator(mode="before")
     @classmethod
     def _secret_files(cls, values: Any) -> Any:
@@ -70,6 +81,8 @@ class ApiSettings(StoreSettings):
     """Where uploads lie until they are in storage, and are unpacked to be looked at."""
     upload_bytes: int = Field(default=10 * 2**30, ge=1, validation_alias=AliasChoices("TRAINYARD_UPLOAD_BYTES"))
     """The most that one uploaded data set may have."""
+    metrics_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_METRICS_TOKEN"))
+    """Opens `/metrics`, and nothing else."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
 
     @model_validator(mode="after")
@@ -82,7 +95,7 @@ class ApiSettings(StoreSettings):
 
 
 def _with_secret_files(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TRAINYARD_API_KEY"):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TRAINYARD_API_KEY", "TRAINYARD_METRICS_TOKEN"):
         path = environment.get(f"{name}_FILE")
         if path and name not in environment:
             try:

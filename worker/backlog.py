@@ -11,6 +11,7 @@ from service.jobs.errors import Fenced, StoreUnavailable
 from service.jobs.job import CheckpointPointer
 from service.jobs.ports import AttemptStore, Claim
 from service.killpoints import KillPoint, passing
+from worker.holding import Held
 from worker.training.facts import CheckpointWritten
 from worker.uploads import StorageGivenUp, Uploader
 
@@ -33,8 +34,10 @@ class Backlog:
         keep: int,
         over: threading.Event,
         tell: Callable[[CheckpointPointer | Exception], None],
+        held: Held,
     ) -> None:
         self._claim, self._uploader, self._attempts, self._keep, self._over, self._tell = claim, uploader, attempts, keep, over, tell
+        self._held = held
         self._waiting: deque[CheckpointWritten] = deque()
         self._changed = threading.Condition()
         self._closed, self._done = False, threading.Event()
@@ -43,9 +46,11 @@ class Backlog:
         """One more to send. What it overtakes leaves this disk."""
         with self._changed:
             self._waiting.append(written)
+            self._held.add(written.directory)
             overtaken = [self._waiting.popleft() for _ in range(len(self._waiting) - self._keep)]
             self._changed.notify()
         for each in overtaken:
+            self._held.drop(each.directory)
             shutil.rmtree(each.directory)
 
     def finish(self) -> None:
@@ -58,6 +63,8 @@ class Backlog:
     def close(self) -> None:
         """Leave what still waits where it lies, and wait for nothing."""
         with self._changed:
+            for each in self._waiting:
+                self._held.drop(each.directory)
             self._waiting.clear()
             self._closed = True
             self._changed.notify()
@@ -66,7 +73,10 @@ class Backlog:
         """Until `finish` or `close`."""
         try:
             while (written := self._next()) is not None:
-                self._send(written)
+                try:
+                    self._send(written)
+                finally:
+                    self._held.drop(written.directory)
         except (Fenced, StorageGivenUp) as error:
             self._tell(error)
         finally:

@@ -9,10 +9,11 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import datasets, files, house, problems, routes, watching
+from service.api import datasets, files, house, monitoring, problems, routes, watching
 from service.api.lingering import Lingering
+from service.api.observing import Observing
 from service.jobs.errors import Unavailable
-from service.jobs.ports import Changes
+from service.jobs.ports import Changes, Monitor, PreflightLoad
 from service.use_cases import Services
 
 DESCRIPTION = "POST a job spec in PyTorch's own words; poll; fetch the trained model."
@@ -23,10 +24,16 @@ def create_app(
     services: Services,
     changes: Changes,
     checks: Mapping[str, Callable[[], None]],
+    monitor: Monitor,
+    preflight_load: Callable[[], PreflightLoad],
     api_key: str | None = None,
+    metrics_token: str | None = None,
     closing: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
-    """The application. `checks` are what readiness asks, each raising Unavailable; `closing` is awaited at the end."""
+    """The application. `checks` are what readiness asks, each raising Unavailable; `closing` is awaited at the end.
+
+    `monitor` and `preflight_load` are what `/metrics` tells; `metrics_token` opens that alone.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -39,10 +46,13 @@ def create_app(
         title="Trainyard", version=version("trainyard"), description=DESCRIPTION, docs_url=None, redoc_url=None, lifespan=lifespan
     )
     app.state.services, app.state.changes, app.state.api_key = services, changes, api_key
+    app.state.metrics_token = metrics_token
+    app.state.registry, requests = monitoring.registry_of(monitor, preflight_load)
     problems.install(app)
     app.add_middleware(Lingering)
+    app.add_middleware(Observing, requests=requests)
     app.include_router(routes.taking)
-    for part in (routes, watching, files, house, datasets):
+    for part in (routes, watching, files, house, datasets, monitoring):
         app.include_router(part.router)
     _add_health(app, checks)
     _add_problem_schema(app)

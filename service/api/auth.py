@@ -20,7 +20,12 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 async def project_of(request: Request) -> str:
-    """The project of the request's key or session. Raises Refused (401, 403)."""
+    """The project of the request's key or session, which its line of the log tells. Raises Refused (401, 403)."""
+    request.state.project = project = await _project_of(request)
+    return project
+
+
+async def _project_of(request: Request) -> str:
     if request.app.state.api_key is None:
         return DEFAULT_PROJECT
     scheme, _, given = request.headers.get("authorization", "").partition(" ")

@@ -122,7 +122,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.")
+        known = {"X-Request-Id": request.state.request_id}  # this answer leaves outside of every middleware
+        return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.", headers=known)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
 from service.adapters.memory.jobs import MemoryIntake, MemoryJobs, MemoryRequests
+from service.adapters.memory.monitor import MemoryMonitor
 from service.adapters.memory.others import MemoryArtifacts, MemoryChanges, MemoryDoorbell, MemoryWorkers
 from service.adapters.memory.shelf import Clock, Shelf
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores
@@ -32,6 +33,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         datasets=MemoryDatasets(shelf),
         workers=workers,
         changes=MemoryChanges(shelf.waiters),
+        monitor=MemoryMonitor(shelf, workers),
         admit=lambda: None,
         ping=lambda: None,
         close=lambda: None,
