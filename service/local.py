@@ -28,6 +28,11 @@ STOP_SECONDS = 30.0
 RESTART_SECONDS = 1.0
 
 
+RUNNING = "running.json"
+"""Where the stores of a data folder are while they run, for commands beside: ports are drawn at each start."""
+STORES = ("REDIS_URL", "S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
 class CannotStart(Exception):
     """A part cannot start; the text has its last words and the cure."""
 
@@ -164,8 +169,8 @@ class Local:
         self.url = f"http://127.0.0.1:{plan.port}"
         self._children: list[_Child] = []
 
-    def start(self) -> None:
-        """Start stores, API and workers, and wait until a job would run. Raises CannotStart."""
+    def start_stores(self) -> dict[str, str]:
+        """Start Valkey and S3; the environment of who wants to reach them. Raises CannotStart."""
         folder, keys = self.plan.data_dir, _keys(self.plan.data_dir)
         redis_port, s3_port = free_port(), free_port()
         (folder / "valkey").mkdir(exist_ok=True)
@@ -180,11 +185,18 @@ class Local:
         stores = [(self._child("valkey", valkey, plain), redis_port), (self._child("s3", rclone, keyed), s3_port)]
         for child, port in stores:
             self._ready(child, partial(_listens, port))
-        environment = plain | {
+        return plain | {
             "REDIS_URL": f"redis://:{keys['valkey']}@127.0.0.1:{redis_port}/0",
             "S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
             "AWS_ACCESS_KEY_ID": keys["access"],
             "AWS_SECRET_ACCESS_KEY": keys["secret"],
+        }
+
+    def start(self) -> None:
+        """Start stores, API and workers, and wait until a job would run. Raises CannotStart."""
+        folder, environment = self.plan.data_dir, self.start_stores()
+        _for_its_owner(folder / RUNNING, json.dumps({name: environment[name] for name in STORES}))
+        environment |= {
             "TRAINYARD_HOST": "127.0.0.1",
             "TRAINYARD_PORT": str(self.plan.port),
             "TRAINYARD_THREADS": str(self.plan.threads or os.cpu_count() or 1),
@@ -252,6 +264,29 @@ def running(plan: Plan) -> Iterator[Local]:
             local.start()
             yield local
         finally:
+            (folder / RUNNING).unlink(missing_ok=True)
+            local.stop()
+
+
+@contextlib.contextmanager
+def stores_of(data_dir: Path) -> Iterator[Mapping[str, str]]:
+    """What to tell a process that is to reach the stores of a data folder: those that `trainyard up` runs there, else started for the block.
+
+    Raises CannotStart.
+    """
+    (data_dir / "logs").mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not (data_dir / RUNNING).exists():
+                raise CannotStart(f"{data_dir} is in use by a command that will soon be done, or is just starting. Try again.") from error
+            yield os.environ | json.loads((data_dir / RUNNING).read_text())
+            return
+        local = Local(Plan(data_dir=data_dir, port=0))
+        try:
+            yield local.start_stores()
+        finally:
             local.stop()
 
 
@@ -259,8 +294,7 @@ def _keys(folder: Path) -> dict[str, str]:
     """The stores' secrets, made once per data folder, readable by its owner only."""
     path = folder / "keys.json"
     if not path.exists():
-        keys = {name: secrets.token_hex(20) for name in ("valkey", "access", "secret")}
-        _for_its_owner(path, json.dumps(keys))
+        _for_its_owner(path, json.dumps({name: secrets.token_hex(20) for name in ("valkey", "access", "secret")}))
     return dict(json.loads(path.read_text()))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import resource
 import signal
@@ -17,7 +16,7 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from service import killpoints
+from service import killpoints, logs
 from service.adapters.celery_doorbell import CeleryDoorbell, LoopBell, celery_app
 from service.adapters.inspecting_child import InspectingChildren
 from service.adapters.local_data import LocalData
@@ -195,6 +194,9 @@ def build(settings: ApiSettings) -> Api:
         ),
         access=access,
         recorder=recorder,
+        monitor=stores.monitor,
+        preflight_load=preflight.load,
+        metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
         hosts=own_names(settings),
         places=Places(most=settings.streams, most_of_one=settings.streams_per_client),
         closing=closing,
@@ -234,10 +236,10 @@ def _see_to_keys(api: Api, settings: ApiSettings) -> None:
 
 def main() -> int:
     """Serve until told to stop. Exit code 1 where a part is missing at the start, with one line that says which."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         killpoints.arm(os.environ)
         settings = ApiSettings.read()
+        logs.configure(settings.log_format, secrets=settings.secrets, role="api")
         api = build(settings)
         await_parts(
             {"REDIS_URL": api.stores.admit, "TRAINYARD_BROKER_URL": api.doorbell.ping, "S3_ENDPOINT_URL": api.artifacts.ensure_bucket}
@@ -265,7 +267,7 @@ def main() -> int:
             h11_max_incomplete_event_size=HEAD_BYTES,
             server_header=False,
             access_log=False,
-            log_level="warning",
+            log_config=None,
             timeout_graceful_shutdown=2,
         )
     finally:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.certificates import trusting, with_certificates
 
-SECRETS = ("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "TRAINYARD_API_KEY")
+SECRETS = (
+    *("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("TRAINYARD_API_KEY", "TRAINYARD_METRICS_TOKEN"),
+)
 """What may come as NAME_FILE, too."""
 
 
@@ -57,6 +61,16 @@ class StoreSettings(BaseSettings):
     """Run custom modules like the service's own code: only where every user is trusted with the machine."""
     threads: int = Field(default=os.cpu_count() or 1, ge=1, validation_alias=AliasChoices("TRAINYARD_THREADS"))
     """Intra-op threads of a job that names none: part of its numbers, so stored with it."""
+
+    log_format: Literal["text", "json"] = Field(default="text", validation_alias=AliasChoices("TRAINYARD_LOG_FORMAT"))
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What must stand in no log: every secret, and the passwords of URLs, as they stand there and as they are."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        passwords = [urlsplit(value).password for value in values if isinstance(value, str) and "://" in value]
+        plain = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return [*plain, *(each for password in passwords if password for each in (password, unquote(password)))]
 
     @model_validator(mode="before")
     @classmethod
@@ -119,6 +133,8 @@ class ApiSettings(StoreSettings):
     """Event streams and long polls at a time."""
     streams_per_client: int = Field(default=1_000, ge=1, validation_alias=AliasChoices("TRAINYARD_STREAMS_PER_CLIENT"))
     """Of these, from one address."""
+    metrics_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_METRICS_TOKEN"))
+    """Opens `/metrics`, and nothing else."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
     """Let nobody in without a key; where there is none, the API makes the first and prints it."""
 

@@ -11,6 +11,7 @@ from service.jobs.errors import Fenced, StoreUnavailable
 from service.jobs.job import CheckpointPointer
 from service.jobs.ports import AttemptStore, Claim
 from service.killpoints import KillPoint, passing
+from worker.holding import Held
 from worker.leftovers import remove_files
 from worker.training.facts import CheckpointWritten
 from worker.uploads import NotThere, StorageGivenUp, Uploader
@@ -35,9 +36,10 @@ class Backlog:
         keep: int,
         over: threading.Event,
         tell: Callable[[CheckpointPointer | Exception], None],
+        held: Held,
     ) -> None:
         self._claim, self._uploader, self._attempts, self._keep, self._over, self._tell = claim, uploader, attempts, keep, over, tell
-        self._folder = folder
+        self._folder, self._held = folder, held
         self._waiting: deque[CheckpointWritten] = deque()
         self._changed = threading.Condition()
         self._closed, self._done = False, threading.Event()
@@ -49,9 +51,11 @@ class Backlog:
             raise NotThere("The trainer told of a checkpoint that is not in its folder.")
         with self._changed:
             self._waiting.append(written)
+            self._held.add(written.directory)
             overtaken = [self._waiting.popleft() for _ in range(len(self._waiting) - self._keep)]
             self._changed.notify()
         for each in overtaken:
+            self._held.drop(each.directory)
             remove_files(Path(each.directory), [file["path"] for file in each.files], inside=self._folder)
 
     def finish(self) -> None:
@@ -64,6 +68,8 @@ class Backlog:
     def close(self) -> None:
         """Leave what still waits where it lies, and wait for nothing."""
         with self._changed:
+            for each in self._waiting:
+                self._held.drop(each.directory)
             self._waiting.clear()
             self._closed = True
             self._changed.notify()
@@ -72,7 +78,10 @@ class Backlog:
         """Until `finish` or `close`."""
         try:
             while (written := self._next()) is not None:
-                self._send(written)
+                try:
+                    self._send(written)
+                finally:
+                    self._held.drop(written.directory)
         except (Fenced, StorageGivenUp, NotThere) as error:
             self._tell(error)
         finally:

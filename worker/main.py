@@ -16,7 +16,7 @@ from importlib.metadata import version
 
 from celery import signals
 
-from service import killpoints
+from service import killpoints, logs
 from service.adapters.celery_doorbell import CeleryDoorbell, OwnBell, celery_app
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
@@ -56,10 +56,11 @@ def main() -> int:
     parser.add_argument("--slots", type=int, default=1, help="how many jobs run at once (default 1)")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         killpoints.arm(os.environ)
         settings = WorkerSettings.read()
+        logs.configure(settings.log_format, secrets=settings.secrets, role="worker", worker=arguments.name)
+        signals.setup_logging.connect(_as_configured, weak=False)
         stores = connect(
             settings.redis_url,
             lease_seconds=settings.lease_seconds,
@@ -82,6 +83,10 @@ def main() -> int:
     finally:
         keeper.close()
         stores.close()
+
+
+def _as_configured(**_: object) -> None:
+    """Celery configures no logging where somebody answers this signal."""
 
 
 def _work(
@@ -135,6 +140,7 @@ def _work(
         beat=beat,
         supervise=lambda claim: supervise(claim, around),
         ring=house.ring,
+        held=around.held.told,
         draining=draining,
     )
     hearing = Hearing(ring=bell.ring, idle=lambda: slots.idle, limit_seconds=settings.deaf_seconds)
@@ -172,7 +178,6 @@ def _work(
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
-        loglevel="WARNING",
         quiet=True,
     )
     signal.signal(signal.SIGTERM, lambda *_: draining.set())  # until Celery's own handler stands

@@ -12,6 +12,7 @@ from service.jobs.errors import Unavailable
 from service.jobs.ports import AttemptStore, Claim, WorkerBeat, WorkerRegistry
 from service.jobs.state import JobState
 from service.killpoints import KillPoint, passing
+from service.logs import about
 
 log = logging.getLogger("trainyard")
 
@@ -27,10 +28,11 @@ class Slots:
         beat: WorkerBeat,
         supervise: Callable[[Claim], JobState | None],
         ring: Callable[[], None],
+        held: Callable[[], tuple[int, float]],
         draining: threading.Event,
     ) -> None:
         self._attempts, self._workers, self._supervise, self._draining = attempts, workers, supervise, draining
-        self._ring = ring
+        self._ring, self._held = ring, held
         self._beat = beat
         self._lock = threading.Lock()
         self._jobs: list[str] = []
@@ -38,8 +40,10 @@ class Slots:
 
     def beat(self) -> None:
         """Tell the registry how things stand. Raises StoreUnavailable."""
+        uploads, seconds = self._held()
         with self._lock:
-            beat = replace(self._beat, busy=self._beat.slots if self._draining.is_set() else self._busy, jobs=tuple(self._jobs))
+            busy = self._beat.slots if self._draining.is_set() else self._busy
+            beat = replace(self._beat, busy=busy, jobs=tuple(self._jobs), held_uploads=uploads, held_seconds=seconds)
         self._workers.beat(beat)
 
     @property
@@ -84,6 +88,11 @@ class Slots:
             self._jobs.append(job)
         self._told()
         passing(KillPoint.CLAIMED)
+        with about(job=job, attempt=claim.job.attempt, project=claim.job.project):
+            self._run_known(claim)
+
+    def _run_known(self, claim: Claim) -> None:
+        job = claim.job.id
         log.info("job %s: attempt %d starts", job, claim.job.attempt)
         try:
             state = self._supervise(claim)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextvars import copy_context
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,6 +27,7 @@ from service.sweeping import json_lines
 from worker.backlog import Backlog
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained
 from worker.folders import AttemptFolders
+from worker.holding import Held
 from worker.leftovers import Unfit, check_results, check_written
 from worker.limits import OUT_OF_TIME, Limits
 from worker.oom import KillCount
@@ -39,6 +42,7 @@ from worker.uploads import NotThere, Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
 
 T = TypeVar("T")
+log = logging.getLogger("trainyard")
 FLAG_SECONDS = 1.0
 EXIT_SECONDS = 10.0
 MAX_LINE = 16 * 1024**2
@@ -80,6 +84,8 @@ class Surroundings:
     renew_seconds: float = FLAG_SECONDS
     """How often the lease is renewed and the user's flags are read."""
     storage_patience_seconds: float
+    held: Held = field(default_factory=Held)
+    """What waits for storage."""
 
 
 def supervise(claim: Claim, around: Surroundings) -> JobState | None:
@@ -159,14 +165,16 @@ class _Attempt:
     def _sending(self) -> Iterator[Backlog]:
         """Checkpoints go to storage while the block lasts. Leaving it waits for none of them: who wants that calls `finish` before."""
         keep = self.spec["checkpoint"]["keep_last"]
+        around = self.around
         backlog = Backlog(
             self.claim,
             uploader=self.uploader,
-            attempts=self.around.attempts,
+            attempts=around.attempts,
             folder=self.folder,
             keep=keep,
             over=self.over,
             tell=self.inbox.put,
+            held=around.held,
         )
         self._thread("uploads", backlog.send_each)
         try:
@@ -324,7 +332,8 @@ class _Attempt:
         (folder / "logs.txt").write_text("".join(f"{line}\n" for line in logs))
         (folder / "job.json").write_text(record.model_dump_json(indent=2) + "\n")
         passing(KillPoint.BEFORE_ARTIFACTS)
-        self.uploader.artifacts(self.claim, folder)
+        with self.around.held.holding(folder):
+            self.uploader.artifacts(self.claim, folder)
         passing(KillPoint.ARTIFACTS_MANIFEST_PUT)
 
     def _told_so_far(self, job: Job) -> tuple[Sequence[Mapping[str, Any]], Sequence[Step], Sequence[str], Job]:
@@ -367,13 +376,15 @@ class _Attempt:
             self.around.disposal.litter(self.claim.job.project, self.claim.job.id)
 
     def _storage_says(self, what: str) -> None:
+        log.warning("job %s: %s", self.claim.job.id, what)
         try:
             self.reporter.say("storage", what)
         except Fenced as error:
             self.inbox.put(error)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=work, name=f"{name}-{self.claim.job.id}", daemon=True)
+        # what it logs is about this attempt, too
+        thread = threading.Thread(target=copy_context().run, args=(work,), name=f"{name}-{self.claim.job.id}", daemon=True)
         self.threads.append(thread)
         thread.start()
         return thread

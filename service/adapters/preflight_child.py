@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from service.adapters import bubblewrap
 from service.adapters.answers import Answers
 from service.jobs.errors import PreflightBusy, Unavailable
+from service.jobs.ports import PreflightLoad
 from service.spec.checking import digest, is_custom
 from service.spec.verdict import Checked, Fault
 
@@ -52,6 +54,7 @@ class PreflightChildren:
         self._apart = threading.BoundedSemaphore(children)
         self._verdicts: OrderedDict[str, Checked] = OrderedDict()
         self._lock = threading.Lock()
+        self._asked, self._refused, self._waited = 0, 0, 0.0
 
     @staticmethod
     def available() -> bool:
@@ -120,11 +123,24 @@ class PreflightChildren:
         finally:
             self._give_back(child)
 
+    def load(self) -> PreflightLoad:
+        """How busy the children are."""
+        with self._lock:
+            busy = self._places - self._idle.qsize()
+            return PreflightLoad(children=self._places, busy=busy, asked=self._asked, waited_seconds=self._waited, refused=self._refused)
+
     def _place(self) -> _Child | None:
+        begin, refused = time.monotonic(), False
         try:
             return self._idle.get(timeout=self._wait)
         except queue.Empty as error:
+            refused = True
             raise PreflightBusy("Every checking child is busy.") from error
+        finally:
+            with self._lock:
+                self._asked += 1
+                self._refused += refused
+                self._waited += time.monotonic() - begin
 
     def _checked_apart(self, parts: Mapping[str, Any]) -> Checked:
         """Custom code gets a child of its own, contained, that is thrown away."""

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from service.adapters.redis_records import job_of
 from service.adapters.redis_scripts import Scripts
-from service.adapters.stores import failure, newer_spec
+from service.adapters.stores import failure, newer_spec, reason_of
 from service.jobs.errors import Fenced
 from service.jobs.job import CheckpointPointer, Device
 from service.jobs.ports import Claim, Flags, Outcome
@@ -51,8 +51,7 @@ class RedisAttempts:
     def finish(self, claim: Claim, outcome: Outcome) -> JobState:
         """End the attempt and say where the job went: a cancel flag wins, `give_back` obeys max_retries. Raises Fenced."""
         error = failure(outcome)
-        reason = outcome.reason or (error.code if error else None)
-        args = (outcome.kind, reason or "", "1" if outcome.counts else "", error.model_dump_json() if error else "")
+        args = (outcome.kind, reason_of(outcome), "1" if outcome.counts else "", error.model_dump_json() if error else "")
         state = self._scripts.call("finish", claim.job.id, claim.token, *args)
         if state is None:
             raise Fenced(claim.job.id, token=claim.token)

@@ -6,11 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import redis
+
 from service.adapters.redis_records import kept_fields, packed, tails, transition_line
-from service.adapters.redis_scripts import Scripts
+from service.adapters.redis_scripts import Scripts, our_errors
 from service.adapters.stores import PASSES, finite, to_ms
 from service.jobs.job import Job
+from service.jobs.ports import IdempotencyKey
 from service.jobs.steps import Step
+
+SCANNED = 1000
 
 
 class RedisDisposal:
@@ -52,6 +57,32 @@ class RedisRebuilding:
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
+        self._client: redis.Redis = scripts.client
+
+    def is_empty(self) -> bool:
+        """Whether there is no job."""
+        with our_errors():
+            return next(self._client.scan_iter(match="ty:job:*", count=SCANNED), None) is None
+
+    def idempotency_keys(self) -> Sequence[IdempotencyKey]:
+        """All that are not forgotten yet."""
+        with our_errors():
+            names = list(self._client.scan_iter(match="ty:idempotency:*", count=SCANNED))
+            with self._client.pipeline(transaction=False) as pipeline:
+                for name in names:
+                    pipeline.get(name)
+                    pipeline.pexpiretime(name)
+                told = pipeline.execute()
+        found = zip(names, told[::2], told[1::2], strict=True)
+        return [_key(name.decode(), value.decode(), until / 1000) for name, value, until in found if value is not None and until > 0]
+
+    def restore_idempotency_keys(self, keys: Sequence[IdempotencyKey]) -> None:
+        """Put them back, but for those that are here and those whose time is over."""
+        with our_errors(), self._client.pipeline(transaction=False) as pipeline:
+            for each in keys:
+                value = f"{each.job_id}|{each.body_sha256}"
+                pipeline.set(f"ty:idempotency:{each.project}:{each.key}", value, pxat=int(each.until * 1000), nx=True)
+            pipeline.execute()
 
     def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step] = ()) -> bool:
         """Store the record unless one is here; one that ran waits again. False where there was nothing to do."""
@@ -63,3 +94,9 @@ class RedisRebuilding:
             "restore", job.id, job.project, record, to_ms(job.created_at), *state, metrics, tails(rows, steps), *blobs
         )
         return bool(answer)
+
+
+def _key(name: str, value: str, until: float) -> IdempotencyKey:
+    _, _, project, key = name.split(":", 3)
+    job_id, _, body = value.partition("|")
+    return IdempotencyKey(project, key, job_id, body, until)

@@ -35,7 +35,7 @@ class RedisHousekeeping:
     def demand(self) -> Mapping[Device, Demand]:
         """How many jobs wait and how many slots are idle, per class."""
         *waiting, beats = self._scripts.call("demand")
-        workers = [_beat(beat) for beat in beats]
+        workers = [beat_of(beat) for beat in beats]
         return {device: Demand.of(device, waiting=count, workers=workers) for device, count in zip(DEVICES, waiting, strict=True)}
 
     def unsaved(self, limit: int) -> Sequence[Job]:
@@ -75,7 +75,7 @@ class RedisWorkers:
             found: Any = self._client.zrange("ty:workers", 0, -1, withscores=True)
             beats: Any = self._client.mget([f"ty:worker:{name.decode()}" for name, _ in found]) if found else []
         told = zip(beats, found, strict=True)
-        return sorted((replace(_beat(beat), at=from_ms(int(at))) for beat, (_, at) in told if beat), key=lambda beat: beat.name)
+        return sorted((replace(beat_of(beat), at=from_ms(int(at))) for beat, (_, at) in told if beat), key=lambda beat: beat.name)
 
     def history(self, project: str, names: Sequence[str]) -> Mapping[str, Sequence[Worked]]:
         """The last attempts of these workers, at most 20 of each, the newest first: of the project's jobs that are still there."""
@@ -92,6 +92,6 @@ def _worked(row: Sequence[bytes]) -> Worked:
 _TOLD = frozenset(field.name for field in fields(WorkerBeat))
 
 
-def _beat(text: bytes) -> WorkerBeat:
+def beat_of(text: bytes) -> WorkerBeat:
     """What a worker told, of whatever version it is."""
     return WorkerBeat(**{name: value for name, value in json.loads(text).items() if name in _TOLD})

@@ -239,7 +239,7 @@ def job_of(raw: Sequence[Any]) -> Job:
 
 def _handed_on(text: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     """What a newer version wrote into the record. What is no JSON is a note of its scripts."""
-    for name in text.keys() - _FIELDS:
+    for name in text.keys() - _FIELDS - Job.model_fields.keys():
         with suppress(ValueError):
             yield name, json.loads(text[name])
 
@@ -263,7 +263,7 @@ _FIELDS = frozenset(
         *("dataset_digest", "inexact", "progress", "estimate", "kinds", "spec", "resolved", "spec_version", "token", "checkpoints"),
         *("checkpoint_token", "checkpoint_step", "borrowed_from", "row_epoch", "row_step", "told_step", "upload", "attempt", "retries"),
         *("retries_since_checkpoint", "cancel", "pause", "version", "submitted", "best", "error", "started", "finished"),
-        *("state", "phase", "owner", "events", "marked", "ended_by", "ended_as", "retried_as"),
+        *("state", "phase", "owner", "events", "marked", "ended_by", "ended_as", "retried_as", "first_step"),
     }
 )
 """What this version keeps in a job's hash."""

@@ -25,6 +25,7 @@ from service.jobs.ports import (
     Housekeeping,
     Intake,
     JobStore,
+    Monitor,
     Outcome,
     Rebuilding,
     Requests,
@@ -74,6 +75,7 @@ class Stores:
     access: AccessStore
     audit: AuditLog
     changes: Changes
+    monitor: Monitor
     admit: Callable[[], None]
     ping: Callable[[], None]
     close: Callable[[], None]
@@ -122,6 +124,12 @@ def failure(outcome: Outcome) -> JobError | None:
             return error.model_copy(update={"code": outcome.reason or error.code})
         case _:
             return None
+
+
+def reason_of(outcome: Outcome) -> str:
+    """Why the attempt ended, "" where there is nothing to say."""
+    error = failure(outcome)
+    return outcome.reason or (error.code if error else "")
 
 
 def exactness(reasons: Iterable[str]) -> Exactness:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import datasets, files, house, keys, problems, projects, routes, watching
+from service.api import datasets, files, house, keys, monitoring, problems, projects, routes, watching
 from service.api.apart import Rooms
 from service.api.auditing import Auditing, Recorder
 from service.api.auth import public
@@ -18,10 +18,11 @@ from service.api.guarding import Guarding
 from service.api.incoming import Incoming
 from service.api.keyring import Keyring
 from service.api.lingering import Lingering
+from service.api.observing import Observing
 from service.api.places import Places
 from service.api.streams import Readings
 from service.jobs.errors import Unavailable
-from service.jobs.ports import Changes
+from service.jobs.ports import Changes, Monitor, PreflightLoad
 from service.use_cases import Services
 from service.use_cases.access import Access
 
@@ -36,13 +37,17 @@ def create_app(
     keyring: Keyring,
     access: Access,
     recorder: Recorder,
+    monitor: Monitor,
+    preflight_load: Callable[[], PreflightLoad],
+    metrics_token: str | None = None,
     hosts: Iterable[str] | None = None,
     places: Places | None = None,
     closing: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
     """The application. `checks` are what readiness asks, each raising Unavailable; `closing` is awaited at the end.
 
-    `hosts` are the names that it goes by, None for any; `places` the room for answers that wait.
+    `hosts` are the names that it goes by, None for any; `places` the room for answers that wait. `monitor` and `preflight_load` are what
+    `/metrics` tells; `metrics_token` opens that alone.
     """
 
     @asynccontextmanager
@@ -64,14 +69,17 @@ def create_app(
     app.state.services, app.state.changes = services, changes
     app.state.keyring, app.state.access, app.state.recorder = keyring, access, recorder
     app.state.places, app.state.readings, app.state.rooms = places or Places(), Readings(), Rooms()
+    app.state.metrics_token = metrics_token
+    app.state.registry, requests = monitoring.registry_of(monitor, preflight_load)
     problems.install(app)
     # the last one added sees a request first
     app.add_middleware(Incoming)
     app.add_middleware(Guarding, hosts=hosts)
     app.add_middleware(Lingering)
     app.add_middleware(Auditing)
+    app.add_middleware(Observing, requests=requests)
     app.include_router(routes.taking)
-    for part in (routes, watching, files, house, datasets, keys, projects):
+    for part in (routes, watching, files, house, datasets, keys, projects, monitoring):
         app.include_router(part.router)
     _add_health(app, checks)
     _add_problem_schema(app)

@@ -59,6 +59,7 @@ async def principal_of(request: Request) -> Principal:
     known: Principal | None = getattr(request.state, "principal", None)
     if known is None:
         request.state.principal = known = await _identified(request)
+        request.state.project = known.project  # for the request's line of the log
     return known
 
 

@@ -144,8 +144,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        # made outside of every middleware
-        return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.", headers=SAFE_HEADERS)
+        # this answer leaves outside of every middleware
+        headers = {**SAFE_HEADERS, "X-Request-Id": request.state.request_id}
+        return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.", headers=headers)
 
 
 def _allows(app: FastAPI, scope: Scope, method: str) -> bool:

@@ -297,7 +297,7 @@ def test_specs_are_kept_while_a_job_names_them(redis_stores: Stores, redis_url: 
         stores.requests.delete("default", jobs[1].id)
 
         left = {key for key in client.keys("ty:*") if not key.startswith(("ty:claim:", "ty:worked:", "ty:gone:"))}
-    assert left == {"ty:deleted", "ty:history", "ty:successes"}
+    assert left == {"ty:counts", "ty:deleted", "ty:history", "ty:successes"}
 
 
 def put(artifacts: MemoryArtifacts, *keys: str) -> None:

@@ -6,7 +6,7 @@ import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -342,6 +342,11 @@ class Life(RuleBasedStateMachine):
         assert faults(look(self.both.client)) == []
 
     @invariant()
+    def monitors_are_told_alike(self) -> None:
+        """Queues, ages, ends by reason, lost leases, records to save."""
+        self.both(lambda stores: replace(stores.monitor.standing(), used_bytes=None, most_bytes=None, workers=()))
+
+    @invariant()
     def nothing_goes_back(self) -> None:
         """Both list the same jobs; an end is for ever; tokens, attempts and checkpoints only grow."""
         now = {job.id: job for project in PROJECTS for job in self._listed(project)}
@@ -409,6 +414,7 @@ class Life(RuleBasedStateMachine):
             self.clock.pass_by(11 * LEASE)
         left = {name.decode() for name in self.both.client.keys("ty:*")}
         assert {name for name in left if not name.startswith(("ty:claim:", "ty:idempotency:", "ty:worked:", "ty:gone:"))} <= {
+            "ty:counts",
             "ty:history",
             "ty:successes",
             "ty:last_sweep",

@@ -24,9 +24,10 @@ BLOCKS = [block for page, text in PAGES.items() for block in blocks(page, text)]
 COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # typer's group of commands
 NOT_RUN = {
     "README.md": 1,  # a container engine
-    "docs/howto/backup.md": 2,  # the service stopped; a store of one's own
+    "docs/howto/backup.md": 2,  # a data folder of one's own; everything lost
     "docs/howto/gpu.md": 2,  # a GPU
     "docs/howto/more-machines.md": 2,  # addresses of one's own; a file of Redis
+    "docs/howto/monitor.md": 1,  # a monitor's own settings
     "docs/howto/upgrade.md": 1,  # a container engine
 }
 """Blocks that no test runs, each with its reason before it."""

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- CLAIM: a worker takes the best pending job, with a new fencing token and a lease.
 --   reads   ty:waiting:{device}, ty:pending:{device}:*, ty:running:*
---   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:worked:{worker}, ty:claim:{nonce}, ty:unsaved, ty:history
+--   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:worked:{worker}, ty:claim:{nonce}, ty:unsaved, ty:counts, ty:history
 --   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit),
 --           the warning (JSON) of a job that is left to newer workers
 --   answers the job, or nil where none waits
@@ -70,7 +70,10 @@ redis.call('SET', 'ty:claim:' .. nonce, id, 'EX', 60)
 redis.call('LPUSH', worked_key(worker), table.concat({ id, token, whole(now), '' }, '|'))
 redis.call('LTRIM', worked_key(worker), 0, WORKED_KEPT - 1)
 redis.call('PEXPIRE', worked_key(worker), SILENCE_MS)
-redis.call('HSETNX', job_key(id), 'started', whole(now))
+if field(id, 'started') == '' then
+  redis.call('HSET', job_key(id), 'started', whole(now))
+  observe('wait', id, now)
+end
 redis.call('HINCRBY', job_key(id), 'attempt', 1)
 redis.call('HSET', job_key(id), 'token', token, 'owner', worker)
 withdraw(id)

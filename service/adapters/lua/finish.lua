@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- FINISH: end an attempt. A cancel flag wins, also over a success. Asked again by the same attempt it answers the same.
 --   reads   ty:job:{id}
---   writes  it and its parts, ty:leases, ty:worked:*, ty:running:{project}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
+--   writes  it and its parts, ty:leases, ty:worked:*, ty:running:{project}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:counts, ty:history
 --   args    now, id, token, kind, reason, counts ("1" or ""), error (JSON)
 --   answers nil where FENCED | the state the job went to
 local now, id, token, kind, reason, counts, failure = clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
@@ -19,5 +19,6 @@ elseif kind == 'give_back' then
 else
   state = finish(id, now, kind, reason, failure)
 end
+count('attempt', field(id, 'device'), kind, reason)
 redis.call('HSET', job_key(id), 'ended_by', token, 'ended_as', state)
 return state

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- PAUSE: set aside a job that waits, or whose lease has died; flag one that runs.
 --   reads   ty:job:{id}, ty:leases
---   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:leases, ty:worked:*, ty:running:{project}, ty:unsaved, ty:history
+--   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:leases, ty:worked:*, ty:running:{project}, ty:unsaved, ty:counts, ty:history
 --   args    now, id, project
 --   answers nil where there is no such job | {"illegal", state} | {"ok", job}
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
@@ -13,6 +13,7 @@ local lease = tonumber(redis.call('ZSCORE', 'ty:leases', id) or '0')
 if state == 'running' and lease >= now then
   flag(id, now, 'pause', '1')
 elseif state ~= 'paused' then
+  lose(id)
   dequeue(id, field(id, 'device'), project)
   release(id, now)
   if field(id, 'cancel') == '1' then finish(id, now, 'cancelled', '', '') else set_aside(id, now, '') end

@@ -2,7 +2,7 @@
 -- REPORT: record what an attempt learnt. A row at or below the last recorded (epoch, step), with the event of that epoch, and a step at or below the
 -- last recorded one, is dropped.
 --   reads   ty:job:{id}
---   writes  it, its metrics, transitions, events, rows, steps and logs, ty:spec:{sha256}, ty:history
+--   writes  it, its metrics, transitions, events, rows, steps and logs, ty:spec:{sha256}, ty:counts, ty:history
 --   args    now, id, token, report (JSON; parts that only Python reads are JSON text inside it), digest, blob and own values of the resolved spec
 --   answers nil where FENCED | 1
 local now, id = clock(ARGV[1]), ARGV[2]
@@ -46,6 +46,8 @@ if newest > told then
   redis.call('LTRIM', part_key(id, 'steps'), -STEPS_KEPT, -1)
 end
 for _, event in ipairs(report.events) do
+  local first = event.type == 'first_step' and field(id, 'attempt') == '1'
+  if first and redis.call('HSETNX', job, 'first_step', whole(now)) == 1 then observe('first_step', id, now) end
   if not (repeated and event.type == 'epoch') then emit(id, now, event.type, event.message, event.data) end
 end
 for _, line in ipairs(report.logs) do redis.call('RPUSH', part_key(id, 'logs'), line) end

@@ -27,7 +27,7 @@ if redis.call('EXISTS', job_key(id)) == 0 then return tidy_after(id, ARGV[5], no
 -- an ended job that was put away has its end no more
 local same = field(id, 'state') == ARGV[7] and field(id, 'token') == ARGV[8] and (field(id, 'finished') == '' or field(id, 'finished') == ARGV[9])
 local old = tonumber(ARGV[3]) < (tonumber(field(id, 'marked')) or 0)
-if old or not same then return redis.call('ZADD', 'ty:unsaved', whole(now), id) end
+if old or not same then return redis.call('ZADD', 'ty:unsaved', 'NX', whole(now), id) end
 redis.call('ZREM', 'ty:unsaved', id)
 if TERMINAL[field(id, 'state')] then
   for _, part in ipairs({ 'events', 'rows', 'steps', 'logs' }) do redis.call('EXPIRE', part_key(id, part), ARGV[4], 'NX') end

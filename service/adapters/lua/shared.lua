@@ -20,7 +20,7 @@
 --   ty:running:{project}           set     jobs that run
 --   ty:leases                      zset    jobs that run, by the end of their lease in ms
 --   ty:claim:{nonce}               string  the job that a CLAIM took, so that a repeated call gets the same answer
---   ty:unsaved                     zset    jobs whose record in storage is old, by the ms of the change
+--   ty:unsaved                     zset    jobs whose record in storage is old, by the ms since when
 --   ty:garbage, ty:deleted         zset    {project}/{id} of ended jobs whose leftovers, of deleted ones whose objects go, by the ms when
 --   ty:gone:{id}                   string  the job was deleted, for a day: longer than anybody writes beside it
 --   ty:passes                      hash    how often that was done, by {list}:{project}/{id}
@@ -39,6 +39,9 @@
 --   ty:access_unsaved              set     key/{id} and project/{name} whose record in storage is old
 --   ty:session_secret              string  what signs browsers' sessions
 --   ty:audit, ty:audit_saved       stream, string  what was done and refused, capped; the last entry that storage has
+--   ty:counts                      hash    what happened so often since this Redis is there, for monitors: words with | between them; submitted|{device},
+--                                          attempt|{device}|{outcome}|{reason}, ended|{device}|{state}|{reason}, {wait or first_step}|{device}|{seconds}
+--                                          for those of at most so many seconds that are in no smaller one, and |ms for the sum of all
 --   ty:history                     stream  every transition, checkpoint, flag and deletion of every job, capped
 --   ty:changed                     channel the id of a job that changed
 
@@ -74,6 +77,25 @@ local function emit(id, now, type, message, data)
     'type', type, 'at', whole(now), 'message', message, 'data', data)
 end
 
+local function count(...) redis.call('HINCRBY', 'ty:counts', table.concat({ ... }, '|'), 1) end
+
+-- An attempt, if one ran, is given up: its lease has died.
+local function lose(id)
+  if field(id, 'state') == 'running' then count('attempt', field(id, 'device'), 'lost', 'worker_lost') end
+end
+
+local BOUNDS = { '0.1', '0.25', '0.5', '1', '2.5', '5', '10', '30', '60', '300', '1800', '7200', '43200' }
+
+-- So long did the job take from its submit on.
+local function observe(name, id, now)
+  local ms, within, device = math.max(0, now - tonumber(field(id, 'submitted'))), '+Inf', field(id, 'device')
+  for at = #BOUNDS, 1, -1 do
+    if ms <= tonumber(BOUNDS[at]) * 1000 then within = BOUNDS[at] end
+  end
+  count(name, device, within)
+  redis.call('HINCRBY', 'ty:counts', name .. '|' .. device .. '|ms', whole(ms))
+end
+
 -- A write that users can see: the version (their ETag) grows, and who waits wakes up.
 local function touch(id)
   redis.call('HINCRBY', job_key(id), 'version', 1)
@@ -88,7 +110,7 @@ end
 -- The record in storage is old.
 local function mark(id, now)
   redis.call('HSET', job_key(id), 'marked', field(id, 'version'))
-  redis.call('ZADD', 'ty:unsaved', whole(now), id)
+  redis.call('ZADD', 'ty:unsaved', 'NX', whole(now), id)
 end
 
 -- Which of a project's lists a job stands in goes with its state. A new one's creation is given, the others keep theirs.
@@ -189,6 +211,7 @@ end
 
 local function finish(id, now, state, reason, failure)
   redis.call('HSET', job_key(id), 'finished', whole(now), 'error', failure)
+  count('ended', field(id, 'device'), state, reason)
   repay(id)
   move(id, now, state, '', reason)
   litter(id, now)

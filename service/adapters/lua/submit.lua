@@ -1,7 +1,7 @@
 #!lua
 -- SUBMIT: store a job and put it in the pending order. Refused when Redis is nearly full: no allow-oom here.
 --   reads   ty:idempotency:{project}:{key}, ty:dataset:*, ty:live:*, ty:idle:*, ty:successes
---   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:job:{home}:borrowers, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
+--   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:job:{home}:borrowers, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:counts, ty:history
 --   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, tails ("", or JSON: metric rows and steps, lists of JSON texts),
 --           the outlook that the submitter goes by ("": any), then digest and blob of each spec
 --   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"outdated"} | {"no_dataset", name/version} | {"replayed" | "found", job}
@@ -47,6 +47,7 @@ record.submitted = whole(now)
 store(id, record, tails, 10)
 list_under(id, '', 'queued', ARGV[5])
 enqueue(id)
+count('submitted', record.device)
 move(id, now, 'queued', '', record.reason)
 local idle = redis.call('ZCOUNT', 'ty:idle:' .. record.device, whole(now - SILENCE_MS), '+inf')
 local place = redis.call('ZRANK', 'ty:pending:' .. record.device .. ':' .. project, id)

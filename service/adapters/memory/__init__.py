@@ -9,6 +9,7 @@ from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
 from service.adapters.memory.jobs import MemoryIntake, MemoryJobs, MemoryRequests
+from service.adapters.memory.monitor import MemoryMonitor
 from service.adapters.memory.others import MemoryArtifacts, MemoryChanges, MemoryDoorbell, MemoryWorkers
 from service.adapters.memory.shelf import Clock, Shelf
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores
@@ -35,6 +36,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         access=MemoryAccess(shelf),
         audit=MemoryAudit(shelf),
         changes=MemoryChanges(shelf.waiters),
+        monitor=MemoryMonitor(shelf, workers),
         admit=lambda: None,
         ping=lambda: None,
         close=lambda: None,

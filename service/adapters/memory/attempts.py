@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.adapters.memory.shelf import Attempt, Shelf, Tail, told
-from service.adapters.stores import exactness, failure, finite, newer_spec, to_ms
+from service.adapters.stores import exactness, failure, finite, newer_spec, reason_of, to_ms
 from service.jobs.job import NEWER_SPEC, Best, CheckpointPointer, Device, Job, Progress, Transition
 from service.jobs.ports import Claim, Flags, Outcome, Report
 from service.jobs.state import JobState, Phase, Reason
@@ -40,6 +40,8 @@ class MemoryAttempts:
             best = next((job for project in order for job in pending[project][:LOOKED_AT] if self._understood(job)), None)
             if best is None:
                 return None
+            if best.started_at is None:
+                shelf.observe("wait", best)
             token = max(best.token + 1, to_ms(shelf.now()))
             warnings = tuple(each for each in best.warnings if each.code != NEWER_SPEC)
             job = shelf.move(best.claimed(owner=worker, token=token, at=shelf.now()).model_copy(update={"warnings": warnings}))
@@ -54,7 +56,7 @@ class MemoryAttempts:
         left = newer_spec(SPEC_VERSION)
         if left.code not in {each.code for each in job.warnings}:
             job = self._shelf.keep(job, reason=Reason.WAITING_FOR_WORKER, warnings=(*job.warnings, left))
-            self._shelf.marked[job.id], self._shelf.unsaved[job.id] = job.version, None
+            self._shelf.mark(job)
             self._shelf.emit(job, {"type": "warning", "message": left.detail})
         return False
 
@@ -78,8 +80,7 @@ class MemoryAttempts:
             self._shelf.retries[job.id] = 0
             older = () if job.borrowed_from else job.checkpoints
             job = self._shelf.keep(job, checkpoints=(pointer, *older[: keep - 1]))
-            self._shelf.marked[job.id] = job.version
-            self._shelf.unsaved[job.id] = None
+            self._shelf.mark(job)
             return older[keep - 1 :]
 
     def finish(self, claim: Claim, outcome: Outcome) -> JobState:
@@ -91,6 +92,7 @@ class MemoryAttempts:
             if now and ended and now.state is not JobState.RUNNING and ended[0] == now.token == claim.token:
                 return ended[1]
             job = self._ended(shelf.held(claim), outcome)
+            shelf.counts["attempt", job.device, outcome.kind, reason_of(outcome)] += 1
             shelf.ended[job.id] = (claim.token, job.state)
             return job.state
 
@@ -131,6 +133,9 @@ class MemoryFacts:
             else:
                 shelf.keep(job, **changes)
             for event in report.events:
+                if event["type"] == "first_step" and job.attempt == 1 and job.id not in shelf.began:
+                    shelf.began.add(job.id)
+                    shelf.observe("first_step", job)
                 if not (repeated and event["type"] == "epoch"):
                     shelf.emit(job, event)
             tail.logs.extend(report.logs)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.adapters.memory.others import MemoryWorkers
 from service.adapters.memory.shelf import Shelf
 from service.adapters.stores import PASSES, TAIL_SECONDS, retries_used_up
 from service.jobs.job import Device, Job, Transition
-from service.jobs.ports import Demand
+from service.jobs.ports import Demand, IdempotencyKey
 from service.jobs.state import JobState, Reason
 from service.jobs.steps import Step
 
@@ -36,6 +36,7 @@ class MemoryHousekeeping:
             dead = [job_id for job_id, until in shelf.leases.items() if until < now]
             for job_id in dead:
                 job = shelf.jobs[job_id]
+                shelf.lose(job)
                 if job.cancel_requested:
                     shelf.move(job.cancelled(at=now))
                 else:
@@ -63,7 +64,7 @@ class MemoryHousekeeping:
             now = self._shelf.jobs[job.id]
             same = (job.state, job.token, job.finished_at) == (now.state, now.token, now.finished_at)
             if job.version < self._shelf.marked[job.id] or not same:
-                self._shelf.unsaved[job.id] = None
+                self._shelf.unsaved.setdefault(job.id, self._shelf.now())
                 return
             self._shelf.unsaved.pop(job.id, None)
             tail = self._shelf.tails[job.id]
@@ -123,6 +124,24 @@ class MemoryRebuilding:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
+
+    def is_empty(self) -> bool:
+        """Whether there is no job."""
+        return not self._shelf.jobs
+
+    def idempotency_keys(self) -> Sequence[IdempotencyKey]:
+        """All that are not forgotten yet."""
+        with self._shelf.lock:
+            living = {place: known for place, known in self._shelf.keys.items() if known[2] > self._shelf.now()}
+        return [IdempotencyKey(*place, job_id, body, until.timestamp()) for place, (job_id, body, until) in living.items()]
+
+    def restore_idempotency_keys(self, keys: Sequence[IdempotencyKey]) -> None:
+        """Put them back, but for those that are here and those whose time is over."""
+        with self._shelf.lock:
+            for each in keys:
+                until = datetime.fromtimestamp(each.until, UTC)
+                if until > self._shelf.now():
+                    self._shelf.keys.setdefault((each.project, each.key), (each.job_id, each.body_sha256, until))
 
     def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step] = ()) -> bool:
         """Store the record unless one is here; one that ran waits again. False where there was nothing to do."""

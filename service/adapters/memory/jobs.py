@@ -65,6 +65,7 @@ class MemoryJobs:
             shelf.submitted[job.id] = shelf.now()
             first = Transition(state=JobState.QUEUED, at=shelf.now(), reason=job.reason)
             job = shelf.move(job.model_copy(update={"transitions": (first,), "version": 1}))
+            shelf.counts["submitted", job.device] += 1
             idle = any(worker.device == job.device and worker.busy < worker.slots for worker in self._workers.workers())
             return Submitted(job=job, replayed=False, position=self.position(job), rings=idle)
 
@@ -184,6 +185,7 @@ class MemoryRequests:
             job = self._living(project, job_id, wanted=JobState.CANCELLED)
             if self._held(job):
                 return job if job.cancel_requested else shelf.keep(job, cancel_requested=True)
+            shelf.lose(job)
             return shelf.move(job.cancelled(at=shelf.now()))
 
     def pause(self, project: str, job_id: str) -> Job:
@@ -195,6 +197,7 @@ class MemoryRequests:
                 return job if job.pause_requested else shelf.keep(job, pause_requested=True)
             if job.state is JobState.PAUSED:
                 return job
+            shelf.lose(job)
             return shelf.move((job.cancelled if job.cancel_requested else job.paused)(at=shelf.now()))
 
     def resume(self, project: str, job_id: str) -> Job:

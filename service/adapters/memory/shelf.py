@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, STEPS_KEPT, WORKED_KEPT, finite, rfc3339
+from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, STEPS_KEPT, WORKED_KEPT, finite, rfc3339, to_ms
 from service.adapters.waiting import Waiters
 from service.datasets.record import DatasetVersion
 from service.jobs.errors import Fenced, JobNotFound
 from service.jobs.job import Device, Job, JobError
-from service.jobs.ports import Claim
+from service.jobs.ports import WITHIN_SECONDS, Claim
 from service.jobs.state import JobState, Reason
 from service.jobs.steps import Step
 
@@ -81,7 +81,12 @@ class Shelf:
     """Counted retries since the last checkpoint."""
     keys: dict[tuple[str, str], tuple[str, str, datetime]] = field(default_factory=dict)
     marked: dict[str, int] = field(default_factory=dict)
-    unsaved: dict[str, None] = field(default_factory=dict)
+    unsaved: dict[str, datetime] = field(default_factory=dict)
+    """Since when."""
+    counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """What monitors are told: see Standing."""
+    began: set[str] = field(default_factory=set)
+    """Jobs that have taken a first step."""
     ended: dict[str, tuple[int, JobState]] = field(default_factory=dict)
     successes: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """How often a project's succeeded jobs changed."""
@@ -115,8 +120,7 @@ class Shelf:
         """Store what one of Job's methods made, tell it in an event, and call its record in storage old."""
         self.jobs[job.id] = job
         self.emit(job, {"type": "state", "message": "", "data": told(job)})
-        self.marked[job.id] = job.version
-        self.unsaved[job.id] = None
+        self.mark(job)
         if job.state is not JobState.RUNNING:
             self.leases.pop(job.id, None)
             for attempt in (each for attempts in self.worked.values() for each in attempts):
@@ -124,9 +128,27 @@ class Shelf:
                     attempt.ended_at = self.now()
         self.successes[job.project] += job.state is JobState.SUCCEEDED
         if job.is_terminal:
+            self.counts["ended", job.device, job.state, job.reason or ""] += 1
             self.litter("garbage", job.project, job.id)
         self.waiters.wake(job.id)
         return job
+
+    def mark(self, job: Job) -> None:
+        """The record in storage is old."""
+        self.marked[job.id] = job.version
+        self.unsaved.setdefault(job.id, self.now())
+
+    def lose(self, job: Job) -> None:
+        """An attempt, if one ran, is given up: its lease has died."""
+        if job.state is JobState.RUNNING:
+            self.counts["attempt", job.device, "lost", Reason.WORKER_LOST] += 1
+
+    def observe(self, name: str, job: Job) -> None:
+        """So long did the job take from its submit on."""
+        ms = max(0, to_ms(self.now()) - to_ms(self.submitted[job.id]))
+        within = next((bound for bound in WITHIN_SECONDS if ms <= float(bound) * 1000), "+Inf")
+        self.counts[name, job.device, within] += 1
+        self.counts[name, job.device, "ms"] += ms
 
     def litter(self, kind: str, project: str, job_id: str) -> None:
         """Have sweepers look at the job, now and once more later."""

@@ -12,7 +12,7 @@ from service.spec.verdict import SpecFaults
 
 # each registers its commands, and the help lists them in this order
 # isort: off
-from service.client.cli import alone, running  # noqa: F401
+from service.client.cli import alone, running, keeping  # noqa: F401
 from service.client.cli import submitting, spec, catalog  # noqa: F401
 from service.client.cli import watching, acting  # noqa: F401
 from service.client.cli import results, comparing  # noqa: F401

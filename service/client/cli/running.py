@@ -1,4 +1,4 @@
-"""`trainyard up`, `demo`, `api`, `worker`, `rebuild`, `gc`: the service's own processes."""
+"""`trainyard up`, `demo`, `api`, `worker`: the service's own processes."""
 
 from __future__ import annotations
 
@@ -81,18 +81,6 @@ def api() -> None:
 def worker(context: typer.Context) -> None:
     """A worker process alone: --device cpu|gpu --slots N; told where by its environment (see README)."""
     os.execv(sys.executable, [sys.executable, "-m", "worker.main", *context.args])
-
-
-@command(app, "trainyard rebuild", panel=Panel.HERE, shared=())
-def rebuild() -> None:
-    """Put every record back that storage kept, after Redis was lost (told by REDIS_URL and S3_ENDPOINT_URL, see README)."""
-    os.execv(sys.executable, [sys.executable, "-m", "service.rebuild"])
-
-
-@command(app, "trainyard gc --dry-run", panel=Panel.HERE, shared=())
-def gc(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False) -> None:
-    """Remove from storage what no record names (told by REDIS_URL and S3_ENDPOINT_URL, see README)."""
-    os.execv(sys.executable, [sys.executable, "-m", "service.gc", *(["--dry-run"] if dry_run else [])])
 
 
 def _stop_signal(*, interrupt: bool = False) -> threading.Event:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from service.jobs.ports.artifacts import ArtifactStore, Stored
 from service.jobs.ports.attempts import AttemptStore, Claim, FactLog, Flags, Outcome, Report
 from service.jobs.ports.changes import Changes, Watch
-from service.jobs.ports.children import Fetch, Predictor, Preflight, Question
-from service.jobs.ports.housekeeping import Disposal, Housekeeping, Rebuilding
+from service.jobs.ports.children import Fetch, Predictor, Preflight, PreflightLoad, Question
+from service.jobs.ports.housekeeping import Disposal, Housekeeping, IdempotencyKey, Rebuilding
 from service.jobs.ports.jobs import NONE, Ahead, Idempotency, Intake, JobStore, Outlook, Page, Queue, Requests, Submitted
+from service.jobs.ports.standing import WITHIN_SECONDS, Line, Monitor, Standing
 from service.jobs.ports.workers import Demand, Doorbell, Worked, WorkerBeat, WorkerRegistry
 
 __all__ = [
     "NONE",
+    "WITHIN_SECONDS",
     "Ahead",
     "ArtifactStore",
     "AttemptStore",
@@ -25,18 +27,23 @@ __all__ = [
     "Flags",
     "Housekeeping",
     "Idempotency",
+    "IdempotencyKey",
     "Intake",
     "JobStore",
+    "Line",
+    "Monitor",
     "Outcome",
     "Outlook",
     "Page",
     "Predictor",
     "Preflight",
+    "PreflightLoad",
     "Question",
     "Queue",
     "Rebuilding",
     "Report",
     "Requests",
+    "Standing",
     "Stored",
     "Submitted",
     "Watch",

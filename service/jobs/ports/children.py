@@ -9,6 +9,17 @@ from typing import Any, Literal, Protocol
 from service.spec.verdict import Checked
 
 
+@dataclass(frozen=True, kw_only=True)
+class PreflightLoad:
+    """How busy the children are that check specs, and how long who asked has waited for one, since the process began."""
+
+    children: int
+    busy: int
+    asked: int
+    waited_seconds: float
+    refused: int
+
+
 class Preflight(Protocol):
     """What needs real torch beside the API, in a child process."""
 

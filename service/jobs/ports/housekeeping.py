@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from service.jobs.job import Device, Job
@@ -48,8 +49,29 @@ class Disposal(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """What a client called one submission, by whose name a repeated one is answered."""
+
+    project: str
+    key: str
+    job_id: str
+    body_sha256: str
+    until: float
+    """When it is forgotten: seconds since 1970."""
+
+
 class Rebuilding(Protocol):
     """Putting records back after Redis was lost."""
+
+    def is_empty(self) -> bool:
+        """Whether there is no job."""
+
+    def idempotency_keys(self) -> Sequence[IdempotencyKey]:
+        """All that are not forgotten yet: the only thing that storage never hears of."""
+
+    def restore_idempotency_keys(self, keys: Sequence[IdempotencyKey]) -> None:
+        """Put them back, but for those that are here and those whose time is over."""
 
     def restore(self, job: Job, *, rows: Sequence[Mapping[str, Any]], steps: Sequence[Step] = ()) -> bool:
         """Store the record unless one is here; one that ran waits again. False where there was nothing to do."""

@@ -26,6 +26,10 @@ class WorkerBeat:
     """The processor's model, or the GPU's name."""
     memory_bytes: int | None = None
     """The machine's, or the GPU's; less where a container may use less."""
+    held_uploads: int = 0
+    """Checkpoints and results that wait for storage."""
+    held_seconds: float = 0.0
+    """How long the oldest of them has."""
     at: datetime | None = None
     """When that was: told by the store, not by the worker."""
 

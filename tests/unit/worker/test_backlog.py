@@ -19,6 +19,7 @@ from service.jobs.job import CheckpointPointer, Job
 from service.jobs.ports import Claim
 from service.jobs.state import JobState
 from worker.backlog import Backlog
+from worker.holding import Held
 from worker.training.facts import CheckpointWritten
 from worker.uploads import NotThere, Storage, StorageGivenUp, Uploader
 
@@ -77,7 +78,16 @@ def sending(
     told: queue.Queue[CheckpointPointer | Exception] = queue.Queue()
     over = threading.Event()
     storage = Storage(patience_seconds=patience_seconds, abandon=over, tell=lambda _: None)
-    backlog = Backlog(CLAIM, uploader=Uploader(artifacts, storage), attempts=commits, folder=folder, keep=keep, over=over, tell=told.put)
+    backlog = Backlog(
+        CLAIM,
+        uploader=Uploader(artifacts, storage),
+        attempts=commits,
+        folder=folder,
+        keep=keep,
+        over=over,
+        tell=told.put,
+        held=Held(),
+    )
     thread = threading.Thread(target=backlog.send_each)
     thread.start()
     try:
