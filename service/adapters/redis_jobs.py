@@ -20,6 +20,7 @@ from service.adapters.redis_disposal import RedisDisposal, RedisRebuilding
 from service.adapters.redis_facts import RedisFacts
 from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, RedisWorkers
 from service.adapters.redis_intake import RedisIntake
+from service.adapters.redis_outbox import RedisOutbox, RedisSecrets
 from service.adapters.redis_records import Packed, end_of, fresh_fields, job_of, own_fields, packed, shared_fields, tails
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, open_client, our_errors
@@ -68,6 +69,8 @@ def connect(
         rebuilding=RedisRebuilding(scripts),
         datasets=RedisDatasets(scripts),
         workers=RedisWorkers(scripts),
+        outbox=RedisOutbox(scripts),
+        secrets=RedisSecrets(scripts),
         changes=RedisChanges(url),
         ping=ping,
         close=client.close,

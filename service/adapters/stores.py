@@ -28,6 +28,7 @@ from service.jobs.ports import (
 from service.jobs.state import Reason
 from service.spec.training import MOST_LOGGED
 from service.sweeping import Sweeper
+from service.webhooks.ports import Outbox, Secrets
 
 EVENTS_KEPT = 10_000
 ROWS_KEPT = 100_000
@@ -42,6 +43,13 @@ PASSES = 2
 IDEMPOTENCY_SECONDS = 24 * 3600
 TAIL_SECONDS = 3600
 """How long events, rows and logs stay in the store after they were saved to storage."""
+DELIVERIES_KEPT = 200
+"""Of a job that moves more often, only the end is told."""
+DELIVERY_SECONDS = 30 * 24 * 3600
+"""How long a delivery is shown, and can be replayed, after it was settled."""
+UNREACHABLE_SECONDS = 3600
+SECRET_OVERLAP_SECONDS = 24 * 3600
+"""How long a rotated secret signs beside the new one."""
 SILENCE_SECONDS = 30
 """A worker that says nothing for so long is forgotten."""
 SWEEP_SECONDS = 5.0
@@ -62,6 +70,8 @@ class Stores:
     rebuilding: Rebuilding
     datasets: DatasetStore
     workers: WorkerRegistry
+    outbox: Outbox
+    secrets: Secrets
     changes: Changes
     ping: Callable[[], None]
     close: Callable[[], None]

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import datasets, files, house, problems, routes, watching
+from service.api import datasets, files, house, problems, routes, watching, webhooks
 from service.api.lingering import Lingering
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes
@@ -42,7 +42,7 @@ def create_app(
     problems.install(app)
     app.add_middleware(Lingering)
     app.include_router(routes.taking)
-    for part in (routes, watching, files, house, datasets):
+    for part in (routes, watching, files, house, datasets, webhooks):
         app.include_router(part.router)
     _add_health(app, checks)
     _add_problem_schema(app)

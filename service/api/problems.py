@@ -25,6 +25,7 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     errors.IllegalTransition: (409, "illegal-transition"),
     errors.StillNeeded: (409, "still-needed"),
     errors.DatasetNotFound: (404, "dataset-not-found"),
+    errors.DeliveryNotFound: (404, "delivery-not-found"),
     errors.LocalDataMissing: (404, "data-missing"),
     errors.DatasetInUse: (409, "dataset-in-use"),
     errors.Unpredictable: (422, "unpredictable"),

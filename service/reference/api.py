@@ -10,7 +10,14 @@ from service.reference.markdown import anchor, block, code, folded, page, table
 from service.reference.types import Words
 
 URL = "http://127.0.0.1:8000"
-_IN_PATHS = {"{job_id}": "JOB_ID", "{name}": "digits", "{version}": "VERSION", "{path}": "model.safetensors", "{step}": "STEP"}
+_IN_PATHS = {
+    "{job_id}": "JOB_ID",
+    "{name}": "digits",
+    "{version}": "VERSION",
+    "{path}": "model.safetensors",
+    "{step}": "STEP",
+    "{delivery_id}": "DELIVERY",
+}
 _QUERIES = {
     "GET /v1/jobs": "?state=succeeded&limit=10",
     "GET /v1/jobs/{job_id}": "?wait=60&while=running",
@@ -31,6 +38,7 @@ _OPTIONS = {
 }
 _PARAMETERS = {
     "job_id": "The job.",
+    "delivery_id": "The delivery.",
     "name": "The data set's name.",
     "query name": "Only jobs of this name.",
     "version": "The version: its SHA-256, or the first eight digits of it or more.",
@@ -95,7 +103,7 @@ def api_page(openapi: Mapping[str, Any]) -> str:
         "# API reference",
         "Every route of the service. `make reference` writes this page from [openapi.json](openapi.json), which the routes themselves give; "
         "a running service shows the same under `/docs`.",
-        f"The examples talk to `{URL}`, where `make up` serves, and take this `job.yaml`. JOB_ID stands for a job's `id`, VERSION for the `version` of a data set, STEP for a checkpoint's. "
+        f"The examples talk to `{URL}`, where `make up` serves, and take this `job.yaml`. JOB_ID stands for a job's `id`, VERSION for the `version` of a data set, STEP for a checkpoint's, DELIVERY for the `id` of a webhook. "
         "Where the service has a key, add `-H 'Authorization: Bearer KEY'`; a project sees only its own jobs and data. Times are RFC 3339 in UTC. "
         "Save this as `job.yaml`:",
         block("yaml", _JOB),

@@ -9,6 +9,7 @@ from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
 from service.adapters.memory.jobs import MemoryIntake, MemoryJobs, MemoryRequests
 from service.adapters.memory.others import MemoryArtifacts, MemoryChanges, MemoryDoorbell, MemoryWorkers
+from service.adapters.memory.outbox import MemoryOutbox, MemorySecrets
 from service.adapters.memory.shelf import Clock, Shelf
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores
 
@@ -31,6 +32,8 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         rebuilding=MemoryRebuilding(shelf),
         datasets=MemoryDatasets(shelf),
         workers=workers,
+        outbox=MemoryOutbox(shelf),
+        secrets=MemorySecrets(shelf),
         changes=MemoryChanges(shelf.waiters),
         ping=lambda: None,
         close=lambda: None,
