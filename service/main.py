@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
 from service.adapters.spool import Spool
 from service.adapters.stores import Stores
+from service.adapters.webhooks import HttpPost, Lookout, Names
 from service.api.app import create_app
 from service.api.auditing import Recorder
 from service.api.connections import RESERVED_FILES, Connection
@@ -43,9 +45,14 @@ from service.settings import ApiSettings, SettingsFault
 from service.startup import NotReady, await_parts
 from service.use_cases import Services, look_at_one
 from service.use_cases.access import Access, first_key
+from service.webhooks.delivering import Deliverer
 
 STORE_SECONDS = 1.0
 """How long a request waits for Redis before it is answered with 503."""
+DELIVER_SECONDS = 1.0
+"""How often is looked for what is to be told; who makes room for more looks at once."""
+LAST_WEBHOOKS_SECONDS = 3.0
+"""How long the end waits for webhooks that are being sent."""
 
 FIRST_KEY = """trainyard api: nobody comes in without a key, and there was none. This is the first, an admin's of the installation:
 
@@ -70,6 +77,7 @@ class Api:
     predictor: PredictingChildren
     local_data: LocalData
     spool: Spool
+    deliverer: Deliverer | None
     repeating: tuple[Repeating, ...]
 
     def start(self) -> None:
@@ -81,6 +89,8 @@ class Api:
         """End them."""
         for each in self.repeating:
             each.stop()
+        if self.deliverer is not None:
+            self.deliverer.stop(seconds=LAST_WEBHOOKS_SECONDS)
         with suppress(Unavailable):
             self.recorder.flush()
         self.preflight.close()
@@ -144,6 +154,9 @@ def build(settings: ApiSettings) -> Api:
             pass
 
     looking = Repeating("inspector", settings.sweep_seconds, look)
+    names = Names()
+    deliverer = _deliverer(settings, stores, names, freed=lambda: delivering.wake())  # noqa: PLW0108  # it is made below
+    delivering = Repeating("deliverer", DELIVER_SECONDS, deliverer.deliver if deliverer is not None else lambda: None)
     spool = _spool(settings)
     inspector = InspectingChildren(alive_seconds=settings.lease_seconds / 3)
     local_data = LocalData(settings.datasets_dir, inspector=inspector, spool=spool)
@@ -161,9 +174,13 @@ def build(settings: ApiSettings) -> Api:
         inspector=inspector,
         predictor=predictor,
         spool=spool,
+        outbox=stores.outbox,
+        secrets=stores.secrets,
+        reach=Lookout(settings.webhook_allow, names=names) if settings.webhooks else None,
         threads=settings.threads,
         project_slots=settings.project_slots,
         ring=ring,
+        tell=delivering.wake,
         look=looking.wake,
         look_seconds=settings.lease_seconds,
         upload_bytes=settings.upload_bytes,
@@ -204,8 +221,8 @@ def build(settings: ApiSettings) -> Api:
     mount(app)
     sweeping = Repeating("sweeper", settings.sweep_seconds, sweeper.sweep)
     noting = Repeating("audit", AUDIT_SECONDS, recorder.flush)
-    repeating = (ringing, sweeping, warmer, looking, noting)
-    return Api(app, stores, doorbell, artifacts, access, recorder, preflight, predictor, local_data, spool, repeating)
+    repeating = (ringing, sweeping, warmer, looking, noting, *((delivering,) if deliverer is not None else ()))
+    return Api(app, stores, doorbell, artifacts, access, recorder, preflight, predictor, local_data, spool, deliverer, repeating)
 
 
 def own_names(settings: ApiSettings) -> tuple[str, ...] | None:
@@ -214,6 +231,25 @@ def own_names(settings: ApiSettings) -> tuple[str, ...] | None:
         return settings.hosts
     machine = socket.gethostname().lower()
     return None if settings.api_key is not None or settings.require_api_key else (machine, f"{machine}.local")
+
+
+def _deliverer(settings: ApiSettings, stores: Stores, names: Names, *, freed: Callable[[], None]) -> Deliverer | None:
+    """Who sends webhooks, where they are sent. Raises SettingsFault where the authorities' certificates cannot be read."""
+    if not settings.webhooks:
+        return None
+    try:
+        post = HttpPost(settings.webhook_allow, names=names, seconds=settings.webhook_seconds, ca_file=settings.webhook_ca_file)
+    except OSError as error:  # ssl's own errors are of that kind
+        raise SettingsFault(f"TRAINYARD_WEBHOOK_CA_FILE: {settings.webhook_ca_file} cannot be read as certificates ({error})") from error
+    return Deliverer(
+        outbox=stores.outbox,
+        secrets=stores.secrets,
+        post=post,
+        seconds=settings.webhook_seconds,
+        pauses=settings.webhook_pauses,
+        now=lambda: datetime.now(tz=UTC),
+        freed=freed,
+    )
 
 
 def _spool(settings: ApiSettings) -> Spool:

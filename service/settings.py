@@ -14,6 +14,8 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, Validation
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.certificates import trusting, with_certificates
+from service.webhooks.addresses import Allowed
+from service.webhooks.delivery import LONGEST_PAUSE, PAUSES
 
 SECRETS = (
     *("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
@@ -135,13 +137,44 @@ class ApiSettings(StoreSettings):
     """Of these, from one address."""
     metrics_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_METRICS_TOKEN"))
     """Opens `/metrics`, and nothing else."""
+    webhooks: bool = Field(default=True, validation_alias=AliasChoices("TRAINYARD_WEBHOOKS"))
+    """Whether jobs may say `notify`, and this process sends what there is to tell."""
+    webhook_allow: Annotated[Allowed, NoDecode] = Field(default=Allowed(), validation_alias=AliasChoices("TRAINYARD_WEBHOOK_ALLOW"))
+    """Networks inside and hosts' names that webhooks may reach, too: 10.0.0.0/8,hooks.lan"""
+    webhook_ca_file: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_WEBHOOK_CA_FILE"))
+    """Certificates of authorities (PEM) that receivers are believed by besides the system's."""
+    webhook_seconds: float = Field(default=15, gt=0, le=300, validation_alias=AliasChoices("TRAINYARD_WEBHOOK_SECONDS"))
+    """How long an attempt may take in all."""
+    webhook_pauses: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=PAUSES, validation_alias=AliasChoices("TRAINYARD_WEBHOOK_PAUSES")
+    )
+    """Seconds between attempts, joined by commas; one attempt more than these are made."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
     """Let nobody in without a key; where there is none, the API makes the first and prints it."""
 
-    @field_validator("hosts", mode="before")
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _allowed(cls, value: Any) -> Any:
+        return Allowed.parse(value) if isinstance(value, str) else value
+
+    @field_validator("hosts", "webhook_pauses", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("webhook_pauses")
+    @classmethod
+    def _forward(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 <= each <= LONGEST_PAUSE for each in value):
+            raise ValueError(f"each is from 0 to {LONGEST_PAUSE:.0f} seconds: 5,300,1800")
+        return value
+
+    @field_validator("webhook_ca_file")
+    @classmethod
+    def _there(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"{value} is no file: give certificates as PEM")
+        return value
 
 
 def _with_secret_files(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:

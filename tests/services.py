@@ -78,10 +78,12 @@ def services_of(stores: Stores, **others: Any) -> Services:
         "threads": 1,
         "project_slots": 0,
         "ring": lambda *_: None,
+        "tell": lambda: None,
+        "reach": None,
         "look": lambda: None,
         "look_seconds": 60.0,
         "upload_bytes": 2**30,
         "now": lambda: datetime.now(tz=UTC),
     }
-    kept = {name: getattr(stores, name) for name in ("jobs", "intake", "requests", "facts", "workers", "datasets")}
+    kept = {name: getattr(stores, name) for name in ("jobs", "intake", "requests", "facts", "workers", "datasets", "outbox", "secrets")}
     return Services(**{**kept, **standing_in, **others})

@@ -241,7 +241,7 @@ class Alone:
         elif job.state is JobState.FAILED:
             output.mkdir(parents=True, exist_ok=True)
             (output / "logs.txt").write_text("".join(f"{line}\n" for line in self.stores.facts.logs(PROJECT, job.id) or ()))
-            (output / "job.json").write_text(job.model_dump_json(indent=2) + "\n")
+            (output / "job.json").write_text(job.model_dump_json(indent=2, exclude={"notify"}) + "\n")
 
 
 @contextmanager
@@ -272,6 +272,10 @@ def _alone(settings: WorkerSettings, folder: Path, voice: Voice) -> Iterator[Alo
             inspector=inspector,
             predictor=predictor,
             spool=spool,
+            outbox=stores.outbox,
+            secrets=stores.secrets,
+            reach=None,
+            tell=lambda: None,
             threads=settings.threads,
             project_slots=0,
             ring=lambda *_: None,

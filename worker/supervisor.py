@@ -330,7 +330,7 @@ class _Attempt:
         (folder / "metrics.jsonl").write_bytes(json_lines(metrics))
         (folder / "steps.jsonl").write_bytes(json_lines(dict(zip(STEP_COLUMNS, step, strict=True)) for step in steps))
         (folder / "logs.txt").write_text("".join(f"{line}\n" for line in logs))
-        (folder / "job.json").write_text(record.model_dump_json(indent=2) + "\n")
+        (folder / "job.json").write_text(record.model_dump_json(indent=2, exclude={"notify"}) + "\n")
         passing(KillPoint.BEFORE_ARTIFACTS)
         with self.around.held.holding(folder):
             self.uploader.artifacts(self.claim, folder)

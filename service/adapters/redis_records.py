@@ -20,9 +20,10 @@ from service.adapters.stores import exactness, finite, from_ms, to_ms
 from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
 from service.jobs.listing import kinds_of
 from service.jobs.steps import Step, Steps
+from service.spec.notify import Notify, placed
 from service.spec.verdict import Estimate, SpecWarning
 
-OWN = ("name", "labels", "seed")
+OWN = ("name", "labels", "seed", "notify")
 """What jobs of a sweep differ in: kept with each, so that they share the rest of their specs."""
 ENDED = b'{"name":null,"labels":{},"state":"succeeded","reason":null,"phase":null,"attempt":1,"retries":0,"max_retries":2,"warnings":[{"pointer":"/resources/device","code":"no_capable_worker","detail":"No cpu worker is running now; the job waits for one.","suggestion":"trainyard worker --device cpu"}],"error":{"code":"trainer_lost","message":"The attempt ended (","hint":"Retries count since the last checkpoint: raise resources.max_retries, or checkpoint more often."},"exactness":{"exact":false,"reasons":["hardware_changed"]},"best":{"monitor":"val_accuracy","value":0.9,"epoch":5,"step":100},"estimate":{"seconds_per_epoch":1.5,"reason":"No finished job here trained this model on this kind of samples, with this batch size and as many threads.","memory_bytes":1000000},"dataset_digest":"","progress":{"epoch":10,"epochs":10,"step":1000,"steps":1000,"percent":100.0,"eta_seconds":0.0},"metrics":{"val_loss":0.1,"val_accuracy":0.9,"test_loss":0.1,"test_accuracy":0.9,"peak_memory_bytes":400000000.0,"train_loss":0.1,"train_accuracy":0.9,"lr":0.001,"samples_per_second":10000.0},"created_at":"2026-01-01T00:00:00.000000Z","started_at":"2026-01-01T00:00:00.000000Z","finished_at":"2026-01-01T00:00:00.000000Z","transitions":[{"state":"queued","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"preparing","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"training","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"evaluating","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"exporting","at":"2026-01-01T00:00:00.000000Z"},{"state":"running","phase":"uploading","at":"2026-01-01T00:00:00.000000Z"},{"state":"succeeded","at":"2026-01-01T00:00:00.000000Z"}],"token":1700000000000,"checkpoints":[{"token":1700000000000,"epoch":10,"step":1000,"prefix":"projects/default/jobs/job_019/attempts/1700000000000/checkpoints/1000/"}],"version":20}'
 """The words that records of ended jobs are made of. Never to be changed: what was compressed by it can be read by it alone."""
@@ -140,7 +141,17 @@ def own_fields(job: Job) -> dict[str, str]:
         "created": job.created_at.isoformat(),
         "own": own(job.spec),
         "resolved_own": own(job.resolved_spec),
+        **({"notify": endpoints(job.notify)} if job.notify else {}),
     }
+
+
+def endpoints(notify: Sequence[Notify]) -> str:
+    """Who is told, as Lua reads it: with the origin, by which deliveries take turns."""
+    return _compact([{**each.model_dump(mode="json"), "origin": placed(each.url).origin} for each in notify])
+
+
+def _notify(text: str) -> list[dict[str, Any]]:
+    return [{name: value for name, value in each.items() if name != "origin"} for each in json.loads(text or "[]")]
 
 
 def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str, Any]] = (), steps: Sequence[Step] = ()) -> dict[str, str]:
@@ -225,6 +236,7 @@ def job_of(raw: Sequence[Any]) -> Job:
         finished_at=moment("finished"),
         transitions=tuple(_transition(line.decode()) for line in raw[3]),
         error=JobError.model_validate_json(text["error"]) if text.get("error") else None,
+        notify=_notify(text.get("notify", "")),
         spec=unpack(raw[4], text["own"]),
         resolved_spec=unpack(raw[5], text["resolved_own"]) if raw[5] else None,
         token=int(text["token"]),

@@ -35,6 +35,7 @@ from service.jobs.state import Reason
 from service.spec.training import MOST_LOGGED
 from service.spec.verdict import SpecWarning
 from service.sweeping import Sweeper
+from service.webhooks.ports import Outbox, Secrets
 
 EVENTS_KEPT = 10_000
 ROWS_KEPT = 100_000
@@ -49,6 +50,13 @@ PASSES = 2
 IDEMPOTENCY_SECONDS = 24 * 3600
 TAIL_SECONDS = 3600
 """How long events, rows and logs stay in the store after they were saved to storage."""
+DELIVERIES_KEPT = 200
+"""Of a job that moves more often, only the end is told."""
+DELIVERY_SECONDS = 30 * 24 * 3600
+"""How long a delivery is shown, and can be replayed, after it was settled."""
+UNREACHABLE_SECONDS = 3600
+SECRET_OVERLAP_SECONDS = 24 * 3600
+"""How long a rotated secret signs beside the new one."""
 SILENCE_SECONDS = 30
 """A worker that says nothing for so long is forgotten."""
 AUDIT_KEPT = 50_000
@@ -74,6 +82,8 @@ class Stores:
     workers: WorkerRegistry
     access: AccessStore
     audit: AuditLog
+    outbox: Outbox
+    secrets: Secrets
     changes: Changes
     monitor: Monitor
     admit: Callable[[], None]

@@ -36,6 +36,7 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     access.LastKey: (409, "last-key"),
     access.KeyChanged: (409, "key-changed"),
     errors.DatasetNotFound: (404, "dataset-not-found"),
+    errors.DeliveryNotFound: (404, "delivery-not-found"),
     errors.LocalDataMissing: (404, "data-missing"),
     errors.DatasetInUse: (409, "dataset-in-use"),
     errors.Unpredictable: (422, "unpredictable"),

@@ -159,6 +159,7 @@ def job_view(job: Job, *, position: int | None, start: datetime | None) -> JobVi
     here = f"/v1/jobs/{job.id}"
     links = (
         {name: f"{here}/{name}" for name in ("events", "metrics", "logs", "checkpoints", "artifacts")}
+        | ({"deliveries": f"{here}/deliveries"} if job.notify else {})
         | {"self": here}
         | {name: f"{here}/{name}" for name in _ASKED[job.state]}
     )

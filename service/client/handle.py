@@ -229,6 +229,10 @@ class Job(dict[str, Any]):
         """Those that are kept, the newest first: {step, epoch, created_at, size, best, files, ...}."""
         return self._client.checkpoints(self.id)
 
+    def deliveries(self) -> Rows:
+        """Its webhooks: {id, type, url, state, reason, created_at, next_attempt_at, attempts}."""
+        return self._client.deliveries(self.id)
+
     def logs(self, *, tail: int | None = None) -> str:
         """Its log's text; the last lines with `tail`."""
         return self._client.logs(self.id, tail=tail)

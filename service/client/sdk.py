@@ -262,6 +262,20 @@ class Client(Connection):
         """Remove a data set, or one version. Raises Conflict while a job needs it."""
         self._ask("DELETE", _dataset_path(name, version))
 
+    def deliveries(self, job_id: str) -> Rows:
+        """What `notify` sent of the job or is to send: {id, type, url, state, reason, created_at, next_attempt_at, attempts}."""
+        return Rows(self._object("GET", f"/v1/jobs/{job_id}/deliveries", has="data")["data"])
+
+    def replay(self, job_id: str, delivery_id: str) -> dict[str, Any]:
+        """Send a webhook again now, under the same id. Raises NotFound."""
+        return self._object("POST", f"/v1/jobs/{job_id}/deliveries/{delivery_id}/replay", has="state")
+
+    def webhook_secret(self, *, rotate: bool = False) -> dict[str, Any]:
+        """What webhooks are signed with: {secret, previous, previous_until}; a new one, beside which the old one signs for a day, with `rotate`."""
+        if rotate:
+            return self._object("POST", "/v1/webhooks/secret/rotate", has="secret")
+        return self._object("GET", "/v1/webhooks/secret", has="secret")
+
     def storage(self) -> dict[str, Any]:
         """What the project's jobs and data sets take in storage: {jobs: {objects, bytes}, datasets: {objects, bytes}}."""
         return self._object("GET", "/v1/storage", has="jobs")

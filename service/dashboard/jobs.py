@@ -15,6 +15,7 @@ from service.api.dressing import dressed
 from service.api.parts import At, Name, Project, Used, Words
 from service.api.problems import Refused
 from service.api.views import JobView
+from service.api.webhooks import delivery_view
 from service.dashboard.highlighting import as_yaml, highlighted
 from service.dashboard.pages import is_fragment, page
 from service.dashboard.results import results_of
@@ -160,6 +161,13 @@ def files(job_id: Name, request: Request, project: Project, services: Used) -> R
     return page(
         "jobs/files.html", request, job=dressed(job, services), files=there, checkpoints=use_cases.checkpoints(job, services=services)
     )
+
+
+@router.get("/ui/jobs/{job_id}/deliveries", dependencies=[Depends(reading)])
+def deliveries(job_id: Name, request: Request, project: Project, services: Used) -> Response:
+    """Who was told of it, and how that went."""
+    found = [delivery_view(each) for each in use_cases.deliveries(project, job_id, services=services)]
+    return page("jobs/deliveries.html", request, job_id=job_id, deliveries=found)
 
 
 @router.get("/ui/jobs/{job_id}/spec", dependencies=[Depends(reading)])

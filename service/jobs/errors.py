@@ -8,6 +8,7 @@ TrainyardError
 ├── Outdated             a submission went by an outlook that has changed; never seen by users
 ├── ArtifactNotFound     no such object
 ├── DatasetNotFound      no such data set, or version of it, in this project
+├── DeliveryNotFound     nothing of that id was or is to be told of the job
 ├── LocalDataMissing     no such folder or file where the operator keeps data
 ├── DatasetInUse         a job that has not ended needs the data set
 ├── Unpredictable       a model cannot take these samples, or gave no answer
@@ -88,6 +89,14 @@ class DatasetNotFound(TrainyardError):
     def __init__(self, name: str, version: str | None = None) -> None:
         super().__init__(f"There is no data set {name!r}{f' of version {version}' if version else ''}.")
         self.name, self.version = name, version
+
+
+class DeliveryNotFound(TrainyardError):
+    """Nothing of that id was or is to be told of the job."""
+
+    def __init__(self, delivery_id: str, *, job_id: str) -> None:
+        super().__init__(f"Job {job_id} has no delivery {delivery_id!r}; they are kept for a month after their end.")
+        self.delivery_id, self.job_id = delivery_id, job_id
 
 
 class LocalDataMissing(TrainyardError):

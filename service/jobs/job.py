@@ -11,6 +11,7 @@ from service.jobs.errors import IllegalTransition
 from service.jobs.layout import home_of
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState, Phase, Reason
 from service.spec.job import SPEC_VERSION
+from service.spec.notify import Notify
 from service.spec.verdict import Estimate, Kept, SpecWarning
 
 Device = Literal["cpu", "gpu"]
@@ -101,6 +102,8 @@ class Job(Kept):
     finished_at: datetime | None = None
     transitions: tuple[Transition, ...] = ()
     error: JobError | None = None
+    notify: tuple[Notify, ...] = ()
+    """Who is told where it goes. Their URLs stand here alone: in `spec` they are hidden, for whoever sees a job sees that."""
     spec: dict[str, Any]
     resolved_spec: dict[str, Any] | None = None
     token: int = 0

@@ -18,6 +18,7 @@ _IN_PATHS = {
     "{version}": "VERSION",
     "{path}": "model.safetensors",
     "{step}": "STEP",
+    "{delivery_id}": "DELIVERY",
 }
 _QUERIES = {
     "GET /v1/jobs": "?state=succeeded&limit=10",
@@ -44,6 +45,7 @@ _PARAMETERS = {
     "job_id": "The job.",
     "key_id": "The key's id: what stands in it before its secret.",
     "project": "The project.",
+    "delivery_id": "The delivery.",
     "name": "The data set's name.",
     "query name": "Only jobs of this name.",
     "version": "The version: its SHA-256, or the first eight digits of it or more.",
@@ -115,7 +117,7 @@ def api_page(openapi: Mapping[str, Any]) -> str:
         "# API reference",
         "Every route of the service. `make reference` writes this page from [openapi.json](openapi.json), which the routes themselves give; "
         "a running service shows the same under `/docs`.",
-        f"The examples talk to `{URL}`, where `make up` serves, and take this `job.yaml`. JOB_ID stands for a job's `id`, VERSION for the `version` of a data set, STEP for a checkpoint's. "
+        f"The examples talk to `{URL}`, where `make up` serves, and take this `job.yaml`. JOB_ID stands for a job's `id`, VERSION for the `version` of a data set, STEP for a checkpoint's, DELIVERY for the `id` of a webhook. "
         "Where the service has a key, add `-H 'Authorization: Bearer KEY'`; a project sees only its own jobs and data. Times are RFC 3339 in UTC. "
         "Save this as `job.yaml`:",
         block("yaml", _JOB),

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from service.reference.markdown import block, code, page, table
 from service.reference.types import Schema, Words, default
-from service.spec import dataset, export, model, training
+from service.spec import dataset, export, model, notify, training
 from service.spec.catalog import load
 from service.spec.job import JobSpec
 
@@ -38,6 +38,7 @@ _HERE = {
     "Checkpoint": "checkpoint",
     "Evaluation": "evaluation",
     "Resources": "resources",
+    "Notify": "notify",
 }
 """Records that have a heading on this page."""
 _HEAD = ("key", "type and range", "default", "what")
@@ -190,6 +191,9 @@ def _training() -> Iterable[str]:
     yield "## resources"
     yield _told(training.Resources)
     yield keys(training.Resources)
+    yield "## notify"
+    yield _told(notify.Notify) + " [Be told](howto/notify.md) has a receiver that checks the signature."
+    yield keys(notify.Notify)
 
 
 def _told(record: type[Any]) -> str:

@@ -173,7 +173,8 @@ def _merged(faults: list[Fault]) -> tuple[Fault, ...]:
 
 
 def _resolved(spec: JobSpec, checked: Checked, *, threads: int) -> dict[str, Any]:
-    resolved = spec.model_dump(mode="json") | checked.resolved
+    # who is told of it is nothing of the training's
+    resolved = spec.model_dump(mode="json", exclude={"notify"}) | checked.resolved
     if spec.resources.threads is None:
         resolved["resources"]["threads"] = threads
     if spec.evaluation.metrics is None or not spec.dataset.is_judged:

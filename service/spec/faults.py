@@ -118,6 +118,11 @@ def _fault(problem: Any, body: Any) -> Fault:
                 detail="`type` is required here.",
                 suggestion="Give the class's name, for example type: ReLU.",
             )
+        case "bad_url":  # what was given may hold a password: it is not repeated
+            meant = context["meant"]
+            more = context["cure"] if meant is None else f"{context['cure']} Did you mean {meant}?"
+            fix = setting(where, meant) if meant is not None else None
+            return Fault(pointer=where, code=kind, detail=context["detail"], suggestion=more, fix=fix)
     meant = _meant(kind, node, context)
     if meant is None or not path:
         return Fault(pointer=where, code=kind, detail=_sentence(problem))

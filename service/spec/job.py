@@ -12,6 +12,7 @@ from service.spec.dataset import AnyDataset
 from service.spec.export import Export
 from service.spec.faults import faults_of
 from service.spec.model import Model
+from service.spec.notify import MOST, Notify
 from service.spec.rules import across_parts, untrained
 from service.spec.training import AnyOptimizer, Checkpoint, DataLoader, Evaluation, Loss, Resources, Scheduler, Training
 from service.spec.verdict import Fault, SpecFaults
@@ -37,6 +38,11 @@ Seed = Annotated[
     ),
 ]
 
+Notified = Annotated[
+    tuple[Notify, ...],
+    Field(max_length=MOST, description="Who is told by a signed webhook where the job goes. Left out: nobody."),
+]
+
 
 class Own(Closed):
     """What jobs of a sweep differ in. Nothing else in a spec, and no verdict on it, depends on these."""
@@ -44,6 +50,7 @@ class Own(Closed):
     name: Name = None
     labels: Labels
     seed: Seed = 0
+    notify: Notified = ()
 
 
 class JobSpec(Closed):
@@ -75,6 +82,7 @@ class JobSpec(Closed):
         default=(), description="Files of the trained model besides model.safetensors, which is always there."
     )
     resources: Resources = Field(default=Resources(), description="Where the job runs, and what it may use.")
+    notify: Notified = ()
 
 
 def read_spec(body: Mapping[str, Any]) -> JobSpec:

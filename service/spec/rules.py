@@ -11,6 +11,7 @@ from service.spec import monitors
 from service.spec.catalog import load
 from service.spec.dataset import PLACED_BY
 from service.spec.fixes import removing, setting
+from service.spec.notify import twice
 from service.spec.tables import taken
 from service.spec.training import FUSED
 from service.spec.verdict import Fault
@@ -25,6 +26,10 @@ FEW_EPOCHS, SHARE = 5, 0.2
 
 def across_parts(spec: JobSpec) -> list[Fault]:
     """Every fault, in the order of the spec."""
+    return [*_of_the_training(spec), *_notified_twice(spec)]
+
+
+def _of_the_training(spec: JobSpec) -> list[Fault]:
     if spec.dataset.column_faults:
         return spec.dataset.column_faults
     if not spec.dataset.has_targets:
@@ -202,6 +207,12 @@ def _exports(spec: JobSpec) -> list[Fault]:
         for at, kind in enumerate(kinds)
         if kind in kinds[:at]
     ]
+
+
+def _notified_twice(spec: JobSpec) -> list[Fault]:
+    """One endpoint has all its events in one place."""
+    detail = "This URL stands there already."
+    return [_superfluous(f"/notify/{at}", "duplicate", detail, "Put all its events into one.") for at in twice(spec.notify)]
 
 
 def _superfluous(pointer: str, code: str, detail: str, suggestion: str = "Leave it out.") -> Fault:

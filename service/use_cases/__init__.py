@@ -14,6 +14,7 @@ from service.use_cases.datasets import (
     remove_dataset,
     take_in,
 )
+from service.use_cases.notifying import deliveries, replay, rotate_secret, secret
 from service.use_cases.predicting import predict
 from service.use_cases.queueing import Waiting, own_jobs, queue, workers
 from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact, steps
@@ -33,6 +34,7 @@ __all__ = [
     "checkpoints",
     "curve",
     "delete",
+    "deliveries",
     "estimated_start",
     "events",
     "find_dataset",
@@ -50,9 +52,12 @@ __all__ = [
     "read_checkpoint",
     "read_dataset",
     "remove_dataset",
+    "replay",
     "resume",
     "retry",
+    "rotate_secret",
     "script",
+    "secret",
     "steps",
     "submit",
     "submit_recalled",

@@ -52,7 +52,7 @@ class Judged:
     def by(cls, spec: JobSpec, found: Verdict) -> Judged:
         """What the verdict says of the spec."""
         return cls(
-            own=Own(name=spec.name, labels=spec.labels, seed=spec.seed),
+            own=Own(name=spec.name, labels=spec.labels, seed=spec.seed, notify=spec.notify),
             resources=spec.resources,
             warnings=found.warnings,
             resolved_spec=found.resolved_spec,
@@ -74,7 +74,7 @@ class Judgements:
         self._known: OrderedDict[str, Judged] = OrderedDict()
 
     def recall(self, body: Mapping[str, Any], shape: str) -> Judged | None:
-        """What is known of a spec that differs from an earlier one in name, labels and seed at most; None where these are faulty."""
+        """What is known of a spec that differs from an earlier one in what is its own at most; None where that is faulty."""
         with self._lock:
             known = self._known.get(shape)
             if known is None:
@@ -97,5 +97,5 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would ma
 
 
 def shape_of(body: Mapping[str, Any]) -> str:
-    """A spec but for its name, labels and seed, as text."""
+    """A spec but for what is its own, as text."""
     return _compact({name: None if name in OWN else value for name, value in body.items()})

@@ -12,6 +12,7 @@ from service.jobs.job import Device
 from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Predictor, Preflight, Requests, WorkerRegistry
 from service.use_cases.judging import Judgements
 from service.use_cases.outlooks import Outlooks
+from service.webhooks.ports import Outbox, Reach, Secrets
 
 
 class Ring(Protocol):
@@ -37,12 +38,18 @@ class Services:
     inspector: Inspector
     predictor: Predictor
     spool: Spool
+    outbox: Outbox
+    secrets: Secrets
+    reach: Reach | None
+    """None where no webhooks are sent."""
     threads: int
     """Of a job that names none."""
     project_slots: int
     """Jobs of one project that may run at a time; 0 sets no limit."""
     ring: Ring
     """Wakes whoever rings the doorbell; never blocks."""
+    tell: Callable[[], None]
+    """Wakes whoever sends webhooks; never blocks."""
     look: Callable[[], None]
     """Wakes whoever looks at uploads; never blocks."""
     look_seconds: float

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -18,11 +19,13 @@ from service.jobs.state import JobState, Reason
 from service.killpoints import KillPoint, passing
 from service.spec.checking import needed, verdict
 from service.spec.job import read_spec
+from service.spec.notify import with_hidden
 from service.spec.rules import NOT_LOOKED_UP
 from service.spec.verdict import Fault, SpecWarning, Verdict
 from service.use_cases.datasets import is_brought, no_dataset, with_content
 from service.use_cases.evaluating import as_the_model_has_it
 from service.use_cases.judging import Judged, Learnt, shape_of
+from service.use_cases.notifying import looked_at
 from service.use_cases.reading import metrics, steps
 from service.use_cases.services import Services
 
@@ -57,8 +60,10 @@ _chance = _Chance()
 
 def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Verdict:
     """Every fault at once. Without torch beside the API only what needs no torch is checked, and a warning says so."""
+    closed, warnings = looked_at(body, services=services)
     whole, faults = _looked_up(body, project=project, services=services)
-    found = _verdict(whole, faults, services=services)
+    found = _verdict(whole, [*faults, *closed], services=services)
+    found = found.model_copy(update={"warnings": (*found.warnings, *warnings)}) if warnings else found
     if found.resolved_spec is None:
         return found
     outlook = services.jobs.outlook(project, limit=LEARNT_FROM)
@@ -154,7 +159,8 @@ async def submit_recalled(
     """As `submit`, for an event loop: nothing blocks. None where the spec has to be judged first, or what it goes by looked at."""
     outlook = services.outlooks.last(project)
     shape = shape_of(body)
-    judged = services.judgements.recall(body, shape) if outlook and not (_is_warm_start(body) or is_brought(body)) else None
+    simple = not (_is_warm_start(body) or is_brought(body) or body.get("notify"))
+    judged = services.judgements.recall(body, shape) if outlook and simple else None
     if judged is None or outlook is None:
         return None
     job = _new(body, judged, outlook, project=project, now=services.now)
@@ -173,7 +179,13 @@ async def submit_recalled(
 
 def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Judged:
     """What is known of this spec, or found now. Raises SpecRejected."""
+    closed, warnings = looked_at(body, services=services)
     whole, faults = _looked_up(body, project=project, services=services)
+    judged = _known_or_found(whole, [*faults, *closed], services=services)
+    return replace(judged, warnings=(*judged.warnings, *warnings)) if warnings else judged
+
+
+def _known_or_found(whole: Mapping[str, Any], faults: Sequence[Fault], *, services: Services) -> Judged:
     shape = shape_of(whole)
     known = services.judgements.recall(whole, shape) if not faults else None
     if known is not None:
@@ -204,7 +216,8 @@ def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: 
             "device": device,
             "warnings": (*judged.warnings, *warnings),
             "created_at": created_at,
-            "spec": dict(body),
+            "notify": judged.own.notify,
+            "spec": with_hidden(body),
             "resolved_spec": dict(judged.resolved_spec) if judged.resolved_spec is not None else None,
             "estimate": estimate,
         }
@@ -258,6 +271,6 @@ def _again(source: Job, *, services: Services) -> Job:
 
 
 _KEPT_BY_A_RETRY = (
-    *("project", "name", "labels", "max_retries", "priority", "spec", "resolved_spec", "estimate"),
+    *("project", "name", "labels", "max_retries", "priority", "notify", "spec", "resolved_spec", "estimate"),
     *("dataset_digest", "progress", "checkpoints", "token", "exactness"),
 )

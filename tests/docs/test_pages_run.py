@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits, load_wine
 from service.adapters import bubblewrap
 from service.api.examples import examples
 from service.client.sdk import Client
+from service.local import free_port
 from service.spec.text import parse_body
 from tests.docs.reader import Reader
 from tests.e2e.stack import Stack, running_stack
@@ -39,7 +40,11 @@ def worked(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFacto
         (data / "MNIST").symlink_to(MNIST)
     samples(data)
     with running_stack(
-        tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), TRAINYARD_DATASETS_DIR=str(data)
+        tmp_path_factory.mktemp("stack"),
+        redis_url=valkey_url,
+        s3=s3.environment(),
+        TRAINYARD_DATASETS_DIR=str(data),
+        TRAINYARD_WEBHOOK_ALLOW="127.0.0.1",
     ) as running:
         running.start_worker()
         running.client.validate(examples()["digits-mlp"])  # the checking child is warm; curl alone does not ask again
@@ -75,6 +80,7 @@ def reader(worked: Stack, tmp_path: Path) -> Iterator[Reader]:
     """Somebody with a fresh clone and those samples."""
     samples(tmp_path)
     with Reader(worked, tmp_path) as somebody:
+        somebody.words = {"9099": str(free_port())}
         yield somebody
 
 
@@ -102,7 +108,9 @@ def test_every_example_of_the_api_reference_is_answered(reader: Reader):
     """Each with a job in a state that allows it; none is answered by an error."""
     client, found = reader.stack.client, PAGES["docs/api.md"]
     reader.follow(found[0])
-    ended = client.wait(client.submit(parse_body(found[0].text.encode(), "application/yaml"))["id"], timeout=120)["id"]
+    told = {"notify": [{"url": f"http://127.0.0.1:{free_port()}/"}]}
+    ended = client.wait(client.submit({**parse_body(found[0].text.encode(), "application/yaml"), **told})["id"], timeout=120)["id"]
+    delivery = client.deliveries(ended)[0]["id"]
     client.push("digits", reader.folder / "digits.npz")
     step = str(client.checkpoints(ended)[0]["step"])
 
@@ -111,7 +119,7 @@ def test_every_example_of_the_api_reference_is_answered(reader: Reader):
         if version is None:
             version = client.push("digits", reader.folder / "digits.npz")["version"]
         client.wait_dataset("digits", version, timeout=60)
-        reader.job_id, reader.words = _suited(client, block.text) or ended, {"VERSION": version, "STEP": step}
+        reader.job_id, reader.words = _suited(client, block.text) or ended, {"VERSION": version, "STEP": step, "DELIVERY": delivery}
         reader.follow(block)
 
     assert len(found) > 30

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- DELETE: take an ended job's record away at once and leave a tombstone; sweepers remove its objects by that.
 --   reads   ty:job:{id}, ty:job:{id}:borrowers
---   writes  ty:job:{id} and its parts, ty:jobs:{project}:{state}, ty:successes, ty:spec:*, ty:unsaved, ty:garbage, ty:deleted, ty:gone:{id}, ty:passes, ty:history
+--   writes  ty:job:{id} and its parts, what is told of it, ty:outbox*, ty:jobs:{project}:{state}, ty:successes, ty:spec:*, ty:unsaved, ty:garbage, ty:deleted, ty:gone:{id}, ty:passes, ty:history
 --   args    now, id, project
 --   answers nil where there is no such job | {"illegal", state} | {"needed", id of a job that starts from its checkpoint} | {"ok"}
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
@@ -21,8 +21,12 @@ if state == 'succeeded' then redis.call('HINCRBY', 'ty:successes', project, 1) e
 redis.call('ZREM', 'ty:unsaved', id)
 drop_spec(field(id, 'spec'))
 drop_spec(field(id, 'resolved'))
+for _, delivery in ipairs(redis.call('LRANGE', part_key(id, 'deliveries'), 0, -1)) do
+  if redis.call('EXISTS', delivery_key(delivery)) == 1 then settled(delivery, 'failed', '') end
+  redis.call('DEL', delivery_key(delivery), delivery_key(delivery) .. ':attempts')
+end
 redis.call('DEL', job_key(id))
-for _, part in ipairs({ 'metrics', 'transitions', 'events', 'rows', 'steps', 'logs', 'ended' }) do redis.call('DEL', part_key(id, part)) end
+for _, part in ipairs({ 'metrics', 'transitions', 'events', 'rows', 'steps', 'logs', 'ended', 'deliveries', 'gone' }) do redis.call('DEL', part_key(id, part)) end
 chronicle(id, now, 'deleted')
 redis.call('PUBLISH', 'ty:changed', id)
 return { 'ok' }

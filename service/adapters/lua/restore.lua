@@ -18,7 +18,8 @@ list_under(id, '', (TERMINAL[state] or state == 'paused') and state or 'queued',
 if TERMINAL[state] then
   redis.call('HSET', job_key(id), 'state', state, 'phase', '', 'reason', ARGV[7], 'marked', field(id, 'version'))
 elseif state == 'paused' then
-  move(id, now, 'paused', '', ARGV[7])
+  step(id, now, 'paused', '', ARGV[7]) -- it was told of already
+  mark(id, now)
 else
   enqueue(id)
   move(id, now, 'queued', '', state == 'running' and 'worker_lost' or ARGV[7])

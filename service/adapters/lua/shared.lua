@@ -42,6 +42,16 @@
 --   ty:counts                      hash    what happened so often since this Redis is there, for monitors: words with | between them; submitted|{device},
 --                                          attempt|{device}|{outcome}|{reason}, ended|{device}|{state}|{reason}, {wait or first_step}|{device}|{seconds}
 --                                          for those of at most so many seconds that are in no smaller one, and |ms for the sum of all
+--   ty:job:{id}:deliveries         list    ids of what was and is to be told of the job, oldest first
+--   ty:job:{id}:gone               set     numbers of its endpoints that want nothing more
+--   ty:delivery:{id}               hash    one event for one endpoint; goes a month after it was settled
+--   ty:delivery:{id}:attempts      list    its last attempts as JSON, oldest first
+--   ty:outbox                      zset    projects with something to tell, by the ms when the first is due
+--   ty:outbox:{project}            zset    origins (scheme, host, port) of the project's endpoints, likewise
+--   ty:outbox:{project}|{origin}   zset    deliveries to it, by the ms when due; of one that is being sent, when its lease ends
+--   ty:sending:{project}           zset    {origin} {delivery} of those that are being sent, by the end of the lease
+--   ty:unreachable:{project}|{origin}  string  nobody answered there at last
+--   ty:webhook_secret:{project}    hash    what its webhooks are signed with: current, previous, and until when that one signs, too
 --   ty:history                     stream  every transition, checkpoint, flag and deletion of every job, capped
 --   ty:changed                     channel the id of a job that changed
 
@@ -50,6 +60,7 @@ local EVENTS_KEPT, ROWS_KEPT, STEPS_KEPT, LOGS_KEPT, HISTORY_KEPT, TRANSITIONS_K
 local PRIORITY_STEP = 4398046511104 -- 2^42 ms: later than any submit time
 local WORKED_KEPT = 20
 local GONE_SECONDS = 86400
+local DELIVERIES_KEPT, DELIVERY_SECONDS = 200, 2592000 -- of a job that moves more often only the end is told
 local SILENCE_MS = 30000 -- a worker that says nothing for so long is forgotten
 
 -- Now, in ms. Tests give their own.
@@ -138,10 +149,70 @@ local function step(id, now, state, phase, reason)
   chronicle(id, now, kind, 'state', state, 'phase', phase, 'reason', reason, 'token', field(id, 'token'), 'owner', field(id, 'owner'))
 end
 
--- A change of state: a step after which the record in storage is old.
+local function delivery_key(id) return 'ty:delivery:' .. id end
+
+-- When an endpoint's turn is, and its project's, goes with what is due there first.
+local function take_turns(project, origin)
+  local function turn(list, queue, member)
+    local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+    if first[1] then redis.call('ZADD', list, first[2], member) else redis.call('ZREM', list, member) end
+  end
+  turn('ty:outbox:' .. project, 'ty:outbox:' .. project .. '|' .. origin, origin)
+  turn('ty:outbox', 'ty:outbox:' .. project, project)
+end
+
+local function send_at(id, project, origin, due)
+  redis.call('ZADD', 'ty:outbox:' .. project .. '|' .. origin, whole(due), id)
+  take_turns(project, origin)
+end
+
+-- Nothing more is sent, unless somebody asks for it.
+local function settled(id, state, reason)
+  local project, origin = unpack(redis.call('HMGET', delivery_key(id), 'project', 'origin'))
+  redis.call('ZREM', 'ty:outbox:' .. project .. '|' .. origin, id)
+  redis.call('HSET', delivery_key(id), 'state', state, 'reason', reason, 'next', '', 'lease', '')
+  local job = redis.call('HGET', delivery_key(id), 'job')
+  for _, key in ipairs({ delivery_key(id), delivery_key(id) .. ':attempts', part_key(job, 'deliveries'), part_key(job, 'gone') }) do
+    redis.call('EXPIRE', key, DELIVERY_SECONDS)
+  end
+  take_turns(project, origin)
+end
+
+local function metrics_of(id)
+  local told, flat = {}, redis.call('HGETALL', part_key(id, 'metrics'))
+  for at = 1, #flat, 2 do told[#told + 1] = cjson.encode(flat[at]) .. ':' .. flat[at + 1] end
+  return '{' .. table.concat(told, ',') .. '}'
+end
+
+-- Have everybody told who wants to hear of this state: in the step that makes it, so that no death between both loses it.
+local function announce(id, now, state, reason)
+  local notify = field(id, 'notify')
+  if notify == '' then return end
+  if not TERMINAL[state] and redis.call('LLEN', part_key(id, 'deliveries')) >= DELIVERIES_KEPT then return end
+  local project = field(id, 'project')
+  for at, endpoint in ipairs(cjson.decode(notify)) do
+    local wanted = redis.call('SISMEMBER', part_key(id, 'gone'), at) == 0
+    for _, event in ipairs(endpoint.events) do
+      if wanted and event == state then
+        local of = table.concat({ id, whole(now), field(id, 'events'), at }, '|')
+        local delivery = 'msg_' .. redis.sha1hex(of):sub(1, 24)
+        redis.call('HSET', delivery_key(delivery), 'job', id, 'project', project, 'url', endpoint.url, 'origin', endpoint.origin, 'endpoint', at,
+          'event', state, 'at', whole(now), 'state', 'pending', 'reason', '', 'tries', '0', 'next', whole(now), 'lease', '',
+          'name', field(id, 'name'), 'why', reason, 'attempt', field(id, 'attempt'), 'metrics', metrics_of(id))
+        redis.call('RPUSH', part_key(id, 'deliveries'), delivery)
+        redis.call('PERSIST', part_key(id, 'deliveries'))
+        send_at(delivery, project, endpoint.origin, now)
+        wanted = false
+      end
+    end
+  end
+end
+
+-- A change of state: a step after which the record in storage is old, and which is told.
 local function move(id, now, state, phase, reason)
   step(id, now, state, phase, reason)
   mark(id, now)
+  announce(id, now, state, reason)
 end
 
 -- One of the user's flags, up or down.

@@ -11,6 +11,7 @@ from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeep
 from service.adapters.memory.jobs import MemoryIntake, MemoryJobs, MemoryRequests
 from service.adapters.memory.monitor import MemoryMonitor
 from service.adapters.memory.others import MemoryArtifacts, MemoryChanges, MemoryDoorbell, MemoryWorkers
+from service.adapters.memory.outbox import MemoryOutbox, MemorySecrets
 from service.adapters.memory.shelf import Clock, Shelf
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores
 
@@ -35,6 +36,8 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         workers=workers,
         access=MemoryAccess(shelf),
         audit=MemoryAudit(shelf),
+        outbox=MemoryOutbox(shelf),
+        secrets=MemorySecrets(shelf),
         changes=MemoryChanges(shelf.waiters),
         monitor=MemoryMonitor(shelf, workers),
         admit=lambda: None,

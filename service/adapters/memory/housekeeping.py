@@ -160,5 +160,5 @@ class MemoryRebuilding:
                 shelf.move(fresh.requeued(reason=Reason.WORKER_LOST, retries=job.retries, at=shelf.now()))
             else:
                 step = Transition(state=job.state, at=shelf.now(), reason=job.reason)
-                shelf.move(fresh.model_copy(update={"version": job.version + 1, "transitions": (*job.transitions, step)}))
+                shelf.move(fresh.model_copy(update={"version": job.version + 1, "transitions": (*job.transitions, step)}), announced=False)
             return True

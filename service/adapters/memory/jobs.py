@@ -226,6 +226,8 @@ class MemoryRequests:
             shelf.successes[project] += job.state is JobState.SUCCEEDED
             for kept in (shelf.jobs, shelf.submitted, shelf.unsaved, shelf.marked):
                 kept.pop(job_id, None)
+            for posted in shelf.posted_of(job_id):
+                del shelf.posted[posted.delivery.id]
             shelf.tails.pop(job_id, None)
             shelf.waiters.wake(job_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from service.adapters.stores import EVENTS_KEPT, LOGS_KEPT, ROWS_KEPT, STEPS_KEPT, WORKED_KEPT, finite, rfc3339, to_ms
+from service.adapters.stores import (
+    DELIVERIES_KEPT,
+    EVENTS_KEPT,
+    LOGS_KEPT,
+    ROWS_KEPT,
+    STEPS_KEPT,
+    WORKED_KEPT,
+    finite,
+    from_ms,
+    rfc3339,
+    to_ms,
+)
 from service.adapters.waiting import Waiters
 from service.datasets.record import DatasetVersion
 from service.jobs.errors import Fenced, JobNotFound
@@ -17,6 +29,9 @@ from service.jobs.job import Device, Job, JobError
 from service.jobs.ports import WITHIN_SECONDS, Claim
 from service.jobs.state import JobState, Reason
 from service.jobs.steps import Step
+from service.spec.notify import placed
+from service.webhooks.delivery import Delivery, DeliveryState, Facts
+from service.webhooks.ports import Secret
 
 Clock = Callable[[], datetime]
 
@@ -60,6 +75,34 @@ class Attempt:
 
 
 @dataclass
+class Posted:
+    """A delivery, and who sends it."""
+
+    delivery: Delivery
+    endpoint: int
+    lease: int | None = None
+    gone_at: datetime | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Whose, and where to."""
+        return self.delivery.project, placed(self.delivery.url).origin
+
+    @property
+    def due_ms(self) -> int:
+        """When it is to be sent; while it is being sent, when somebody else may."""
+        return self.lease or (to_ms(self.delivery.next_attempt_at) if self.delivery.next_attempt_at else 0)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is to be sent now."""
+        return self.delivery.state is DeliveryState.PENDING and self.due_ms <= to_ms(now)
+
+    def is_sent(self, now: datetime) -> bool:
+        """Whether somebody is sending it."""
+        return self.lease is not None and self.lease > to_ms(now)
+
+
+@dataclass
 class Shelf:
     """All that the twins share: what Redis would hold."""
 
@@ -94,6 +137,12 @@ class Shelf:
     """Uploaded data sets by project, name and version."""
     worked: defaultdict[str, deque[Attempt]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=WORKED_KEPT)))
     """The last attempts of each worker, the newest last."""
+    posted: dict[str, Posted] = field(default_factory=dict)
+    told_off: set[tuple[str, int]] = field(default_factory=set)
+    """Endpoints, by job and number, that want nothing more."""
+    unreachable: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """Origins, by project, where nobody answered at last, and until when that is remembered."""
+    secrets: dict[str, Secret] = field(default_factory=dict)
     waiters: Waiters = field(default_factory=Waiters)
 
     def job(self, project: str, job_id: str) -> Job:
@@ -116,11 +165,13 @@ class Shelf:
         self.waiters.wake(job.id)
         return kept
 
-    def move(self, job: Job) -> Job:
-        """Store what one of Job's methods made, tell it in an event, and call its record in storage old."""
+    def move(self, job: Job, *, announced: bool = True) -> Job:
+        """Store what one of Job's methods made, tell it in an event and whoever wants to hear, and call its record in storage old."""
         self.jobs[job.id] = job
         self.emit(job, {"type": "state", "message": "", "data": told(job)})
         self.mark(job)
+        if announced:
+            self.announce(job)
         if job.state is not JobState.RUNNING:
             self.leases.pop(job.id, None)
             for attempt in (each for attempts in self.worked.values() for each in attempts):
@@ -149,6 +200,32 @@ class Shelf:
         within = next((bound for bound in WITHIN_SECONDS if ms <= float(bound) * 1000), "+Inf")
         self.counts[name, job.device, within] += 1
         self.counts[name, job.device, "ms"] += ms
+
+    def announce(self, job: Job) -> None:
+        """Have everybody told who wants to hear of this state."""
+        if not job.is_terminal and len(self.posted_of(job.id)) >= DELIVERIES_KEPT:
+            return
+        facts = Facts(name=job.name, reason=job.reason, attempt=job.attempt, metrics=job.metrics)
+        at = from_ms(to_ms(self.now()))
+        for number, endpoint in enumerate(job.notify, 1):
+            if job.state in endpoint.events and (job.id, number) not in self.told_off:
+                of = f"{job.id}|{to_ms(at)}|{self.tails[job.id].last_id}|{number}"
+                delivery = Delivery(
+                    id=f"msg_{hashlib.sha1(of.encode(), usedforsecurity=False).hexdigest()[:24]}",
+                    project=job.project,
+                    job_id=job.id,
+                    url=endpoint.url,
+                    event=job.state,
+                    facts=facts,
+                    created_at=at,
+                    next_attempt_at=at,
+                )
+                self.posted[delivery.id] = Posted(delivery=delivery, endpoint=number)
+
+    def posted_of(self, job_id: str) -> list[Posted]:
+        """What was and is to be told of a job, oldest first."""
+        there = [each for each in self.posted.values() if each.delivery.job_id == job_id]
+        return [each for each in there if each.gone_at is None or each.gone_at > self.now()]
 
     def litter(self, kind: str, project: str, job_id: str) -> None:
         """Have sweepers look at the job, now and once more later."""

@@ -57,7 +57,7 @@ def rm(job_ids: JobIds, yes: Annotated[bool, typer.Option("--yes", "-y", help="D
 def confirm(question: str, *, yes: bool) -> None:
     """Ask whoever sits at a terminal; a program has made up its mind. Exits 1 on no."""
     if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
-        hint("Nothing was removed.")
+        hint("Nothing was done.")
         raise typer.Exit(1)
 
 

@@ -142,7 +142,7 @@ def test_a_job_that_is_not_there(tmp_path: Path, nothing: str):
     """Every command that takes a job exits 4 with one sentence, wrapped between words."""
     (tmp_path / "one.json").write_text("[[0]]")
     asking = [path for path, command in COMMANDS.items() if any(param.name in ("job_id", "job_ids", "ids") for param in command.params)]
-    more = {("predict",): ["one.json"], ("evaluate",): ["data"], ("rm",): ["--yes"], ("compare",): ["job_2"]}
+    more = {("predict",): ["one.json"], ("evaluate",): ["data"], ("rm",): ["--yes"], ("compare",): ["job_2"], ("replay",): ["msg_1"]}
 
     runs = [[*path, "job_1", *more.get(path, [])] for path in asking]
 
