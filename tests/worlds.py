@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from service.access.keys import Key, Project, Secret, digest, new_secret
 from service.access.principal import EVERYWHERE, Role
+from service.adapters import memory
 from service.adapters.memory import MemoryArtifacts
 from service.adapters.memory.jobs import MemoryIntake
 from service.adapters.memory.others import MemoryChanges
@@ -27,7 +28,7 @@ from service.dashboard.mounting import mount
 from service.datasets.record import DatasetVersion, key_of
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.layout import artifacts_prefix, checkpoint_prefix
-from service.jobs.ports import Outcome, WorkerBeat
+from service.jobs.ports import Outcome, PreflightLoad, WorkerBeat
 from service.spec.content import Inspected
 from service.spec.verdict import Checked
 from service.use_cases.access import Access
@@ -86,7 +87,16 @@ class World:
 def application() -> FastAPI:
     """An app without anything behind it, to be furnished: making its routes takes longest."""
     nothing: Any = None
-    app = create_app(services=nothing, changes=nothing, checks={}, keyring=nothing, access=nothing, recorder=nothing)
+    app = create_app(
+        services=nothing,
+        changes=nothing,
+        checks={},
+        keyring=nothing,
+        access=nothing,
+        recorder=nothing,
+        monitor=memory.stores(now=lambda: NOW).monitor,
+        preflight_load=lambda: PreflightLoad(children=1, busy=0, asked=0, waited_seconds=0.0, refused=0),
+    )
     mount(app)
     return app
 

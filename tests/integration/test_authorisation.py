@@ -57,7 +57,7 @@ class Row:
 
     @property
     def is_page(self) -> bool:
-        return not self.address.startswith("/v1/")
+        return not self.address.startswith(("/v1/", "/metrics"))
 
     def expected(self, visitor: str) -> int:
         """The status that the visitor gets."""
@@ -136,6 +136,12 @@ TABLE = [
     row("DELETE /v1/projects/{project}", Role.ADMIN, 404, 404, "/v1/projects/empty", but={"installation": 204}),
     row("DELETE /v1/projects/{project}", Role.ADMIN, 403, 404, "/v1/projects/red", but={"installation": 409}),
     row("GET /v1/audit", Role.ADMIN, 200, 200),
+    # webhooks
+    row(f"GET {JOB}/deliveries", Role.READ, 200, 404, "/v1/jobs/{done}/deliveries"),
+    row(f"POST {JOB}/deliveries/{{delivery_id}}/replay", Role.SUBMIT, 404, 404, "/v1/jobs/{done}/deliveries/msg_none/replay"),
+    row("GET /v1/webhooks/secret", Role.ADMIN, 200, 200),
+    row("POST /v1/webhooks/secret/rotate", Role.ADMIN, 200, 200),
+    row("GET /metrics", Role.ADMIN, 403, 403, but={"installation": 200}),
     # pages
     row("GET /", Role.READ, 200, 200),
     row("GET /jobs/new", Role.SUBMIT, 200, 200),
@@ -143,7 +149,10 @@ TABLE = [
     row("GET /jobs/new", Role.SUBMIT, 200, 404, "/jobs/new?dataset={dataset}"),
     row("GET /jobs/{job_id}", Role.READ, 200, 404, "/jobs/{done}"),
     *(row(f"GET {UI_JOB}/{part}", Role.READ, 200, 404, f"/ui/jobs/{{done}}/{part}") for part in ("head", "layers", "results", "try")),
-    *(row(f"GET {UI_JOB}/{part}", Role.READ, 200, 404, f"/ui/jobs/{{done}}/{part}") for part in ("log", "files", "spec", "program")),
+    *(
+        row(f"GET {UI_JOB}/{part}", Role.READ, 200, 404, f"/ui/jobs/{{done}}/{part}")
+        for part in ("log", "files", "spec", "program", "deliveries")
+    ),
     row("GET /ui/sparks", Role.READ, 200, 200, "/ui/sparks?job={done}&job={running}"),
     row("POST /ui/check", Role.READ, 200, 200, content=b"epochs: 1"),
     row("POST /ui/edit", Role.READ, 200, 200, json={"text": "epochs: 1", "op": "set", "pointer": "/epochs", "value": 2}),
