@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 # of the faults what shows most in least time; `make test-faults` causes them all
-CHAOS := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_rebuild.py
+CHAOS := tests/e2e/faults/test_chaos.py tests/e2e/faults/test_far_worker.py tests/e2e/faults/test_rebuild.py
 # in written order, the long ones first: else the second core idles at the end
 TWO := -n 2 --dist loadfile --no-loadscope-reorder -q
 
@@ -46,7 +46,7 @@ test: install ## unit, integration and e2e tests
 test-all: install ## everything but containers, the long runs too
 	@TRAINYARD_LONG_TESTS=1 $(BIN)/python -m pytest tests/e2e tests/docs tests/browser tests/integration tests/unit $(TWO)
 
-test-chaos: install ## kill, freeze and cut for a minute, and rebuild a lost Redis
+test-chaos: install ## kill, freeze and cut for a minute, cut off another host, and rebuild a lost Redis
 	@$(BIN)/python -m pytest $(CHAOS) $(TWO)
 
 test-faults: install ## kill, freeze and cut everything (TRAINYARD_CHAOS_SEED=1 repeats a chaos run)

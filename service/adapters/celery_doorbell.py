@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from service.adapters.redis_faults import BROKER, unavailable
 from service.adapters.redis_line import Lines
 from service.adapters.redis_scripts import open_client, our_errors
+from service.adapters.sockets import TCP_OPTIONS
 from service.jobs.errors import StoreUnavailable
 from service.jobs.job import Device
 from service.killpoints import KillPoint, passing
@@ -51,9 +52,13 @@ def celery_app(broker_url: str, *, visibility_seconds: float = 3600) -> Celery:
         # kombu checks no certificate unless it is told to; the URL names the files
         broker_use_ssl={"ssl_cert_reqs": ssl.CERT_REQUIRED} if broker_url.startswith("rediss:") else False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # a worker that is cut off for hours comes back by itself
         broker_transport_options={
             "visibility_timeout": visibility_seconds,
+            # without a time-out one command on a dead connection would stop the worker's event loop, and a ring the thread that rings
+            "socket_timeout": 10,
             "socket_keepalive": True,
+            "socket_keepalive_options": TCP_OPTIONS,
             "health_check_interval": 25,
             "retry_on_timeout": True,
             "socket_connect_timeout": 2,
@@ -154,7 +159,7 @@ class OwnBell:
         """Leave nothing of the queue behind. Raises StoreUnavailable."""
         with self._app.connection_for_write() as connection:
             try:
-                bound = self._app.amqp.queues[self.queue].bind(connection.default_channel)
+                bound = self._app.amqp.queues[self.queue].bind(connection.channel())  # the default one would be waited for
                 bound.declare()  # a channel removes what it knows of
                 bound.delete()
             except (OperationalError, *connection.connection_errors) as error:

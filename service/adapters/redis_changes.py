@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import redis
 from redis.asyncio import Redis
 
+from service.adapters.sockets import TCP_OPTIONS
 from service.adapters.waiting import JobWatch, Waiters
 
 CHANNEL = "ty:changed"
@@ -52,7 +54,9 @@ class RedisChanges:
 
     async def _relay(self) -> None:
         # A subscription reads for as long as nothing happens: no socket_timeout; a ping finds out a peer that is gone.
-        async with Redis.from_url(self._url, socket_timeout=None, socket_connect_timeout=5) as client, client.pubsub() as subscription:
+        patience: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": 5}
+        alive: dict[str, Any] = {"socket_keepalive": True, "socket_keepalive_options": TCP_OPTIONS}
+        async with Redis.from_url(self._url, **patience, **alive) as client, client.pubsub() as subscription:
             await subscription.subscribe(CHANNEL)
             pinged = False
             while True:

@@ -11,6 +11,8 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
+from service.adapters.sockets import TCP_OPTIONS
+
 QUIET_SECONDS = 25.0
 """A connection that was not used for so long may be dead without anybody having said so: a new one is opened."""
 
@@ -19,7 +21,9 @@ class Lines:
     """One open line at a time, of one event loop. Nothing connects before the first `open`."""
 
     def __init__(self, url: str, *, seconds: float) -> None:
-        self._pool = ConnectionPool.from_url(url, socket_timeout=None, socket_connect_timeout=seconds)
+        self._pool = ConnectionPool.from_url(
+            url, socket_timeout=None, socket_connect_timeout=seconds, socket_keepalive=True, socket_keepalive_options=TCP_OPTIONS
+        )
         self._seconds = seconds
         self._line: Line | None = None
         self._opening = asyncio.Lock()

@@ -13,6 +13,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
 from service.adapters.redis_faults import STORE, is_refusal, unavailable
+from service.adapters.sockets import TCP_OPTIONS
 from service.jobs.errors import NewerFormat, StoreUnavailable
 
 SOCKET_SECONDS = 5
@@ -29,6 +30,8 @@ def open_client(url: str, *, socket_seconds: float = SOCKET_SECONDS) -> redis.Re
         url,
         socket_timeout=socket_seconds,
         socket_connect_timeout=socket_seconds,
+        socket_keepalive=True,
+        socket_keepalive_options=TCP_OPTIONS,
         health_check_interval=25,
         # one that hangs is not asked again: each try would make the caller wait as long once more, and a new connection's own tries with it
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, supported_errors=(redis.ConnectionError,)),

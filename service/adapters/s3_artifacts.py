@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.utils import determine_content_length
 
 from service.adapters.s3_faults import is_elsewhere, refused, unreachable
+from service.adapters.sockets import SOCKET_OPTIONS
 from service.jobs.errors import ArtifactNotFound, StorageUnavailable
 from service.jobs.ports import Stored
 
@@ -62,6 +63,8 @@ class S3Artifacts:
             ),
         )
 
+        # botocore has no setting for more than SO_KEEPALIVE; every connection is made with this list
+        self._client._endpoint.http_session._socket_options.extend(SOCKET_OPTIONS)  # type: ignore[attr-defined]  # noqa: SLF001  # see above
         self._client.meta.events.register_last("before-call.s3", _at_once_if_small)
 
     def ensure_bucket(self) -> None:

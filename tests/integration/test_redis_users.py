@@ -25,6 +25,7 @@ FOREIGN = [
     "MONITOR",
     "SHUTDOWN",
     "CLIENT LIST",
+    "CLIENT TRACKING ON",
     "EVAL 0 0",
     "FUNCTION LIST",
     "RANDOMKEY",

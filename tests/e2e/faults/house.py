@@ -21,6 +21,7 @@ from botocore.config import Config
 
 from service.client.sdk import Client
 from service.local import free_port, rclone_command, rclone_environment, valkey_command, wait_for_port
+from tests.e2e.faults.network import FarHost
 from tests.e2e.faults.proxy import FaultProxy
 from tests.e2e.stack import ROOT, children, until
 
@@ -124,6 +125,9 @@ class House:
     redis: redis.Redis
     bucket: Any
     client: Client
+    far: FarHost | None = None
+    there: Mapping[str, str] = field(default_factory=dict)
+    """Where the far host finds the stores."""
     workers: dict[str, Part] = field(default_factory=dict)
 
     def worker(self, name: str, **environment: str) -> Part:
@@ -134,6 +138,13 @@ class House:
             name=name, command=command, environment=own, folder=self.folder, ready=lambda since: self.beats(name, since)
         )
         return self.workers[name]
+
+    def far_worker(self, name: str, **environment: str) -> Part:
+        """A worker on the far host, not started yet: of all this it reaches the two stores alone."""
+        assert self.far is not None
+        part = self.worker(name, **self.there, **environment)
+        part.command = [*self.far.prefix, *part.command]
+        return part
 
     def beats(self, name: str, since: float) -> bool:
         """Whether a worker has beaten since then (seconds since 1970)."""
@@ -196,10 +207,13 @@ def moments(redis_client: redis.Redis, job_id: str) -> list[dict[str, str]]:
 
 
 @contextmanager
-def running_house(folder: Path, *, seed: int = 0, **settings: str) -> Iterator[House]:
-    """Stores, proxies and an API; each test starts its workers. Ended part by part."""
+def running_house(folder: Path, *, seed: int = 0, far: FarHost | None = None, **settings: str) -> Iterator[House]:
+    """Stores, proxies and an API; each test starts its workers. Ended part by part.
+
+    With a far host the stores are reached from there, too, by no proxy.
+    """
     with ExitStack() as stack:
-        house = _built(folder, seed=seed, settings=settings, stack=stack)
+        house = _built(folder, seed=seed, far=far, settings=settings, stack=stack)
         stack.callback(house.stop)
         house.valkey.start()
         house.s3.start()
@@ -208,7 +222,7 @@ def running_house(folder: Path, *, seed: int = 0, **settings: str) -> Iterator[H
         yield house
 
 
-def _built(folder: Path, *, seed: int, settings: Mapping[str, str], stack: ExitStack) -> House:
+def _built(folder: Path, *, seed: int, far: FarHost | None, settings: Mapping[str, str], stack: ExitStack) -> House:
     for name in ("valkey", "objects"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     valkey_port, s3_port, api_port, secret = free_port(), free_port(), free_port(), secrets.token_hex(16)
@@ -231,6 +245,11 @@ def _built(folder: Path, *, seed: int, settings: Mapping[str, str], stack: ExitS
         **settings,
     }
 
+    there = {"REDIS_URL": f"redis://{far.valkey}:{valkey_port}/0", "S3_ENDPOINT_URL": f"http://{far.s3}:{s3_port}"} if far else {}
+    # the network between is the namespace's own: nobody else reaches it
+    also_valkey = ["--bind", "127.0.0.1", far.valkey, "--protected-mode", "no"] if far else []
+    also_s3 = ["--addr", f"{far.s3}:{s3_port}"] if far else []
+
     def part(name: str, command: list[str], ready: Callable[[float], bool]) -> Part:
         return Part(name=name, command=command, environment=environment, folder=folder, ready=ready)
 
@@ -242,8 +261,10 @@ def _built(folder: Path, *, seed: int, settings: Mapping[str, str], stack: ExitS
     return House(
         folder=folder,
         environment=environment,
-        valkey=part("valkey", valkey_command(folder=folder / "valkey", port=valkey_port), lambda _: _pings(direct)),
-        s3=part("s3", rclone_command(folder=folder / "objects", port=s3_port), lambda _: _listens(s3_port)),
+        valkey=part("valkey", [*valkey_command(folder=folder / "valkey", port=valkey_port), *also_valkey], lambda _: _pings(direct)),
+        s3=part("s3", [*rclone_command(folder=folder / "objects", port=s3_port), *also_s3], lambda _: _listens(s3_port)),
+        far=far,
+        there=there,
         to_valkey=to_valkey,
         to_s3=to_s3,
         api=part("api", [sys.executable, "-m", "service.main"], lambda _: _listens(api_port)),
