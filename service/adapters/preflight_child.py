@@ -177,7 +177,9 @@ def contained_child(*, trusts_code: bool) -> subprocess.Popen[bytes]:
     reason = bubblewrap.unavailable()
     if reason is not None:
         raise NotContained(reason)
-    return bubblewrap.start("check", limits=bubblewrap.Limits(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    # what it prints goes nowhere: this process's own output is a log that people read, or their terminal
+    return bubblewrap.start("check", limits=bubblewrap.Limits(), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 
 
 class _Gone(Exception):
