@@ -138,7 +138,7 @@ class PreflightChildren:
                 child.kill()
         except NotContained as error:
             detail = f"Custom code cannot be contained here, so it is not run. {error}"
-            suggestion = "Install bubblewrap; or trust every user with this machine, and set TRAINYARD_UNCONTAINED_CODE=true."
+            suggestion = "Change that; or trust every user with this machine, and set TRAINYARD_UNCONTAINED_CODE=true."
             return Checked(errors=(Fault(pointer="/model/code", code="no_containment", detail=detail, suggestion=suggestion),))
         finally:
             self._apart.release()

@@ -122,7 +122,7 @@ def test_the_corpus_is_contained_under_the_options_of_the_compose_file(proving: 
         check=False,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1400,
     )
 
     assert done.returncode == 0, done.stdout[-8000:]

@@ -28,7 +28,7 @@ HOSTILE = Path(__file__).parents[1] / "hostile"
 MARKER = "trainyard-secret-marker.txt"
 SECRET = "the-secret-of-another"
 MIB = 2**20
-PATIENCE = 30
+PATIENCE = 150
 """Seconds after which something that must happen has not."""
 
 RUN_HOSTILE = """
