@@ -32,6 +32,8 @@ from worker.training.facts import (
 
 REPORT_SECONDS = 0.5
 LINES_AT_ONCE = 500
+LONGEST_LINE = 4096
+"""Characters of a line of the log: the store counts lines."""
 STEPS_AT_ONCE = 2000
 WAITING_AT_MOST = 10_000
 
@@ -82,7 +84,7 @@ class Reporter:
 
     def log(self, text: str) -> None:
         """Lines for the job's log."""
-        self._lines += text.splitlines()
+        self._lines += [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..." for line in text.splitlines()[:LINES_AT_ONCE]]
 
     def say(self, type: str, message: str, data: Mapping[str, Any] | None = None) -> None:
         """An event, and a log line with it."""

@@ -36,7 +36,18 @@ from worker.preparing import Prepared, Sources, prepare
 from worker.remedies import ended_by, rollbacks
 from worker.reports import Reporter, event
 from worker.room import Room
-from worker.training.facts import CheckpointWritten, Fact, Failed, FirstStepDone, PhaseStarted, PlanChosen, Stopped, Succeeded, from_line
+from worker.training.facts import (
+    CheckpointWritten,
+    EpochDone,
+    Fact,
+    Failed,
+    FirstStepDone,
+    PhaseStarted,
+    PlanChosen,
+    Stopped,
+    Succeeded,
+    from_line,
+)
 from worker.unpacking import DatasetMissing
 from worker.uploads import NotThere, Storage, StorageGivenUp, Uploader
 from worker.zygote import Trainer, ZygoteGone
@@ -265,6 +276,8 @@ class _Attempt:
             limits.enter(fact.phase)
         if isinstance(fact, FirstStepDone):
             self.around.spawner.refill()
+        if isinstance(fact, EpochDone) and fact.epoch > self.spec["epochs"]:
+            raise Unfit("The trainer told of more epochs than the job has.")
         if isinstance(fact, PlanChosen):  # the next attempt, and train.py, compute as this one does
             self.spec["training"] |= _plan(fact)
             self.reporter.put(Report(resolved_spec=self.spec))

@@ -103,7 +103,7 @@ class PredictingChildren:
         if is_custom and not self._trusts_code:
             if (reason := bubblewrap.unavailable()) is not None:
                 raise Unpredictable(f"The model's code cannot be contained here, so it is not run. {reason}")
-            process = bubblewrap.start("predict", limits=limits, readable=[folder], stdin=pipe, stdout=pipe)
+            process = bubblewrap.start("predict", limits=limits, readable=[folder], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
         else:
             command = [sys.executable, "-P", "-c", "import worker.predicting as predicting; predicting.main()"]
             process = subprocess.Popen(command, start_new_session=True, stdin=pipe, stdout=pipe)

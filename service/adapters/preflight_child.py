@@ -154,7 +154,7 @@ class PreflightChildren:
                 child.kill()
         except NotContained as error:
             detail = f"Custom code cannot be contained here, so it is not run. {error}"
-            suggestion = "Install bubblewrap; or trust every user with this machine, and set TRAINYARD_UNCONTAINED_CODE=true."
+            suggestion = "Change that; or trust every user with this machine, and set TRAINYARD_UNCONTAINED_CODE=true."
             return Checked(errors=(Fault(pointer="/model/code", code="no_containment", detail=detail, suggestion=suggestion),))
         finally:
             self._apart.release()
@@ -193,7 +193,9 @@ def contained_child(*, trusts_code: bool) -> subprocess.Popen[bytes]:
     reason = bubblewrap.unavailable()
     if reason is not None:
         raise NotContained(reason)
-    return bubblewrap.start("check", limits=bubblewrap.Limits(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    # what it prints goes nowhere: this process's own output is a log that people read, or their terminal
+    return bubblewrap.start("check", limits=bubblewrap.Limits(), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 
 
 class _Gone(Exception):

@@ -36,7 +36,7 @@ FAKE = {
     "optimizer": "SGD",
     "epochs": 1,
 }
-PEEPING = ("read_environments", "read_folders", "connect_ports", "connect_sockets", "trace_processes", "write_descriptors")
+PEEPING = ("read_environments", "read_folders", "connect_ports", "connect_sockets", "trace_processes", "write_descriptors", "enter_kernel")
 RECKLESS = ("overwrite_service", "delete_inputs", "kill_everything", "leave_daemon", "fill_disk")
 GOOD = """
 import torch
@@ -122,7 +122,7 @@ def test_the_corpus_is_contained_under_the_options_of_the_compose_file(proving: 
         check=False,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1400,
     )
 
     assert done.returncode == 0, done.stdout[-8000:]
@@ -145,6 +145,37 @@ def test_containers_do_not_take_each_others_processes(proving: str):
         said = [each.communicate(timeout=300)[0] for each in running]
 
     assert [each.returncode for each in running] == [0, 0], said
+
+
+FILLED = """
+import subprocess, sys
+from pathlib import Path
+from service.adapters import bubblewrap
+from service.adapters.bubblewrap import Limits
+program = '''
+import json, sys
+import worker.contained as contained
+from service.adapters.bubblewrap import Limits
+contained.confine(Limits())
+names = {"__name__": "hostile"}
+exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"), names)
+import torch
+names["Net"]()(torch.zeros(2, 1, 28, 28))
+'''
+hostile = Path("/proving/tests/hostile")
+command = [sys.executable, "-P", "-c", program, str(hostile / "fill_memory.py")]
+child = bubblewrap.start_command(command, limits=Limits(), readable=[hostile], stdout=subprocess.PIPE)
+assert child.stdout.readline() == b"TRIED\\n"
+print(child.wait(), "OUTLIVED")
+"""
+
+
+def test_what_fills_the_containers_memory_ends_itself_and_not_the_worker(proving: str):
+    """Memory that no limit on a process counts: the kernel ends the contained code, although its worker's process is as large."""
+    small = ["--memory", "1g", "--memory-swap", "1g"]
+    done = docker("run", "--rm", *CONFINED, *ALLOWED, *small, proving, "-c", FILLED, seconds=300)
+
+    assert done.stdout in ("137 OUTLIVED\n", "-9 OUTLIVED\n")
 
 
 REFUSED = """

@@ -28,7 +28,7 @@ HOSTILE = Path(__file__).parents[1] / "hostile"
 MARKER = "trainyard-secret-marker.txt"
 SECRET = "the-secret-of-another"
 MIB = 2**20
-PATIENCE = 30
+PATIENCE = 150
 """Seconds after which something that must happen has not."""
 
 RUN_HOSTILE = """
@@ -46,7 +46,15 @@ import worker.contained as contained
 from service.adapters.bubblewrap import Limits
 contained.confine(Limits(**json.loads(sys.argv.pop(1))))
 """
-PEEPING = ("read_environments", "read_folders", "connect_ports", "connect_sockets", "trace_processes", "write_descriptors")
+PEEPING = (
+    "read_environments",
+    "read_folders",
+    "connect_ports",
+    "connect_sockets",
+    "trace_processes",
+    "write_descriptors",
+    "enter_kernel",
+)
 """Those that only look, so that they can be run uncontained as well."""
 
 

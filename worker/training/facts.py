@@ -15,7 +15,7 @@ from typing_extensions import TypedDict  # pydantic's own need; it takes the sta
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 """What the store, which counts in doubles, holds exactly."""
-Metrics = Annotated[dict[Annotated[str, Field(max_length=200)], float], Field(max_length=1000)]
+Metrics = Annotated[dict[Annotated[str, Field(max_length=100)], float], Field(max_length=200)]
 
 
 class CheckpointFile(TypedDict):
