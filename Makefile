@@ -1,9 +1,13 @@
 # Every verb of the project; `make help` lists them. Hooks and CI call the same ones.
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3.11
 PORT ?= 8000
 DATA_DIR ?= trainyard-data
 WORKERS ?= 1
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+QUIETER := 2>&1 | { grep -v '^WARNING: Location' || true; }
 STAMP := .venv/.installed
 BENCH_STAMP := .venv-bench/.installed
 # of the faults what shows most in least time; `make test-faults` causes them all
@@ -18,11 +22,12 @@ help: ## list the verbs
 
 install: $(STAMP) ## make .venv with everything, where it is missing or stale
 
-$(STAMP): requirements.lock requirements-dev.lock pyproject.toml
+$(STAMP): requirements.lock requirements-torch.lock requirements-dev.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
 	@echo "Installing into .venv (a few minutes the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-dev.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(PIP) --require-hashes --no-deps -r requirements.lock -r requirements-dev.lock $(QUIETER)
+	@$(PIP) -r requirements-torch.lock $(QUIETER)
+	@$(PIP) --no-deps --no-build-isolation --editable . $(QUIETER)
 	@$(BIN)/python -c 'import torch, fastapi, celery, service, worker'
 	@touch $(STAMP)
 
@@ -30,7 +35,7 @@ $(STAMP): requirements.lock requirements-dev.lock pyproject.toml
 $(BENCH_STAMP): $(STAMP) requirements-bench.lock
 	@$(BIN)/python -m venv --clear --without-pip .venv-bench
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
-	@$(BIN)/python -m pip --python .venv-bench install --quiet --disable-pip-version-check --no-deps -r requirements-bench.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
+	@$(BIN)/python -m pip --python .venv-bench install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-bench.lock 2>&1 | { grep -v '^WARNING: Location' || true; }
 	@.venv-bench/bin/python -c 'import worker.training.vision, lightning, ignite'
 	@touch $(BENCH_STAMP)
 
@@ -66,7 +71,7 @@ bench: install $(BENCH_STAMP) ## the table of speed beside others' (about an hou
 	@$(BIN)/python -m tests.bench.validate
 	@$(BIN)/python -m tests.bench.memory
 
-check: install ## lint, types, import contracts, generated files
+check: install ## lint, types, import contracts, generated files, what is locked and vendored
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -74,6 +79,7 @@ check: install ## lint, types, import contracts, generated files
 	@$(BIN)/python -m worker.catalog --check
 	@$(BIN)/python -m service.openapi --check
 	@$(BIN)/python -m service.reference --check
+	@$(BIN)/python -m pytest -q tests/unit/test_supply.py
 
 format: install ## rewrite the code as `make check` wants it
 	@$(BIN)/ruff check --fix .

@@ -75,7 +75,7 @@ def _name_what_is_there(parameter: dict[str, Any], known: dict[str, list[Any]]) 
 def schemathesis(description: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "schemathesis.cli", "run", str(description), "--url", url, "--no-color", "--output-truncate", "false"]
     return subprocess.run(
-        [*command, "--generation-database", "none", "--warnings", "off", *arguments],
+        [*command, "--generation-database", "none", "--warnings", "off", "--request-timeout", "30", *arguments],
         cwd=description.parent,
         capture_output=True,
         text=True,
