@@ -159,7 +159,7 @@ class OwnBell:
         """Leave nothing of the queue behind. Raises StoreUnavailable."""
         with self._app.connection_for_write() as connection:
             try:
-                bound = self._app.amqp.queues[self.queue].bind(connection.channel())  # the default one would be waited for
+                bound = self._app.amqp.queues[self.queue].bind(connection.default_channel)
                 bound.declare()  # a channel removes what it knows of
                 bound.delete()
             except (OperationalError, *connection.connection_errors) as error:
