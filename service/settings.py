@@ -11,6 +11,9 @@ from typing import Any, Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SECRETS = ("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TRAINYARD_API_KEY")
+"""What may come as NAME_FILE; the URLs carry passwords."""
+
 
 class SettingsFault(ValueError):
     """The environment cannot be used; the text names the variable and the cure."""
@@ -22,6 +25,8 @@ class StoreSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
 
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL"))
+    broker_url: str | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_BROKER_URL"))
+    """Where the doorbell's messages go, if not to `redis_url`: the same Redis as a user that sees no job, or another one."""
     s3_endpoint_url: str | None = Field(default=None, validation_alias=AliasChoices("S3_ENDPOINT_URL"))
     s3_bucket: str = Field(default="trainyard", validation_alias=AliasChoices("S3_BUCKET"))
     s3_checksums: str = Field(
@@ -38,6 +43,11 @@ class StoreSettings(BaseSettings):
     """Run custom modules like the service's own code: only where every user is trusted with the machine."""
     threads: int = Field(default=os.cpu_count() or 1, ge=1, validation_alias=AliasChoices("TRAINYARD_THREADS"))
     """Intra-op threads of a job that names none: part of its numbers, so stored with it."""
+
+    @property
+    def doorbell_url(self) -> str:
+        """Celery's broker."""
+        return self.broker_url or self.redis_url
 
     @model_validator(mode="before")
     @classmethod
@@ -82,7 +92,7 @@ class ApiSettings(StoreSettings):
 
 
 def _with_secret_files(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TRAINYARD_API_KEY"):
+    for name in SECRETS:
         path = environment.get(f"{name}_FILE")
         if path and name not in environment:
             try:

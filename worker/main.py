@@ -92,7 +92,7 @@ def _work(
     folders: AttemptFolders,
 ) -> int:
     draining, deaf = threading.Event(), threading.Event()
-    app = celery_app(settings.redis_url)
+    app = celery_app(settings.doorbell_url)
     bell = OwnBell(app, arguments.name)
     preflight = PreflightChildren(contained=partial(contained_child, trusts_code=settings.uncontained_code))
     around = Surroundings(
@@ -142,6 +142,8 @@ def _work(
     def tidy() -> None:
         keeper.refill()
         slots.beat()
+        if settings.beat_file is not None:
+            settings.beat_file.touch()
         house.sweep()
 
     def listen() -> None:

@@ -159,4 +159,4 @@ def _send(app: Celery, task: str, queue: str) -> None:
 
 
 def _gone(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"The broker does not answer (REDIS_URL): {error}")
+    return StoreUnavailable(f"The broker does not answer (TRAINYARD_BROKER_URL, else REDIS_URL): {error}")
