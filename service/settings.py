@@ -23,6 +23,9 @@ SECRETS = (
 )
 """What may come as NAME_FILE, too."""
 
+SECRETS = ("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TRAINYARD_API_KEY")
+"""What may come as NAME_FILE; the URLs carry passwords."""
+
 
 class SettingsFault(ValueError):
     """The environment cannot be used; the text names the variable and the cure."""

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import redis
 
-from service.adapters.redis_acl import BROKER_USER, STORE_USER, acl_lines
 from service.local import rclone_command, rclone_environment, valkey_command, wait_for_port
+from service.redis_users import BROKER_USER, STORE_USER, acl_lines
 
 
 def free_port() -> int:
@@ -53,7 +53,7 @@ def running_valkey(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class GuardedValkey:
-    """A Valkey that lets in by name and password only: the two users of `redis_acl`, and the tests' own."""
+    """A Valkey that lets in by name and password only: the two users of `redis_users`, and the tests' own."""
 
     port: int
     host: str = "127.0.0.1"

@@ -149,6 +149,8 @@ def _work(
     def tidy() -> None:
         keeper.refill()
         slots.beat()
+        if settings.beat_file is not None:
+            settings.beat_file.touch()
         house.sweep()
 
     def listen() -> None:

@@ -24,4 +24,6 @@ class WorkerSettings(StoreSettings):
     """How long an idle worker's rings to itself may go unheard before it ends, to be started again."""
     storage_patience_seconds: float = Field(default=3600, gt=0, validation_alias=AliasChoices("TRAINYARD_STORAGE_PATIENCE_SECONDS"))
     """How long uploads wait for storage to come back before the job fails, and what was not uploaded is kept on the worker."""
+    beat_file: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_BEAT_FILE"))
+    """Touched whenever the registry has taken this worker's beat: whether it works can be seen without asking anybody."""
     zygote_log: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_ZYGOTE_LOG"))

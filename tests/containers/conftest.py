@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from threading import Event
 from time import monotonic
 
 import pytest
 
-from service.client.errors import Unreachable
+from service import local
 from service.client.sdk import Client
 from service.local import free_port
+from tests.containers.composed import DATA, LEASE_SECONDS, RIG, THREADS, Composed, docker, model_digest
 
-ROOT = Path(__file__).parent.parent.parent
-RIG = ROOT.parent / "shared" / "containers" / "rig"
-DATA = ROOT.parent / "shared" / "data"
-
-
-@dataclass(frozen=True)
-class Composed:
-    """The running service, as somebody outside the containers sees it."""
-
-    url: str
-    key: str
-    environment: dict[str, str]
-    command: list[str]
+MLP = {
+    "dataset": "MNIST" if DATA.exists() else "Digits",
+    "model": {
+        "type": "Sequential",
+        "layers": ["Flatten", {"type": "Linear", "out_features": 128}, "ReLU", {"type": "Linear", "out_features": 10}],
+    },
+    "loss": "CrossEntropyLoss",
+    "optimizer": {"type": "SGD", "lr": 0.01},
+    "dataloader": {"batch_size": 64, "shuffle": True},
+    "epochs": 5 if DATA.exists() else 40,
+}
+"""The textbook's job, as README posts it."""
+LONG = MLP | {"epochs": 16 if DATA.exists() else 1000}
+"""Long enough for something to happen meanwhile."""
+FIGURES: dict[str, str] = {}
 
 
 @pytest.fixture(scope="session")
@@ -44,51 +45,67 @@ def engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def composed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """API, CPU worker, Redis and S3, built from this checkout; gone with their volumes afterwards."""
+def composed(request: pytest.FixtureRequest) -> Iterator[Composed]:
+    """API, CPU worker, Redis and S3, built from this checkout and started without a word of preparation; gone with their volumes afterwards."""
     request.getfixturevalue("engine")
-    folder = tmp_path_factory.mktemp("compose")
-    key, port = secrets.token_hex(16), free_port()
-    (folder / "api_key").write_text(key)
-    (folder / "api_key").chmod(0o644)
-    environment = {
-        **os.environ,
-        "DOCKER_BUILDKIT": "0",
-        "COMPOSE_DOCKER_CLI_BUILD": "0",
-        "REDIS_PASSWORD": secrets.token_hex(16),
-        "MINIO_ROOT_USER": "trainyard",
-        "MINIO_ROOT_PASSWORD": secrets.token_hex(16),
-        "TRAINYARD_PORT": str(port),
-        "TRAINYARD_DATASETS": str(DATA if DATA.exists() else folder),
-        "TRAINYARD_API_KEY_PATH": str(folder / "api_key"),
+    settings = {
+        "TRAINYARD_IMAGE": os.environ.get("TRAINYARD_IMAGE", "trainyard-test:cpu"),
+        "TRAINYARD_IMAGE_CUDA": os.environ.get("TRAINYARD_IMAGE_CUDA", "trainyard-test:cuda"),
+        "TRAINYARD_PORT": two_free_ports(),
+        "TRAINYARD_THREADS": str(THREADS),
+        "TRAINYARD_LEASE_SECONDS": str(LEASE_SECONDS),
+        "REVISION": "tested",
     }
-    command = ["docker-compose", "-p", f"trainyard-test-{port}", "-f", "docker-compose.yml", "-f", "tests/containers/s3-override.yml"]
-    up = Composed(url=f"http://127.0.0.1:{port}", key=key, environment=environment, command=command)
+    if DATA.exists():
+        settings["TRAINYARD_DATASETS"] = str(DATA)
+    up = Composed(f"trainyard-test-{settings['TRAINYARD_PORT'].partition('-')[0]}", settings, figures=FIGURES)
+    up.timed("build of Dockerfile.cpu", "build", "secrets")
+    FIGURES["image of Dockerfile.cpu"] = size(up.image)
     try:
-        run(up, "build", "api")
-        run(up, "up", "-d", "api", "worker-cpu")
-        await_ready(up)
+        began = monotonic()
+        up.compose("up", "-d")
+        up.until_workers(1)
+        FIGURES["`up -d` to ready with a worker"] = f"{monotonic() - began:.1f} s"
         yield up
+        up.client.close()
     finally:
-        run(up, "down", "--volumes", "--timeout", "30")
+        print(up.compose("logs", "--no-color", "--tail", "40", "api", "worker-cpu", "redis", "minio"))
+        up.compose("down", "--volumes", "--timeout", "20")
 
 
-def run(up: Composed, *arguments: str) -> None:
-    """One compose command."""
-    subprocess.run([*up.command, *arguments], cwd=ROOT, env=up.environment, check=True, timeout=1500)
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
+    """By their number of epochs, the digests of the same jobs' models on `trainyard up`, on this machine, with the same threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        if DATA.exists():
+            patch.setenv("TRAINYARD_DATASETS_DIR", str(DATA))
+        plan = local.Plan(data_dir=tmp_path_factory.mktemp("up"), port=free_port(), threads=THREADS)
+        with local.running(plan) as running, Client(running.url) as client:
+            jobs = [client.submit(spec) for spec in (MLP, LONG)]
+            for job in jobs:
+                assert client.wait(job["id"], timeout=600)["state"] == "succeeded"
+            return {job["spec"]["epochs"]: model_digest(client, job["id"]) for job in jobs}
 
 
-def await_ready(up: Composed) -> None:
-    """Until a job would run."""
-    deadline, pause = monotonic() + 180, Event()
-    with Client(up.url, up.key) as client:
-        while True:
+def two_free_ports() -> str:
+    """Two beside each other, as a range."""
+    while True:
+        first = free_port()
+        with socket.socket() as second:
             try:
-                if int(client.ready()["parts"]["workers"]) >= 1:
-                    return
-            except (Unreachable, ValueError, KeyError):
-                pass
-            if monotonic() > deadline:
-                run(up, "logs", "--tail", "50")
-                pytest.fail("the containers did not become ready")
-            pause.wait(0.5)
+                second.bind(("127.0.0.1", first + 1))
+            except (OSError, OverflowError):
+                continue
+            return f"{first}-{first + 1}"
+
+
+def size(image: str) -> str:
+    """What it takes, and without the base, which is a stand-in on the rig."""
+    whole, base = (json.loads(docker("image", "inspect", each))[0]["Size"] for each in (image, "python:3.11-slim"))
+    return f"{whole / 1e6:,.0f} MB, {(whole - base) / 1e6:,.0f} MB of them over the base"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was measured on the way."""
+    for what, figure in FIGURES.items():
+        terminalreporter.write_line(f"{what}: {figure}")

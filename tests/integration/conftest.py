@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from service.adapters import redis_jobs
-from service.adapters.redis_acl import STORE_USER, acl_lines
 from service.adapters.stores import Stores
 from service.jobs.job import Job
+from service.redis_users import STORE_USER, acl_lines
 
 LEASE = 60
 

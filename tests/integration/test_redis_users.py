@@ -13,7 +13,7 @@ import redis
 
 from service.adapters import redis_jobs, redis_scripts
 from service.adapters.celery_doorbell import CeleryDoorbell, OwnBell, celery_app
-from service.adapters.redis_acl import BROKER_COMMANDS, STORE_COMMANDS, acl_lines
+from service.redis_users import BROKER_COMMANDS, STORE_COMMANDS, acl_lines
 from tests.servers import GuardedValkey, guarded_valkey
 
 FOREIGN = [

@@ -1,4 +1,4 @@
-"""`trainyard up`, `demo`, `api`, `worker`: the service's own processes."""
+"""`trainyard up`, `demo`, `api`, `worker`, `secrets`: the service's own processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from service import local
+from service import secrets as parts
 from service.client.cli.app import Panel, app, command, hint, note
 from service.client.cli.files import read_spec
 from service.client.cli.following import ENDS, explain_end, followed
-from service.client.cli.printing import out, show_json
+from service.client.cli.printing import err, out, show_json
 from service.client.cli.session import said
 from service.client.sdk import Client
 from service.spec import EXAMPLES
@@ -81,6 +82,25 @@ def api() -> None:
 def worker(context: typer.Context) -> None:
     """A worker process alone: --device cpu|gpu --slots N; told where by its environment (see README)."""
     os.execv(sys.executable, [sys.executable, "-m", "worker.main", *context.args])
+
+
+@command(app, "trainyard secrets ./secrets", panel=Panel.HERE, shared=("quiet", "as_json"))
+def secrets(
+    folder: Annotated[Path, typer.Argument(help="Where they are kept, a folder for each part.", metavar="FOLDER", show_default=False)],
+) -> None:
+    """Make the secrets that the containers' parts need; those that are there stay. Prints the API key where it is a new one."""
+    try:
+        made = parts.make(folder)
+    except parts.SecretsFault as error:
+        err.print(f"trainyard secrets: {error}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    key = parts.api_key(folder) if "api_key" in made else None
+    if said.as_json:
+        show_json({"folder": str(folder), "made": sorted(made), "api_key": key})
+    elif key is not None:
+        note(f"The API key, which is not shown again (it is kept in {folder / 'api' / 'api_key'}):")
+        out.print(key, soft_wrap=True)
+    note(f"Made: {', '.join(sorted(made))}." if made else f"Everything is in {folder} already.")
 
 
 def _stop_signal(*, interrupt: bool = False) -> threading.Event:

@@ -41,11 +41,23 @@ BROKER_COMMANDS = (
 )
 
 
+NOBODY = "user default off resetpass resetkeys resetchannels -@all"
+"""Whoever gives no name."""
+
+
 def acl_lines(*, store_password: str, broker_password: str) -> Sequence[str]:
     """The lines of an ACL file: both users, and nobody else. It holds the passwords as SHA-256, so long random ones alone are safe in it."""
-    store = _user(STORE_USER, store_password, keys=STORE_KEYS, channels=STORE_CHANNELS, commands=STORE_COMMANDS)
-    broker = _user(BROKER_USER, broker_password, keys=BROKER_KEYS, channels=BROKER_CHANNELS, commands=BROKER_COMMANDS)
-    return ("user default off resetpass resetkeys resetchannels -@all", store, broker)
+    return (NOBODY, store_line(store_password), broker_line(broker_password))
+
+
+def store_line(password: str) -> str:
+    """The user that keeps jobs."""
+    return _user(STORE_USER, password, keys=STORE_KEYS, channels=STORE_CHANNELS, commands=STORE_COMMANDS)
+
+
+def broker_line(password: str) -> str:
+    """The user that rings."""
+    return _user(BROKER_USER, password, keys=BROKER_KEYS, channels=BROKER_CHANNELS, commands=BROKER_COMMANDS)
 
 
 def _user(name: str, password: str, *, keys: str, channels: Sequence[str], commands: Sequence[str]) -> str:
