@@ -29,11 +29,12 @@ class Stack:
     api_pid: int = 0
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start_worker(self, *, slots: int = 1) -> subprocess.Popen[bytes]:
+    def start_worker(self, *, slots: int | None = 1, device: str = "cpu") -> subprocess.Popen[bytes]:
         """A worker in a session of its own; returns once it is registered."""
         number = len(self.workers) + 1
         before = int(self.client.ready()["parts"]["workers"])
-        command = [sys.executable, "-m", "worker.main", "--device", "cpu", "--slots", str(slots), "--name", f"w{number}"]
+        command = [sys.executable, "-m", "worker.main", "--device", device, "--name", f"w{number}"]
+        command += [] if slots is None else ["--slots", str(slots)]
         environment = self.environment | {"TRAINYARD_ZYGOTE_LOG": str(self.folder / f"zygote-{number}.log")}
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)

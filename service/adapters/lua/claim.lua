@@ -2,10 +2,11 @@
 -- CLAIM: a worker takes the best pending job, with a new fencing token and a lease.
 --   reads   ty:waiting:{device}, ty:pending:{device}:*, ty:running:*
 --   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:worked:{worker}, ty:claim:{nonce}, ty:unsaved, ty:history
---   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit)
---   answers the job, or nil where none waits
+--   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit),
+--           GPUs that are free there, the most that it ever has for one job
+--   answers the job, or nil where none waits, or one for which the worker keeps its GPUs
 local now, worker, device, lease, nonce = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local understood, most, LOOKED_AT = tonumber(ARGV[6]), tonumber(ARGV[7]), 32
+local understood, most, free, most_gpus, LOOKED_AT = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), 32
 local taken = redis.call('GET', 'ty:claim:' .. nonce)
 if taken then return read(taken) end -- the answer to the first try was lost
 
@@ -24,10 +25,15 @@ table.sort(projects, function(a, b)
   return a.name < b.name
 end)
 
--- Of its first jobs, the first that this worker understands.
+-- How many of the worker's GPUs a job takes.
+local function gpus_of(id)
+  return device == 'gpu' and tonumber(field(id, 'gpus')) or 0
+end
+
+-- Of its first jobs, the first that this worker understands, and has GPUs enough for, be they free or not.
 local function runnable(project)
   for _, id in ipairs(redis.call('ZRANGE', 'ty:pending:' .. device .. ':' .. project, 0, LOOKED_AT - 1)) do
-    if (tonumber(field(id, 'spec_version')) or 1) <= understood then return id end
+    if (tonumber(field(id, 'spec_version')) or 1) <= understood and gpus_of(id) <= most_gpus then return id end
   end
 end
 
@@ -37,6 +43,8 @@ for _, each in ipairs(projects) do
   if id then break end
 end
 if not id then return false end
+-- A job for many GPUs would wait for ever if those that need less went before it, one after the other: what is free is kept for it.
+if gpus_of(id) > free then return false end
 
 local token = whole(math.max(tonumber(field(id, 'token')) + 1, now))
 dequeue(id, device, project)

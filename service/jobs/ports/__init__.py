@@ -8,7 +8,7 @@ from service.jobs.ports.changes import Changes, Watch
 from service.jobs.ports.children import Fetch, Predictor, Preflight, Question
 from service.jobs.ports.housekeeping import Disposal, Housekeeping, Rebuilding
 from service.jobs.ports.jobs import NONE, Ahead, Idempotency, Intake, JobStore, Outlook, Page, Queue, Requests, Submitted
-from service.jobs.ports.workers import Demand, Doorbell, Worked, WorkerBeat, WorkerRegistry
+from service.jobs.ports.workers import Demand, Doorbell, GpuLoad, Worked, WorkerBeat, WorkerRegistry
 
 __all__ = [
     "NONE",
@@ -23,6 +23,7 @@ __all__ = [
     "FactLog",
     "Fetch",
     "Flags",
+    "GpuLoad",
     "Housekeeping",
     "Idempotency",
     "Intake",
