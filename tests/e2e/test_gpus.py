@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import torch
@@ -62,12 +63,15 @@ def test_a_job_on_two_gpus_has_the_weights_and_the_numbers_of_a_job_on_one(rehea
     """Within rounding; the worker has a slot for each GPU, and says how busy they are. A job for more of them waits, with a warning."""
     until(lambda: rehearsed.client.workers()[0]["gpus"], seconds=30)
     worker = rehearsed.client.workers()[0]
+    with urlopen(f"http://127.0.0.1:{rehearsed.environment['TRAINYARD_PORT']}/workers") as answer:
+        page = answer.read().decode()
     waiting = rehearsed.client.submit(on(3))
     first, second = (rehearsed.client.submit(on(gpus))["id"] for gpus in (1, 2))
     one, two = (weights_of(rehearsed, each, tmp_path) for each in (first, second))
 
     assert (worker["slots"], worker["job_gpus"], worker["device_name"]) == (2, 2, "NVIDIA H100 80GB HBM3")
     assert [gpu["utilisation_percent"] for gpu in worker["gpus"]] == [0, 37]
+    assert '<td class="num">37 %</td>' in page
     assert [warning["pointer"] for warning in waiting["warnings"] if warning["code"] == "no_capable_worker"] == ["/resources/gpus"]
     assert rehearsed.client.get(waiting["id"])["state"] == "queued"
     assert max((one[name] - two[name]).abs().max().item() for name in one) < TOLERANCE

@@ -156,7 +156,7 @@ class Ground:
         self._jobs += 1
         output = self.folder / f"alone-{self._jobs}"
         order = json.dumps({"spec": body, "output": str(output), "device": "gpu"}) + "\n"
-        limit = f"ulimit -v {address_space // 1024}; " if address_space else ""
+        limit = f"ulimit -S -v {address_space // 1024}; " if address_space else ""
         command = ["bash", "-c", f'{limit}exec "$0" -m worker.alone', sys.executable]
         environment = {**os.environ, "TRAINYARD_WORK_DIR": str(self.folder / "work"), "TRAINYARD_THREADS": "1"}
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)

@@ -142,8 +142,10 @@ def resuming(ground: Ground) -> Rows:
 
 REHEARSED_BYTES = 3 * 2**29
 BATCH = 1024
-BYTES_HELD = 20
-"""Of each number of the widest layer a step holds about so many: layer, ReLU, Dropout with its mask, and two gradients, 16 to 25 of them."""
+BLOCKS = 24
+"""Of ReLU and Dropout: enough of them, and no tensor has more than 2^31 numbers, whatever memory there is."""
+BYTES_HELD = {"gpu": 5 * BLOCKS + 8, "cpu": 8 * BLOCKS + 8}
+"""Of each number of a layer, at the step's fullest: for each block the ReLU's result and the Dropout's mask (a byte; on the CPU a float), and a gradient or two."""
 
 
 def memory(ground: Ground) -> Rows:
@@ -151,12 +153,11 @@ def memory(ground: Ground) -> Rows:
     size, space = ground.gpus[0].memory_bytes or 0, None
     if ground.rehearsed:
         size, space = REHEARSED_BYTES, _address_space(ground) + REHEARSED_BYTES
-    width = int(1.35 * size / (BYTES_HELD * BATCH))
+    width = int(1.35 * size / (BYTES_HELD["cpu" if ground.rehearsed else "gpu"] * BATCH))
     layers = [
         "Flatten",
         {"type": "Linear", "out_features": width},
-        "ReLU",
-        {"type": "Dropout", "p": 0.1},
+        {"type": "Repeat", "times": BLOCKS, "layers": ["ReLU", {"type": "Dropout", "p": 0.1}]},
         {"type": "Linear", "out_features": 10},
     ]
     body = CNN | {
