@@ -17,14 +17,11 @@ from service.certificates import trusting, with_certificates
 from service.webhooks.addresses import Allowed
 from service.webhooks.delivery import LONGEST_PAUSE, PAUSES
 
-SECRETS = (
+SECRETS: tuple[str, ...] = (
     *("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("TRAINYARD_API_KEY", "TRAINYARD_METRICS_TOKEN"),
 )
-"""What may come as NAME_FILE, too."""
-
-SECRETS = ("REDIS_URL", "TRAINYARD_BROKER_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TRAINYARD_API_KEY")
-"""What may come as NAME_FILE; the URLs carry passwords."""
+"""What may come as NAME_FILE, too; the URLs carry passwords."""
 
 
 class SettingsFault(ValueError):

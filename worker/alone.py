@@ -47,6 +47,7 @@ from service.use_cases.services import Services
 from worker.brought import BroughtShelf
 from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
+from worker.gpus import GpuPool, visible
 from worker.keeper import ZygoteKeeper
 from worker.preparing import CacheFolder, Sources
 from worker.settings import WorkerSettings
@@ -119,9 +120,9 @@ class Soon:
     def __init__(self, starting: Future[ZygoteKeeper]) -> None:
         self._starting = starting
 
-    def spawn(self) -> Trainer:
-        """A new trainer."""
-        return self._starting.result().spawn()
+    def spawn(self, gpus: Sequence[str] = ()) -> Trainer:
+        """A new trainer for these GPUs."""
+        return self._starting.result().spawn(gpus)
 
     def refill(self) -> None:
         """There is no next job."""
@@ -166,9 +167,10 @@ class Alone:
             raise SpecRejected(faults)
         spawner = self._spawner(spec)
         devices: tuple[Device, ...] = (device,) if device else ("cpu", "gpu") if has_gpu() else ("cpu",)
-        beating = Repeating("beat", BEAT_SECONDS, partial(self._beat, devices)).start()
+        pool = _pool() if "gpu" in devices else None
+        beating = Repeating("beat", BEAT_SECONDS, partial(self._beat, devices, pool)).start()
         self.kept.callback(beating.stop)
-        self._beat(devices)
+        self._beat(devices, pool)
         job = use_cases.submit(spec, project=PROJECT, idempotency=None, services=self.services).job
         if job.device not in devices:
             raise SpecRejected(
@@ -178,21 +180,30 @@ class Alone:
                     )
                 ]
             )
+        most = pool.most if pool else 1
+        if job.device == "gpu" and job.gpus > most:
+            detail = f"There are not so many GPUs here: a job can have {most}."
+            raise SpecRejected([Fault(pointer="/resources/gpus", code="no_gpu", detail=detail, suggestion=f"Say gpus: {most}.")])
         self.voice.say(job=shown(job))
         threading.Thread(target=self._cancel_at_the_end_of_input, args=(job.id,), daemon=True).start()
         told = Told(self.stores.facts, self.stores, self.voice)
         around = self._around(told, spawner)
-        while (claim := self.stores.attempts.claim(worker="alone", device=job.device)) is not None:
-            supervise(claim, around)
+        gpus = pool.take(job.gpus) if pool and job.device == "gpu" else ()
+        while (claim := self._claim(job.device, most)) is not None:
+            supervise(claim, around, gpus)
             told.aloud(job.id)
         job = self.stores.jobs.find(PROJECT, job.id)
         self._hand_over(job, output)
         self.voice.say(ended=shown(job))
 
-    def _beat(self, devices: Sequence[Device]) -> None:
+    def _claim(self, device: Device, gpus: int) -> Claim | None:
+        return self.stores.attempts.claim(worker="alone", device=device, free_gpus=gpus, most_gpus=gpus)
+
+    def _beat(self, devices: Sequence[Device], pool: GpuPool | None) -> None:
         """Say that somebody works here: who is silent for half a minute is forgotten, and the check of a spec may take longer."""
         for each in devices:
-            self.stores.workers.beat(WorkerBeat(name=each, device=each, slots=1, busy=0, threads=self.settings.threads))
+            beat = WorkerBeat(name=each, device=each, slots=1, busy=0, threads=self.settings.threads, job_gpus=pool.most if pool else 1)
+            self.stores.workers.beat(beat)
 
     def _spawner(self, spec: Mapping[str, Any]) -> Soon:
         """A zygote on its way, unless the trainer starts cold."""
@@ -312,6 +323,12 @@ def now() -> datetime:
 def has_gpu() -> bool:
     """Whether NVIDIA's driver shows one; asking torch would take seconds, and another process."""
     return Path("/dev/nvidia0").exists()
+
+
+def _pool() -> GpuPool | None:
+    """The GPUs of this machine; None where nobody knows them."""
+    gpus = visible(os.environ)
+    return GpuPool(gpus, slots=1) if gpus else None
 
 
 def shown(job: Job) -> dict[str, Any]:

@@ -1,22 +1,24 @@
-"""What this machine is: the name of what trains here, and its memory. torch is not asked: a GPU that this process opened would be held by it."""
+"""What this machine is: the name of what trains here, and its memory."""
 
 from __future__ import annotations
 
 import os
 import platform
-import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from service.jobs.job import Device
+from worker.gpus import Gpu
 
 CPUINFO = Path("/proc/cpuinfo")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-ASKED_SECONDS = 10
 
 
-def described(device: Device) -> tuple[str | None, int | None]:
+def described(device: Device, gpus: Sequence[Gpu] = ()) -> tuple[str | None, int | None]:
     """(name, bytes of memory) of the processor or of the first GPU; None for what cannot be told."""
-    return _gpu() if device == "gpu" else (_processor(CPUINFO), _memory(CGROUP_LIMIT))
+    if device == "cpu":
+        return _processor(CPUINFO), _memory(CGROUP_LIMIT)
+    return (gpus[0].name, gpus[0].memory_bytes) if gpus else (None, None)
 
 
 def _processor(cpuinfo: Path) -> str | None:
@@ -35,19 +37,3 @@ def _memory(cgroup_limit: Path) -> int:
         return min(whole, int(cgroup_limit.read_text()))
     except (OSError, ValueError):  # no container, or one without a limit: `max`
         return whole
-
-
-def _gpu() -> tuple[str | None, int | None]:
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=ASKED_SECONDS).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None, None
-    return of_gpu(told)
-
-
-def of_gpu(told: str) -> tuple[str | None, int | None]:
-    """The first line of `name, MiB`."""
-    name, _, mebibytes = (told.splitlines() or [""])[0].rpartition(",")
-    size = mebibytes.strip()
-    return name.strip() or None, int(size) * 2**20 if size.isdecimal() else None

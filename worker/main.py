@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -31,6 +32,7 @@ from service.startup import NotReady, await_parts
 from worker.brought import BroughtShelf
 from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
+from worker.gpus import Gauges, Gpu, GpuPool, visible
 from worker.hearing import Deaf, Hearing
 from worker.keeper import ZygoteKeeper
 from worker.machine import described
@@ -40,9 +42,11 @@ from worker.settings import WorkerSettings
 from worker.slots import Slots
 from worker.supervisor import FLAG_SECONDS, Surroundings, supervise
 from worker.tasks import register
+from worker.training.rehearsal import is_rehearsed
 from worker.zygote import ZygoteGone
 
 BEAT_SECONDS = 5
+GAUGED_SECONDS = 15
 DEAF = 3
 """The exit code of a worker that no ring reaches any more."""
 DEAF_GRACE_SECONDS = 30.0
@@ -53,7 +57,7 @@ def main() -> int:
     """Work until told to stop. Exit code 1 where a part is missing at the start, with one line that says which."""
     parser = argparse.ArgumentParser(prog="trainyard worker", description="Trains queued jobs on this machine.")
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
-    parser.add_argument("--slots", type=int, default=1, help="how many jobs run at once (default 1)")
+    parser.add_argument("--slots", type=int, help="how many jobs run at once (default: one for each GPU; on the CPU 1)")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}")
     arguments = parser.parse_args()
     try:
@@ -70,16 +74,17 @@ def main() -> int:
         artifacts = S3Artifacts(settings)
         broker = CeleryDoorbell(celery_app(settings.broker))
         await_parts({"REDIS_URL": stores.admit, "TRAINYARD_BROKER_URL": broker.ping, "S3_ENDPOINT_URL": artifacts.ensure_bucket})
+        gpus = _gpus(arguments)
+        arguments.slots = arguments.slots or max(1, len(gpus))
         if arguments.slots * settings.threads > (os.cpu_count() or 1):
             os.environ.setdefault("GOMP_SPINCOUNT", "0")  # ADR 10: idle threads give their core to another job's
-        spares = arguments.slots if arguments.device == "gpu" else 0
-        keeper = ZygoteKeeper(log_path=settings.zygote_log, spares=spares)
+        keeper = ZygoteKeeper(log_path=settings.zygote_log, gpus=[gpu.id for gpu in gpus], device="cpu" if is_rehearsed() else "cuda")
     except (SettingsFault, NotReady, NewerFormat, ZygoteGone, UnknownKillPoint) as error:
         print(f"trainyard worker: {error}", file=sys.stderr)  # noqa: T201
         return 1
     try:
         with AttemptFolders(settings.work_dir, arguments.name) as folders:
-            return _work(arguments, settings, stores, artifacts, keeper, folders)
+            return _work(arguments, settings, stores, artifacts, keeper, folders, gpus)
     finally:
         keeper.close()
         stores.close()
@@ -89,6 +94,20 @@ def _as_configured(**_: object) -> None:
     """Celery configures no logging where somebody answers this signal."""
 
 
+def _gpus(arguments: argparse.Namespace) -> list[Gpu]:
+    """The GPUs to work with; none where nobody knows them. Raises NotReady where this worker may use none."""
+    if arguments.device == "cpu":
+        return []
+    found = visible(os.environ)
+    if found is None:
+        log.warning("nvidia-smi does not answer: jobs get whatever GPU there is, each one, and nothing is known of how busy it is")
+        return []
+    if not found:
+        raise NotReady("nvidia-smi shows no GPU that CUDA_VISIBLE_DEVICES and NVIDIA_VISIBLE_DEVICES leave to this worker.")
+    log.info("GPUs: %s", ", ".join(f"{gpu.name} ({gpu.id})" for gpu in found))
+    return found
+
+
 def _work(
     arguments: argparse.Namespace,
     settings: WorkerSettings,
@@ -96,6 +115,7 @@ def _work(
     artifacts: S3Artifacts,
     keeper: ZygoteKeeper,
     folders: AttemptFolders,
+    gpus: Sequence[Gpu],
 ) -> int:
     draining, deaf = threading.Event(), threading.Event()
     app = celery_app(settings.broker)
@@ -122,7 +142,8 @@ def _work(
         renew_seconds=min(FLAG_SECONDS, settings.lease_seconds / 3),
         storage_patience_seconds=settings.storage_patience_seconds,
     )
-    device_name, memory_bytes = described(arguments.device)
+    device_name, memory_bytes = described(arguments.device, gpus)
+    pool, gauges = GpuPool(gpus, slots=arguments.slots) if gpus else None, Gauges(gpus)
     beat = WorkerBeat(
         name=arguments.name,
         device=arguments.device,
@@ -132,16 +153,19 @@ def _work(
         versions={name: version(name) for name in ("trainyard", "torch", "torchvision")},
         device_name=device_name,
         memory_bytes=memory_bytes,
+        job_gpus=pool.most if pool else 1,
     )
     house = stores.sweeper(artifacts=artifacts, doorbell=CeleryDoorbell(app))
     slots = Slots(
         attempts=stores.attempts,
         workers=stores.workers,
         beat=beat,
-        supervise=lambda claim: supervise(claim, around),
+        supervise=lambda claim, gpus: supervise(claim, around, gpus),
         ring=house.ring,
         held=around.held.told,
         draining=draining,
+        gpus=pool,
+        loads=gauges.latest,
     )
     hearing = Hearing(ring=bell.ring, idle=lambda: slots.idle, limit_seconds=settings.deaf_seconds)
     register(app, work=slots.work, heard=hearing.heard)
@@ -168,6 +192,7 @@ def _work(
 
     slots.beat()
     repeating = [
+        *([Repeating("gauges", GAUGED_SECONDS, gauges.look).start()] if gpus else []),
         Repeating("sweeper", min(BEAT_SECONDS, settings.sweep_seconds), tidy).start(),
         Repeating("hearing", min(BEAT_SECONDS, settings.deaf_seconds / 4), listen).start(),
     ]

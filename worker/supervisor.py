@@ -72,8 +72,8 @@ class _Told:
 class Spawner(Protocol):
     """What makes trainers."""
 
-    def spawn(self) -> Trainer:
-        """A new trainer. Raises ZygoteGone."""
+    def spawn(self, gpus: Sequence[str] = ()) -> Trainer:
+        """A new trainer for these GPUs. Raises ZygoteGone."""
 
     def refill(self) -> None:
         """Make ready for the next one: this one is under way."""
@@ -99,17 +99,20 @@ class Surroundings:
     """What waits for storage."""
 
 
-def supervise(claim: Claim, around: Surroundings) -> JobState | None:
-    """Run one attempt to its end; the job's new state, or None where the attempt was fenced off (nothing was written then)."""
+def supervise(claim: Claim, around: Surroundings, gpus: Sequence[str] = ()) -> JobState | None:
+    """Run one attempt to its end; the job's new state, or None where the attempt was fenced off (nothing was written then).
+
+    `gpus` are those that it may use, by the driver's names; without any it sees what its worker sees.
+    """
     with around.folders.of(claim) as folder, contextlib.ExitStack() as kept:
-        return _Attempt(claim, around, folder, kept).run()
+        return _Attempt(claim, around, folder, kept, gpus).run()
 
 
 class _Attempt:
     """The state of one attempt while it runs. Every thread of it talks to the main one through `inbox`."""
 
-    def __init__(self, claim: Claim, around: Surroundings, folder: Path, kept: contextlib.ExitStack) -> None:
-        self.claim, self.around, self.folder, self.kept = claim, around, folder, kept
+    def __init__(self, claim: Claim, around: Surroundings, folder: Path, kept: contextlib.ExitStack, gpus: Sequence[str]) -> None:
+        self.claim, self.around, self.folder, self.kept, self.gpus = claim, around, folder, kept, gpus
         self.inbox: queue.Queue[_Told | Flags | CheckpointPointer | Exception | None] = queue.Queue()
         self.room = Room(WAITING_BYTES)
         self.over = threading.Event()
@@ -199,7 +202,10 @@ class _Attempt:
         job = self.claim.job
         trainer = self._started(prepared)
         try:
-            trainer.send(prepared.as_command(job, self.folder) | {"rollbacks": rollbacks(job), "rows": self._rows_before(prepared)})
+            trainer.send(
+                prepared.as_command(job, self.folder)
+                | {"rollbacks": rollbacks(job), "rows": self._rows_before(prepared), "gpus": list(self.gpus) or None}
+            )
             passing(KillPoint.TRAINER_STARTED)
             self._thread("facts", lambda: self._read_facts(trainer))
             yield trainer
@@ -218,7 +224,7 @@ class _Attempt:
     def _started(self, prepared: Prepared) -> Trainer:
         """A warm trainer; for custom code a contained one, unless the operator trusts it."""
         if not is_custom(prepared.spec) or self.around.trusts_code:
-            return self.around.spawner.spawn()
+            return self.around.spawner.spawn(self.gpus)
         try:
             trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, *prepared.decoded()])
         except NotContained as error:

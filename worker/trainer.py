@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import threading
@@ -19,12 +18,13 @@ import torch
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
-from worker.checkpoints import CheckpointWriter, WriterLost
+from worker.checkpoints import CheckpointWriter
 from worker.exporting import export_each
-from worker.training.build import UserCodeFault, mixing_modules
+from worker.failing import failure
+from worker.training.build import mixing_modules
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import hardware_changes, save_initial, snapshot
-from worker.training.device import on_nondeterminism, warm_up
+from worker.training.device import device_of, on_nondeterminism, show_gpus, take, warm_up
 from worker.training.epochs import Numbered, leading_to, next_batch, steps_in_all
 from worker.training.export import export
 from worker.training.facts import (
@@ -48,8 +48,9 @@ from worker.training.facts import (
 from worker.training.history import History
 from worker.training.judging import Judgement, judge
 from worker.training.loop import NanLoss, Run, raise_for_nan, train
+from worker.training.peak import PeakMemory
 from worker.training.preparing import prepare
-from worker.training.splits import DataMissing
+from worker.training.ranks import ALONE, Place, Ranks
 
 REPORT_SECONDS = 0.5
 """Steps are told at most this often."""
@@ -59,7 +60,9 @@ def serve(commands: BinaryIO, facts: BinaryIO) -> None:
     """Run the one attempt that the first command describes, after any that say to warm up. Ends the process when the command pipe closes."""
     first = commands.readline()
     while first and (order := json.loads(first)).get("command") == "warm":
-        warm_up(torch.device(order["device"]))
+        show_gpus(order["gpus"])
+        with suppress(AssertionError, RuntimeError):  # the job says what is missing here
+            warm_up(torch.device(order["device"]))
         first = commands.readline()
     if not first:
         return
@@ -67,8 +70,12 @@ def serve(commands: BinaryIO, facts: BinaryIO) -> None:
     threading.Thread(target=_listen, args=(commands, stop), daemon=True, name="commands").start()
     lock = threading.Lock()
     job = json.loads(first)
+    show_gpus(job.get("gpus"))
+    follower = bool(job.get("place")) and job["place"]["rank"] > 0
 
     def tell(fact: Fact) -> None:
+        if follower and not isinstance(fact, Failed | LogLine):
+            return  # the leader tells the same
         with lock:
             facts.write(to_line(fact))
             facts.flush()
@@ -78,8 +85,10 @@ def serve(commands: BinaryIO, facts: BinaryIO) -> None:
     except BrokenPipeError:
         os._exit(1)  # nobody listens any more
     except BaseException as error:  # the last line of a process: whatever it was becomes one fact
+        if follower and isinstance(error, NanLoss):
+            return  # the leader sees the same loss, and knows what may be left out
         tell(LogLine(text=traceback.format_exc(), level="error"))
-        tell(_failure(error, custom=is_custom(job["spec"])))
+        tell(failure(error, custom=is_custom(job["spec"])))
 
 
 def _listen(commands: BinaryIO, stop: threading.Event) -> None:
@@ -89,39 +98,19 @@ def _listen(commands: BinaryIO, stop: threading.Event) -> None:
     os._exit(1)  # the supervisor is gone: whatever goes on here is worthless
 
 
-def _failure(error: BaseException, *, custom: bool) -> Failed:
-    match error:
-        case DataMissing():
-            return Failed(code="bad_data", message=str(error))
-        case UserCodeFault():
-            return Failed(code="user_code", message=str(error), hint="The log has the trace of your code.")
-        case NanLoss():
-            hint = "A smaller learning rate, or training.clip_grad_norm, usually helps."
-            return Failed(code="nan_loss", message=str(error), hint=hint, skip_batches=[list(each) for each in error.left_out])
-        case MemoryError() | torch.OutOfMemoryError():
-            return Failed(code="out_of_memory", message="Memory ran out.")
-        case RuntimeError() if "can't allocate memory" in str(error):  # torch's allocator on the CPU has no class of its own
-            return Failed(code="out_of_memory", message="Memory ran out.")
-        case RuntimeError() if str(error).startswith("DataLoader worker (pid"):
-            return Failed(code="trainer_lost", message=f"A process that loads data was lost: {error}")
-        case WriterLost():
-            return Failed(code="trainer_lost", message=str(error))
-        case OSError() if error.errno == errno.ENOSPC:
-            return Failed(code="disk_full", message="The worker's disk is full.", hint="Free space under TRAINYARD_WORK_DIR.")
-    if custom:
-        return Failed(code="user_code", message=f"{type(error).__name__}: {error}", hint="The log has the trace of your code.")
-    return Failed(
-        code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the log has its trace."
-    )
-
-
 def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Callable[[], bool]) -> None:
     spec, directory = JobSpec.model_validate(job["spec"]), Path(job["directory"])
     tell(PhaseStarted(phase="preparing"))
+    ranks = _joined(job.get("place"), spec)
     on_nondeterminism(lambda operator: tell(_not_deterministic(operator)))
     initial = Path(job["initial"]) if job.get("initial") else None
     cache = DecodedCache(folder=Path(job["cache"]["folder"]), limit_bytes=job["cache"]["limit_bytes"])
-    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), cache=cache, resume=job["resume"], initial=initial, tell=tell)
+    run = prepare(spec, datasets_dir=Path(job["datasets_dir"]), cache=cache, resume=job["resume"], initial=initial, tell=tell, ranks=ranks)
+    if not ranks.leads:
+        for _ in train(run):
+            pass
+        ranks.leave()
+        return
     steps = steps_in_all(spec, len(run.splits.train))
     where = {"start_epoch": run.position.epoch, "start_step": run.position.step}
     inexact = list(job.get("inexact", []))
@@ -145,6 +134,7 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
             checkpoints.finish()
             tell(Stopped(epoch=run.position.epoch, step=run.position.step))
             return
+    ranks.leave()
     tell(PhaseStarted(phase="evaluating"))
     if run.position.best_weights is not None:
         run.judged.load_state_dict(run.position.best_weights)
@@ -158,6 +148,15 @@ def _attempt(job: dict[str, Any], *, tell: Callable[[Fact], None], stopping: Cal
     exported = export_each(run, artifacts, tell=tell, stopping=stopping)
     export(run, judgement, artifacts, threads=torch.get_num_threads(), rows=history.rows(), inexact=inexact, exported=exported)
     tell(Succeeded(directory=str(artifacts)))
+
+
+def _joined(place: dict[str, Any] | None, spec: JobSpec) -> Ranks:
+    """The processes of the training. Raises NoDevice: a torch without CUDA could not even let them meet."""
+    if place is None:
+        return ALONE
+    device = device_of(spec)
+    take(device)
+    return Ranks.join(Place(**place), cuda=device.type == "cuda")
 
 
 def _not_deterministic(operator: str) -> Warned:
@@ -247,24 +246,3 @@ def _evaluated(evaluation: Generator[Evaluating, None, Judgement], *, tell: Call
         if time.monotonic() - told >= REPORT_SECONDS:
             told = time.monotonic()
             tell(fact)
-
-
-class PeakMemory:
-    """The most memory that training held, the weights and their average included: the estimate is judged by it. Linux only."""
-
-    def __init__(self, run: Run) -> None:
-        self._before: int | None = None
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
-            kept = [run.model] if run.average is None else [run.model, run.average.module]
-            weights = sum(tensor.numel() * tensor.element_size() for each in kept for tensor in each.state_dict().values())
-            self._before = _resident("VmRSS") - weights
-
-    def metrics(self) -> dict[str, float]:
-        """`peak_memory_bytes`, where the kernel tells."""
-        return {} if self._before is None else {"peak_memory_bytes": float(max(0, _resident("VmHWM") - self._before))}
-
-
-def _resident(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024

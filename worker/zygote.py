@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 from service.killpoints import KILL_AT, KILL_ONCE, arm
 from worker.dying import die_with_parent
+from worker.training.rehearsal import REHEARSAL
 
 START_SECONDS = 120
 SPAWN_SECONDS = 30
@@ -40,9 +41,12 @@ _KEPT = (
     "PYTHONPATH",
     KILL_AT,
     KILL_ONCE,
+    REHEARSAL,
 )
 _ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20), "MALLOC_TOP_PAD_": str(64 * 2**20)}
 """glibc keeps what a step gives back: else each step of a small net gets its tensors as new pages, a fault each (mallopt(3); measured: 59 to 32 a step)."""
+_UNTOUCHED = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""Whether there is a GPU is asked of the driver's library, not of CUDA, which a process must not have set up when it forks (torch's "CUDA semantics")."""
 _KEPT_PREFIXES = ("MALLOC_", "GOMP_", "OMP_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH")
 
 
@@ -115,7 +119,7 @@ class Zygote:
         """Start it and wait until it is warm. Raises ZygoteGone."""
         ours, theirs = socket.socketpair()
         environment = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-        environment = _ALLOCATOR | environment | _short_tmpdir(os.environ)
+        environment = _ALLOCATOR | _UNTOUCHED | environment | _short_tmpdir(os.environ)
         command = [sys.executable, "-c", "import worker.zygote as zygote; zygote.main()", str(theirs.fileno())]
         with theirs, open(log_path or os.devnull, "ab") as log:  # noqa: PTH123  # either a path or the null device
             process = subprocess.Popen(

@@ -21,10 +21,10 @@ class RedisAttempts:
     def __init__(self, scripts: Scripts, *, lease_seconds: float, project_slots: int) -> None:
         self._scripts, self._lease_ms, self._project_slots = scripts, int(lease_seconds * 1000), project_slots
 
-    def claim(self, *, worker: str, device: Device) -> Claim | None:
-        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits."""
-        left = newer_spec(SPEC_VERSION).model_dump_json()
-        answer = self._scripts.call("claim", worker, device, self._lease_ms, uuid4().hex, SPEC_VERSION, self._project_slots, left)
+    def claim(self, *, worker: str, device: Device, free_gpus: int = 1, most_gpus: int = 1) -> Claim | None:
+        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits, or one for which GPUs are kept."""
+        limits = (SPEC_VERSION, self._project_slots, free_gpus, most_gpus, newer_spec(SPEC_VERSION).model_dump_json())
+        answer = self._scripts.call("claim", worker, device, self._lease_ms, uuid4().hex, *limits)
         if answer is None:
             return None
         job = job_of(answer)

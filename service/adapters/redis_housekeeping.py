@@ -13,7 +13,7 @@ from service.adapters.redis_records import job_of, put_away
 from service.adapters.redis_scripts import Scripts, our_errors
 from service.adapters.stores import TAIL_SECONDS, from_ms, retries_used_up, to_ms
 from service.jobs.job import Device, Job
-from service.jobs.ports import Demand, Worked, WorkerBeat
+from service.jobs.ports import Demand, GpuLoad, Worked, WorkerBeat
 from service.jobs.state import JobState, Reason
 
 DEVICES: tuple[Device, ...] = ("cpu", "gpu")
@@ -59,12 +59,13 @@ class RedisWorkers:
 
     def beat(self, beat: WorkerBeat) -> None:
         """Say that this worker lives; forgotten after half a minute of silence."""
-        self._scripts.call("beat", beat.name, json.dumps(asdict(replace(beat, at=None))), beat.device, int(beat.busy < beat.slots))
+        told = json.dumps(asdict(replace(beat, at=None)))
+        self._scripts.call("beat", beat.name, told, beat.device, int(beat.busy < beat.slots), beat.job_gpus)
 
     def leave(self, name: str) -> None:
         """Say goodbye."""
         with our_errors(), self._client.pipeline() as pipeline:
-            pipeline.delete(f"ty:worker:{name}", f"ty:worked:{name}")
+            pipeline.delete(f"ty:worker:{name}", f"ty:worked:{name}", f"ty:gpus:{name}")
             for names in ("ty:workers", *(f"ty:{kind}:{device}" for kind in ("live", "idle") for device in DEVICES)):
                 pipeline.zrem(names, name)
             pipeline.execute()
@@ -94,4 +95,5 @@ _TOLD = frozenset(field.name for field in fields(WorkerBeat))
 
 def beat_of(text: bytes) -> WorkerBeat:
     """What a worker told, of whatever version it is."""
-    return WorkerBeat(**{name: value for name, value in json.loads(text).items() if name in _TOLD})
+    told = {name: value for name, value in json.loads(text).items() if name in _TOLD}
+    return WorkerBeat(**told | {"gpus": tuple(GpuLoad(**each) for each in told.get("gpus", ()))})

@@ -157,8 +157,9 @@ class RedisJobs:
         stamp, newest, unknown = self._scripts.call("outlook", project, limit, *known)
         jobs = known | {job.id: job for job in map(job_of, unknown)}
         self._finished[project] = {job_id.decode(): jobs[job_id.decode()] for job_id in newest}
-        devices = frozenset(device for device in DEVICES if device in stamp.decode().split())
-        return Outlook(stamp=stamp.decode(), devices=devices, finished=list(self._finished[project].values()))
+        seen = dict(word.partition(":")[::2] for word in stamp.decode().split())
+        devices, gpus = frozenset(device for device in DEVICES if device in seen), int(seen.get("gpu") or 0)
+        return Outlook(stamp=stamp.decode(), devices=devices, job_gpus=gpus, finished=list(self._finished[project].values()))
 
     def find(self, project: str, job_id: str) -> Job:
         """The job as it is now. Raises JobNotFound."""

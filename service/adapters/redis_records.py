@@ -172,6 +172,7 @@ def shared_fields(job: Job, digests: tuple[str, str], rows: Sequence[Mapping[str
         "spec": digests[0],
         "resolved": digests[1],
         "spec_version": str(job.understood_from),
+        "gpus": str(job.gpus),
         "token": str(job.token),
         "checkpoints": lines(job.checkpoints),
         "checkpoint_token": str(newest.token if newest else -1),

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from service import use_cases
@@ -38,6 +38,16 @@ class WorkedView(BaseModel):
     ended: datetime | None
 
 
+class GpuView(BaseModel):
+    """A GPU and how busy it was at the worker's last look, some seconds ago; null what the driver cannot tell."""
+
+    index: int
+    name: str
+    memory_bytes: int | None
+    memory_used_bytes: int | None
+    utilisation_percent: int | None
+
+
 class WorkerView(BaseModel):
     """A live worker, what it is busy with, and its last attempts (at most 20, the newest first), which are forgotten with it."""
 
@@ -54,6 +64,8 @@ class WorkerView(BaseModel):
     versions: dict[str, str]
     jobs: list[str]
     """The project's own."""
+    gpus: list[GpuView]
+    job_gpus: int = Field(description="The most GPUs that it can give to one job; of a CPU's worker it means nothing.")
     history: list[WorkedView]
 
 

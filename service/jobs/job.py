@@ -116,6 +116,11 @@ class Job(Kept):
     """Grows with every write; the ETag."""
 
     @property
+    def gpus(self) -> int:
+        """How many GPUs it takes, where it runs on GPUs."""
+        return int((self.resolved_spec or self.spec).get("resources", {}).get("gpus", 1))
+
+    @property
     def is_terminal(self) -> bool:
         """True once nothing can move the job any more."""
         return self.state in TERMINAL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from service.spec import monitors, tables
+from service.spec import monitors, several_gpus, tables
 from service.spec.catalog import Declared
 from service.spec.dataset import PLACED_BY
 from service.spec.fixes import removing, setting
@@ -54,6 +54,7 @@ def lint(spec: JobSpec) -> list[SpecWarning]:
         *_unused_nodes(spec),
         *_targets(spec),
         *_learning_rate(spec),
+        *several_gpus.warnings(spec),
         *_modes(spec),
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from service.spec import model as models
-from service.spec import monitors
+from service.spec import monitors, several_gpus
 from service.spec.catalog import load
 from service.spec.dataset import PLACED_BY
 from service.spec.fixes import removing, setting
@@ -48,6 +48,7 @@ def _of_the_training(spec: JobSpec) -> list[Fault]:
         *_fused(spec),
         *models.faults(spec.model),
         *_metrics(spec),
+        *several_gpus.faults(spec),
         *monitors.faults(spec),
         *_exports(spec),
     ]

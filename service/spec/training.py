@@ -206,7 +206,11 @@ class Resources(Closed):
     device: Literal["auto", "cpu", "gpu"] = Field(
         default="auto", description="The kind of worker; auto is a GPU where one works when the job is submitted, else a CPU."
     )
-    gpus: Annotated[int, Field(strict=True, ge=1, le=1)] = Field(default=1, description="GPUs of a job on a GPU.")
+    gpus: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+        default=1,
+        description="GPUs of one machine that train together (DistributedDataParallel), each with a part of every batch. More than one make "
+        "auto a GPU.",
+    )
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] | None = Field(
         default=None, description="`torch.set_num_threads`; the installation's TRAINYARD_THREADS if left out. Other threads, other bits."
     )

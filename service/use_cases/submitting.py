@@ -200,7 +200,7 @@ def _known_or_found(whole: Mapping[str, Any], faults: Sequence[Fault], *, servic
 
 
 def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: str, now: Callable[[], datetime]) -> Job:
-    device, warnings = _placed(judged.resources.device, live=outlook.devices)
+    device, warnings = _placed(judged.resources.device, judged.resources.gpus, live=outlook.devices, job_gpus=outlook.job_gpus)
     estimate = judged.learnt.by(outlook) if judged.learnt else None
     created_at = now()
     # each part was checked before it came here: a record is made of them, and not checked again
@@ -224,18 +224,27 @@ def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: 
     )
 
 
-def _placed(wanted: str, *, live: Collection[Device]) -> tuple[Device, list[SpecWarning]]:
-    """The class a job runs in, and a warning where nobody can run it now."""
-    device: Device = "gpu" if wanted == "gpu" or (wanted == "auto" and "gpu" in live) else "cpu"
-    if device in live:
-        return device, []
-    return device, [_no_worker(device)]
+def _placed(wanted: str, gpus: int, *, live: Collection[Device], job_gpus: int) -> tuple[Device, list[SpecWarning]]:
+    """The class a job runs in, and a warning where nobody can run it now: `job_gpus` is the most that a live worker has for a job."""
+    device: Device = "gpu" if wanted == "gpu" or (wanted == "auto" and ("gpu" in live or gpus > 1)) else "cpu"
+    if device not in live:
+        return device, [_no_worker(device)]
+    if device == "gpu" and gpus > job_gpus:
+        return device, [_too_few_gpus(gpus, job_gpus)]
+    return device, []
 
 
 @cache
 def _no_worker(device: Device) -> SpecWarning:
     detail = f"No {device} worker is running now; the job waits for one."
     return SpecWarning(pointer="/resources/device", code=NO_WORKER, detail=detail, suggestion=f"trainyard worker --device {device}")
+
+
+@cache
+def _too_few_gpus(gpus: int, job_gpus: int) -> SpecWarning:
+    detail = f"No worker that is running now can give a job {gpus} GPUs, the most is {job_gpus}; the job waits for one."
+    cure = f"A worker on a machine with {gpus} GPUs, or resources.gpus: {job_gpus}."
+    return SpecWarning(pointer="/resources/gpus", code=NO_WORKER, detail=detail, suggestion=cure)
 
 
 def retry(project: str, job_id: str, *, services: Services) -> Submitted:
@@ -255,8 +264,12 @@ def retry(project: str, job_id: str, *, services: Services) -> Submitted:
 
 
 def _again(source: Job, *, services: Services) -> Job:
+    workers = services.workers.workers()
     device, warnings = _placed(
-        source.spec.get("resources", {}).get("device", "auto"), live={worker.device for worker in services.workers.workers()}
+        source.spec.get("resources", {}).get("device", "auto"),
+        source.gpus,
+        live={worker.device for worker in workers},
+        job_gpus=max((worker.job_gpus for worker in workers if worker.device == "gpu"), default=0),
     )
     now = services.now()
     return Job(

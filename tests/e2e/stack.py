@@ -39,11 +39,11 @@ class Stack:
             self.lasting = self._start("lasting", slots=1)
         until(lambda: int(self.client.ready()["parts"]["workers"]) == 1, seconds=60)
 
-    def start_worker(self, *, slots: int = 1) -> subprocess.Popen[bytes]:
+    def start_worker(self, *, slots: int | None = 1, device: str = "cpu") -> subprocess.Popen[bytes]:
         """A worker of the test's own, beside those that it started before; returns once it is registered."""
         self.dismiss()
         before = int(self.client.ready()["parts"]["workers"])
-        worker = self._start(str(len(self.workers) + 1), slots=slots)
+        worker = self._start(str(len(self.workers) + 1), slots=slots, device=device)
         self.workers.append(worker)
         until(lambda: int(self.client.ready()["parts"]["workers"]) > before, seconds=60)
         return worker
@@ -60,8 +60,9 @@ class Stack:
             if names := client.keys("ty:*"):
                 client.delete(*names)
 
-    def _start(self, number: str, *, slots: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "worker.main", "--device", "cpu", "--slots", str(slots), "--name", f"w{number}"]
+    def _start(self, number: str, *, slots: int | None, device: str = "cpu") -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "worker.main", "--device", device, "--name", f"w{number}"]
+        command += [] if slots is None else ["--slots", str(slots)]
         environment = self.environment | {"TRAINYARD_ZYGOTE_LOG": str(self.folder / f"zygote-{number}.log")}
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)

@@ -46,21 +46,21 @@ def test_a_short_folder_is_handed_on(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_spare_is_handed_out_warm_and_another_takes_its_place():
     """The spare answers its job; a spare that was killed is passed over, and the next refill makes up for it."""
-    keeper = ZygoteKeeper(log_path=None, spares=1, device="cpu")
+    keeper = ZygoteKeeper(log_path=None, gpus=["GPU-1"], device="cpu")
     try:
-        first = keeper.spawn()
+        first = keeper.spawn(["GPU-1"])
         assert _answers(first)
-        second = keeper.spawn()  # none is left: a fork
+        second = keeper.spawn(["GPU-1"])  # none is left: a fork
         assert second.pid != first.pid
         keeper.refill()
-        spare = keeper.spawn()
+        spare = keeper.spawn(["GPU-1"])
         spare.kill()
         assert spare.wait(10) == -signal.SIGKILL
         keeper.refill()
-        victim = keeper._spares[0]  # what is to be killed
+        victim = keeper._spares["GPU-1"]  # what is to be killed
         victim.kill()
         assert victim.wait(10) == -signal.SIGKILL
-        last = keeper.spawn()
+        last = keeper.spawn(["GPU-1"])
         assert last.pid != victim.pid
         assert _answers(last)
         for each in (first, second, spare, last):

@@ -25,7 +25,8 @@ COMMANDS = set(typer.main.get_command(app).commands)  # type: ignore[attr-define
 NOT_RUN = {
     "README.md": 1,  # a container engine
     "docs/howto/backup.md": 2,  # a data folder of one's own; everything lost
-    "docs/howto/gpu.md": 2,  # a GPU
+    "docs/gpu.md": 1,  # a GPU
+    "docs/howto/gpu.md": 3,  # a GPU
     "docs/howto/more-machines.md": 5,  # addresses of one's own; other hosts; a file of Redis
     "docs/howto/monitor.md": 1,  # a monitor's own settings
     "docs/howto/upgrade.md": 1,  # a container engine

@@ -4,23 +4,45 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 import torch
 
 from service.spec.job import JobSpec
+from worker.training.ranks import ALONE, Ranks
+from worker.training.rehearsal import is_rehearsed
 
 _HAS_NONE = " does not have a deterministic implementation"
 """What torch says of such an operator, after its name."""
 
 
-def device_of(spec: JobSpec) -> torch.device:
+class NoDevice(Exception):
+    """The job's device cannot be used from here; the text says why."""
+
+
+def device_of(spec: JobSpec, ranks: Ranks = ALONE) -> torch.device:
     """The device, told whether to take operators that give the same bits each time. Before anything runs on it."""
-    device = torch.device("cuda" if spec.resources.device == "gpu" else "cpu")
+    device = torch.device("cuda" if spec.resources.device == "gpu" and not is_rehearsed() else "cpu")
+    if ranks.count > 1 and device.type == "cuda":
+        device = torch.device("cuda", ranks.rank)
     if device.type == "cuda" and spec.training.deterministic:  # on the CPU every operator that trains is so anyway
         be_deterministic()
     return device
+
+
+def take(device: torch.device) -> None:
+    """Make it the one that is meant where none is named. Raises NoDevice where torch has none."""
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise NoDevice(f"The job is for a GPU, and this worker's torch ({torch.__version__}) can use none.")
+    if device.index is not None:
+        torch.cuda.set_device(device)
+
+
+def show_gpus(ids: Sequence[str] | None) -> None:
+    """Let this process see these GPUs alone, by the driver's names for them. Only before CUDA is set up; None leaves all as it is."""
+    if ids is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(ids)
 
 
 def warm_up(device: torch.device) -> None:

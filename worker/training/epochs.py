@@ -14,6 +14,7 @@ import torch
 from service.spec.job import JobSpec
 from worker.training.build import build_mixing, build_transforms
 from worker.training.data import Batch, Batches, applied, grouped
+from worker.training.ranks import ALONE, Ranks
 from worker.training.splits import Split
 from worker.training.textbook import augmented, mixed
 
@@ -28,8 +29,19 @@ def epoch_batches(order: torch.Tensor, spec: JobSpec, epoch: int) -> list[torch.
     return [batch for number, batch in enumerate(batches) if number not in left_out]
 
 
-def training_batches(split: Split, spec: JobSpec, groups: list[torch.Tensor], *, epoch: int, device: torch.device) -> Iterator[Batch]:
-    """The last batches of an epoch, of these indices, after all that the spec does to them: inputs [B, ...] and labels [B]."""
+def training_batches(
+    split: Split, spec: JobSpec, groups: list[torch.Tensor], *, epoch: int, device: torch.device, ranks: Ranks = ALONE
+) -> Iterator[Batch]:
+    """The last batches of an epoch, of these indices, after all that the spec does to them: inputs [B, ...] and labels [B].
+
+    Of several processes each gets its part; where whole batches are drawn for, each makes them whole and cuts it out.
+    """
+    whole = spec.dataset.augments_batches or bool(spec.dataset.batch_transforms)
+    batches = _after_transforms(split, spec, groups if whole else ranks.parts(groups), epoch=epoch, device=device)
+    return ranks.in_parts(batches, groups, accumulate=spec.training.gradient_accumulation_steps, cut=whole)
+
+
+def _after_transforms(split: Split, spec: JobSpec, groups: list[torch.Tensor], *, epoch: int, device: torch.device) -> Iterator[Batch]:
     batches = Batches(split, spec, device=device, augmented_in=epoch).over(groups)
     if not spec.dataset.augments_batches and not spec.dataset.batch_transforms:
         return batches

@@ -193,6 +193,8 @@ class Failed:
     faults: list[dict[str, Any]] = field(default_factory=list)
     skip_batches: list[list[Count]] = field(default_factory=list)
     """[epoch, batch] that another attempt may leave out, none of them in a checkpoint that was told."""
+    follows: bool = False
+    """Of several processes that train together another was lost first: what became of that one is the reason."""
 
 
 Fact = (

@@ -18,6 +18,7 @@ from worker.training.epochs import Numbered, epoch_batches, from_place, last_bat
 from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, Evaluating, StepDone
 from worker.training.plan import Forward, Plan
+from worker.training.ranks import ALONE, Ranks
 from worker.training.splits import Splits
 from worker.training.tally import Tally
 from worker.training.textbook import targets_for
@@ -76,6 +77,8 @@ class Run:
     scaler: torch.amp.GradScaler
     average: AveragedModel | None = None
     """Of the weights, where the spec asks for one."""
+    ranks: Ranks = ALONE
+    """The processes that train together, seen from this one."""
 
     @property
     def judged(self) -> nn.Module:
@@ -116,12 +119,13 @@ def raise_for_nan(run: Run, *, weights: bool = False) -> None:
 
 def _steps(run: Run) -> Iterator[StepDone]:
     started = time.perf_counter()
-    spec, position, model, loss_fn, optimizer, scaler = run.spec, run.position, run.model, run.loss_fn, run.optimizer, run.scaler
+    spec, position, model, optimizer, scaler = run.spec, run.position, run.model, run.optimizer, run.scaler
+    loss_fn = run.ranks.criterion(run.loss_fn)
     if position.batch == position.trimmed == 0:
         position.loader_state = run.order.generator.get_state()
     groups = epoch_batches(run.order.start(), spec, position.epoch)
     ahead = from_place(groups, position.batch, position.trimmed)
-    batches = training_batches(run.splits.train, spec, ahead, epoch=position.epoch, device=run.device)
+    batches = training_batches(run.splits.train, spec, ahead, epoch=position.epoch, device=run.device, ranks=run.ranks)
     first = position.batch = len(groups) - len(ahead)
     position.trimmed = 0
     run.tally.start(first)
@@ -179,11 +183,13 @@ def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
     raise_for_nan(run)
     samples, seconds = run.tally.samples, max(position.seconds, 1e-9)
     metrics = run.tally.metrics()
-    if len(run.splits.validation):
+    if len(run.splits.validation) and run.ranks.leads:
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
         batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
         validated = yield from evaluate(run.judged, run.loss_fn, batches, spec=spec, metrics=run.metrics)
         metrics |= validated.scalars("val")
+    metrics = run.ranks.agreed(lambda: metrics)  # schedules, early stopping and the best go by the same numbers everywhere
+    run.ranks.fall_into_step(run.device)
     metrics["lr"] = float(run.optimizer.param_groups[0]["lr"])
     _step_schedule(run, metrics)
     position.epoch, position.batch = position.epoch + 1, 0

@@ -20,14 +20,14 @@ from worker.training.checkpoint import load_initial, plan_of, restore
 from worker.training.curve import log_every
 from worker.training.data import Batches, EpochOrder, grouped
 from worker.training.deciding import Decision
-from worker.training.device import device_of
+from worker.training.device import device_of, take
 from worker.training.facts import Fact, PlanChosen, Warned
 from worker.training.loading import load_splits
 from worker.training.loop import Position, Run
 from worker.training.plan import Plan, why_not_compiled
 from worker.training.probing import Probe
+from worker.training.ranks import ALONE, Ranks
 from worker.training.splits import Splits, labels_of
-from worker.training.tally import Tally
 from worker.training.textbook import freeze, moving_average, sample_weights, targets_for
 
 PROBED_BATCHES = 3
@@ -42,17 +42,19 @@ def prepare(
     resume: dict[str, Any] | None = None,
     initial: Path | None = None,
     tell: Callable[[Fact], None] = lambda _: None,
+    ranks: Ranks = ALONE,
 ) -> Run:
-    """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given."""
+    """Everything up to the first step: threads, seed, model in written order, data, and a checkpoint's state where one is given. Raises NoDevice."""
     torch.set_num_threads(spec.resources.threads or 1)
-    device = device_of(spec)
-    splits = load_splits(spec, datasets_dir=datasets_dir, cache=cache)
+    device = device_of(spec, ranks)
+    take(device)
+    splits = ranks.leader_first(lambda: load_splits(spec, datasets_dir=datasets_dir, cache=cache))
     model = seeded_model(spec)
     if initial is not None:
         load_initial(model, initial, whole=isinstance(spec.model, FromJob))
     freeze(model, frozen(spec.model))
     model, loss_fn = model.to(device), build_loss(spec.loss).to(device)
-    spec, plan = _planned(spec, model, loss_fn, splits, device, resume=resume, tell=tell)
+    spec, plan = _planned(spec, model, loss_fn, splits, device, resume=resume, tell=tell, ranks=ranks)
     plan.lay_out(model)
     optimizer = build_optimizer(spec.optimizer, model, **plan.options())
     run = Run(
@@ -65,7 +67,7 @@ def prepare(
         splits=splits,
         device=device,
         position=Position(),
-        tally=Tally(
+        tally=ranks.tally(
             decision=Decision.of(spec),
             loss_is_sum=getattr(loss_fn, "reduction", "mean") == "sum",
             accumulated=spec.training.gradient_accumulation_steps,
@@ -73,9 +75,10 @@ def prepare(
         order=EpochOrder(len(splits.train), seed=spec.seed, shuffle=spec.dataloader.shuffle, weights=_weights(spec, splits)),
         plan=plan,
         log_every=log_every(spec, len(splits.train)),
-        forward=plan.forward(model, device),
+        forward=plan.forward(ranks.replica(model, device), device),
         scaler=plan.scaler(device),
         average=None if spec.training.ema_decay is None else moving_average(model, spec.training.ema_decay),
+        ranks=ranks,
     )
     if resume is not None:
         restore(run, Path(resume["directory"]))
@@ -98,13 +101,15 @@ def _planned(
     *,
     resume: dict[str, Any] | None,
     tell: Callable[[Fact], None],
+    ranks: Ranks,
 ) -> tuple[JobSpec, Plan]:
     """The spec with its arithmetic decided, and that as a plan: what the checkpoint was made with, or the fastest, where it says auto."""
     plan = Plan.of(spec.training)
     if spec.training.precision == "auto" and resume is not None:
         plan = plan_of(Path(resume["directory"]))
     elif spec.training.precision == "auto":
-        plan, timed = _probe(spec, model, loss_fn, splits, device).choose(plan, can_fuse=spec.optimizer.type in FUSED)
+        probe, asked = _probe(spec, model, loss_fn, splits, device), plan
+        plan, timed = ranks.agreed(lambda: probe.choose(asked, can_fuse=spec.optimizer.type in FUSED))
         tell(PlanChosen(plan=str(plan), training=asdict(plan), measured=[str(each) for each in timed]))
     if plan.compile and (lacking := why_not_compiled(device)):
         tell(Warned(code="not_compiled", pointer="/training/compile", detail=f"The model is not compiled: {lacking}."))

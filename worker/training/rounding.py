@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.spec.training import Training
+from service.spec.training import Resources, Training
 
 _BITS = {"bfloat16": 8, "float16": 11}
 """Significant bits of a number: IEEE 754 for float16; bfloat16 is float32 with the last 16 bits cut off."""
@@ -22,6 +22,15 @@ def rounding(training: Training) -> list[str]:
     if training.compile:
         causes.append("compiled code joins operations and adds up in another order")
     return causes
+
+
+def several(resources: Resources) -> list[str]:
+    """The cause that lies in several GPUs, likewise."""
+    if resources.device != "gpu" or resources.gpus == 1:
+        return []
+    return [
+        f"{resources.gpus} GPUs each computed a part of every batch, and their gradients were added up after; this program computes whole batches"
+    ]
 
 
 def forward_lines(training: Training) -> list[str]:

@@ -55,6 +55,9 @@ class Tally:
             self._outputs.append(outputs.detach())
             self._labels.append(labels)
             self._elements += outputs.numel()
+        self._fold_if_full()
+
+    def _fold_if_full(self) -> None:
         if len(self._losses) >= KEPT_BATCHES or self._elements >= KEPT_ELEMENTS:
             self.fold()
 
@@ -80,12 +83,16 @@ class Tally:
             self._loss_sum += loss * (1 if self._loss_is_sum else size)
             self._folded += 1
         if self._decision is not None:
-            self._correct += int(self._decision.right(torch.cat(self._outputs), torch.cat(self._labels)))
+            self._correct += self._right()
         self._samples += sum(self._sizes)
         self._take_down([loss / size for loss, size in zip(losses, self._sizes, strict=True)] if self._loss_is_sum else losses)
         self._elements = 0
         for waiting in (self._losses, self._sizes, self._outputs, self._labels):
             waiting.clear()
+
+    def _right(self) -> int:
+        assert self._decision is not None  # noqa: S101  # else nobody asks
+        return int(self._decision.right(torch.cat(self._outputs), torch.cat(self._labels)))
 
     def _take_down(self, means: list[float]) -> None:
         first = self._read - len(self._means)

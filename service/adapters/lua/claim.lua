@@ -3,10 +3,10 @@
 --   reads   ty:waiting:{device}, ty:pending:{device}:*, ty:running:*
 --   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:worked:{worker}, ty:claim:{nonce}, ty:unsaved, ty:counts, ty:history
 --   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit),
---           the warning (JSON) of a job that is left to newer workers
---   answers the job, or nil where none waits
+--           GPUs that are free there, the most that it ever has for one job, the warning (JSON) of a job that is left to newer workers
+--   answers the job, or nil where none waits, or one for which the worker keeps its GPUs
 local now, worker, device, lease, nonce = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local understood, most, LOOKED_AT = tonumber(ARGV[6]), tonumber(ARGV[7]), 32
+local understood, most, free, most_gpus, LOOKED_AT = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), 32
 local taken = redis.call('GET', 'ty:claim:' .. nonce)
 if taken then return read(taken) end -- the answer to the first try was lost
 
@@ -31,10 +31,10 @@ local TOO_NEW = '"code":"newer_spec"'
 local function pass_over(id)
   local known = field(id, 'warnings')
   if known:find(TOO_NEW, 1, true) then return end
-  redis.call('HSET', job_key(id), 'reason', 'waiting_for_worker', 'warnings', known == '' and ARGV[8] or known .. '\n' .. ARGV[8])
+  redis.call('HSET', job_key(id), 'reason', 'waiting_for_worker', 'warnings', known == '' and ARGV[10] or known .. '\n' .. ARGV[10])
   touch(id)
   mark(id, now)
-  emit(id, now, 'warning', cjson.decode(ARGV[8]).detail, '{}')
+  emit(id, now, 'warning', cjson.decode(ARGV[10]).detail, '{}')
 end
 
 -- A worker took it after all.
@@ -47,11 +47,18 @@ local function withdraw(id)
   redis.call('HSET', job_key(id), 'warnings', table.concat(kept, '\n'))
 end
 
--- Of its first jobs, the first that this worker understands.
+-- How many of the worker's GPUs a job takes.
+local function gpus_of(id)
+  return device == 'gpu' and tonumber(field(id, 'gpus')) or 0
+end
+
+-- Of its first jobs, the first that this worker understands, and has GPUs enough for, be they free or not.
 local function runnable(project)
   for _, id in ipairs(redis.call('ZRANGE', 'ty:pending:' .. device .. ':' .. project, 0, LOOKED_AT - 1)) do
-    if (tonumber(field(id, 'spec_version')) or 1) <= understood then return id end
-    pass_over(id)
+    if gpus_of(id) <= most_gpus then
+      if (tonumber(field(id, 'spec_version')) or 1) <= understood then return id end
+      pass_over(id)
+    end
   end
 end
 
@@ -61,6 +68,8 @@ for _, each in ipairs(projects) do
   if id then break end
 end
 if not id then return false end
+-- A job for many GPUs would wait for ever if those that need less went before it, one after the other: what is free is kept for it.
+if gpus_of(id) > free then return false end
 
 local token = whole(math.max(tonumber(field(id, 'token')) + 1, now))
 dequeue(id, device, project)

@@ -27,6 +27,7 @@
 --   ty:last_sweep, ty:grace_until  string  ms
 --   ty:worker:{name}, ty:workers   string, zset  the last beat; names by its ms
 --   ty:worked:{worker}             list    id|token|ms of the claim|ms of the end ("": not yet) of its last attempts, the newest first; goes with the worker
+--   ty:gpus:{name}                 string  the most GPUs that a live worker has for one job
 --   ty:live:{device}, ty:idle:{device}  zset  names of that class's workers, of those with an idle slot, by the ms of the last beat
 --   ty:datasets:{project}          set     names of uploaded data sets
 --   ty:dataset:{project}:{name}    hash    the record of each version, as JSON, by its digest
@@ -334,12 +335,15 @@ local function step_of(row) return tonumber(row:match('^%[(%d+),')) end
 -- Does this token hold the job? Every write of an attempt asks first.
 local function holds(id, token) return field(id, 'state') == 'running' and field(id, 'token') == token end
 
--- What a submission goes by besides its spec: the classes with a live worker, and how often succeeded jobs changed.
+-- What a submission goes by besides its spec: the classes with a live worker, the most GPUs that one has for a job (gpu:N), and how often
+-- succeeded jobs changed.
 local function outlook(project, now)
-  local seen = {}
-  for _, device in ipairs({ 'cpu', 'gpu' }) do
-    if redis.call('ZCOUNT', 'ty:live:' .. device, whole(now - SILENCE_MS), '+inf') > 0 then table.insert(seen, device) end
+  local seen, since, most = {}, whole(now - SILENCE_MS), 0
+  if redis.call('ZCOUNT', 'ty:live:cpu', since, '+inf') > 0 then table.insert(seen, 'cpu') end
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', 'ty:live:gpu', since, '+inf')) do
+    most = math.max(most, tonumber(redis.call('GET', 'ty:gpus:' .. name)) or 1)
   end
+  if most > 0 then table.insert(seen, 'gpu:' .. most) end
   table.insert(seen, redis.call('HGET', 'ty:successes', project) or '0')
   return table.concat(seen, ' ')
 end

@@ -24,8 +24,8 @@ class MemoryAttempts:
     def __init__(self, shelf: Shelf, *, project_slots: int) -> None:
         self._shelf, self._project_slots = shelf, project_slots
 
-    def claim(self, *, worker: str, device: Device) -> Claim | None:
-        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits.
+    def claim(self, *, worker: str, device: Device, free_gpus: int = 1, most_gpus: int = 1) -> Claim | None:
+        """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits, or one for which GPUs are kept.
 
         The best is of the project, under its limit, with the fewest running jobs.
         """
@@ -37,8 +37,9 @@ class MemoryAttempts:
                 if not self._project_slots or running[job.project] < self._project_slots:
                     pending.setdefault(job.project, []).append(job)
             order = sorted(pending, key=lambda project: (running[project], shelf.submitted[pending[project][0].id], project))
-            best = next((job for project in order for job in pending[project][:LOOKED_AT] if self._understood(job)), None)
-            if best is None:
+            enough = (job for project in order for job in pending[project][:LOOKED_AT] if device == "cpu" or job.gpus <= most_gpus)
+            best = next((job for job in enough if self._understood(job)), None)
+            if best is None or (device == "gpu" and best.gpus > free_gpus):
                 return None
             if best.started_at is None:
                 shelf.observe("wait", best)

@@ -73,13 +73,16 @@ class MemoryJobs:
         """How things are now, with so many finished jobs."""
         with self._shelf.lock:
             finished = self.list(project, limit=limit, cursor=None, states=[JobState.SUCCEEDED]).jobs
-            return Outlook(stamp=self._stamp(project), devices=self._devices(), finished=finished)
+            return Outlook(stamp=self._stamp(project), devices=self._devices(), job_gpus=self._job_gpus(), finished=finished)
 
     def _devices(self) -> frozenset[Device]:
         return frozenset(worker.device for worker in self._workers.workers())
 
+    def _job_gpus(self) -> int:
+        return max((worker.job_gpus for worker in self._workers.workers() if worker.device == "gpu"), default=0)
+
     def _stamp(self, project: str) -> str:
-        return " ".join((*sorted(self._devices()), str(self._shelf.successes[project])))
+        return " ".join((*sorted(self._devices()), str(self._job_gpus()), str(self._shelf.successes[project])))
 
     def _check_data(self, job: Job) -> None:
         if job.upload and (job.project, *job.upload) not in self._shelf.datasets:

@@ -9,7 +9,7 @@ from service.jobs.ports.children import Fetch, Predictor, Preflight, PreflightLo
 from service.jobs.ports.housekeeping import Disposal, Housekeeping, IdempotencyKey, Rebuilding
 from service.jobs.ports.jobs import NONE, Ahead, Idempotency, Intake, JobStore, Outlook, Page, Queue, Requests, Submitted
 from service.jobs.ports.standing import WITHIN_SECONDS, Line, Monitor, Standing
-from service.jobs.ports.workers import Demand, Doorbell, Worked, WorkerBeat, WorkerRegistry
+from service.jobs.ports.workers import Demand, Doorbell, GpuLoad, Worked, WorkerBeat, WorkerRegistry
 
 __all__ = [
     "NONE",
@@ -25,6 +25,7 @@ __all__ = [
     "FactLog",
     "Fetch",
     "Flags",
+    "GpuLoad",
     "Housekeeping",
     "Idempotency",
     "IdempotencyKey",

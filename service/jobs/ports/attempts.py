@@ -42,10 +42,11 @@ class Outcome:
 class AttemptStore(Protocol):
     """Jobs as a worker sees them. A write by anyone but the holder of the newest token raises Fenced."""
 
-    def claim(self, *, worker: str, device: Device) -> Claim | None:
+    def claim(self, *, worker: str, device: Device, free_gpus: int = 1, most_gpus: int = 1) -> Claim | None:
         """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits.
 
-        The best is of the project, under its limit, with the fewest running jobs.
+        The best is of the project, under its limit, with the fewest running jobs. A job for more than `most_gpus` is passed over. One for no
+        more than these, but more than are free now, is waited for: nothing is taken, or jobs that need less would keep it waiting for ever.
         """
 
     def renew(self, claim: Claim) -> Flags:

@@ -41,6 +41,8 @@ class Outlook:
     """Another as soon as any of it is another."""
     devices: frozenset[Device]
     """Classes with a live worker."""
+    job_gpus: int
+    """The most GPUs that one of them has for a job."""
     finished: Sequence[Job]
     """The newest succeeded jobs of the project."""
 

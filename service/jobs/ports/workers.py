@@ -12,6 +12,18 @@ from service.jobs.state import JobState
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuLoad:
+    """How busy a GPU is, as the driver tells it; None what it cannot tell. Slices of one (MIG) share its figures."""
+
+    index: int
+    name: str
+    memory_bytes: int | None
+    memory_used_bytes: int | None
+    utilisation_percent: int | None
+    """The share of the last moments in which something ran on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerBeat:
     """One worker process, as it last reported itself."""
 
@@ -30,6 +42,10 @@ class WorkerBeat:
     """Checkpoints and results that wait for storage."""
     held_seconds: float = 0.0
     """How long the oldest of them has."""
+    gpus: Sequence[GpuLoad] = ()
+    """Those that it works with."""
+    job_gpus: int = 1
+    """The most GPUs that it can give to one job; of a CPU's worker it means nothing."""
     at: datetime | None = None
     """When that was: told by the store, not by the worker."""
 

@@ -14,7 +14,8 @@ from service.spec.job import JobSpec
 from tests.checking import resolved
 from tests.corpus.not_a_number import bad_batches, body, seed_with
 from tests.programs import program_weights
-from worker.trainer import _attempt, _failure
+from worker.failing import failure
+from worker.trainer import _attempt
 from worker.training.epochs import leading_to
 from worker.training.facts import CheckpointWritten, Failed, Succeeded
 from worker.training.loop import NanLoss, train
@@ -38,7 +39,7 @@ def attempt(spec: JobSpec, folder: Path, *, resume: str | None = None, rollbacks
     try:
         _attempt(job, tell=facts.append, stopping=Event().is_set)
     except NanLoss as error:
-        facts.append(_failure(error, custom=False))
+        facts.append(failure(error, custom=False))
     return [fact for fact in facts if isinstance(fact, CheckpointWritten)], facts[-1]
 
 

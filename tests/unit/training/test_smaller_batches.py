@@ -13,8 +13,8 @@ from torch import nn
 
 from service.spec.job import JobSpec
 from tests.checking import resolved
+from worker.failing import failure
 from worker.remedies import halved
-from worker.trainer import _failure
 from worker.training.build import mixing_modules
 from worker.training.checkpoint import restore, snapshot, write
 from worker.training.facts import EpochDone, StepDone
@@ -72,15 +72,15 @@ def test_torchs_own_allocator_is_understood():
     for allocate in (lambda: torch.empty(1 << 60), lambda: bytearray(1 << 60)):
         with pytest.raises((RuntimeError, MemoryError)) as caught:
             allocate()
-        assert _failure(caught.value, custom=False).code == "out_of_memory"
+        assert failure(caught.value, custom=False).code == "out_of_memory"
 
 
 def test_memory_that_is_limited_runs_out_in_an_operator():
     """A matrix product under RLIMIT_AS: what torch raises is told as out_of_memory."""
     program = (
-        "import resource, torch\nfrom worker.trainer import _failure\nhalf = torch.ones(20000, 20000)\n"
+        "import resource, torch\nfrom worker.failing import failure\nhalf = torch.ones(20000, 20000)\n"
         f"resource.setrlimit({resource.RLIMIT_AS}, (int(open('/proc/self/statm').read().split()[0]) * 4096 + 2**28,) * 2)\n"
-        "try:\n    half @ half\nexcept Exception as error:\n    print(_failure(error, custom=False).code)\n"
+        "try:\n    half @ half\nexcept Exception as error:\n    print(failure(error, custom=False).code)\n"
     )
 
     told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120).stdout
@@ -92,7 +92,7 @@ def test_a_lost_process_of_the_dataloader_is_infrastructure():
     """Killed, by the kernel or by hand: torch's sentence for it."""
     error = RuntimeError("DataLoader worker (pid 17) is killed by signal: Killed. ")
 
-    assert _failure(error, custom=False).code == "trainer_lost"
+    assert failure(error, custom=False).code == "trainer_lost"
 
 
 @pytest.mark.parametrize(

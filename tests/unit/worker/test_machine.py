@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker import machine
+from worker.gpus import Gpu
 
 
 def test_the_processor_and_its_memory_are_told():
@@ -36,21 +37,9 @@ def test_a_processor_is_named_by_its_first_line(tmp_path: Path):
     assert machine._processor(tmp_path / "cpuinfo") == "AMD EPYC 9B14"
 
 
-@pytest.mark.parametrize(
-    ("told", "found"),
-    [
-        ("NVIDIA H100 80GB HBM3, 81559\nNVIDIA H100 80GB HBM3, 81559\n", ("NVIDIA H100 80GB HBM3", 81559 * 2**20)),
-        ("NVIDIA GB10, [N/A]\n", ("NVIDIA GB10", None)),
-        ("", (None, None)),
-    ],
-)
-def test_a_gpu_is_told_as_its_driver_does(told: str, found: tuple[str | None, int | None]):
-    """The first; where it shares the machine's memory, its size is unknown."""
-    assert machine.of_gpu(told) == found
+def test_of_a_gpus_worker_the_first_gpu_is_told():
+    """By its name and its memory; where nobody knows the GPUs, neither."""
+    gpus = [Gpu(id=f"GPU-{at}", index=at, name=f"H{at}00", memory_bytes=at * 2**30) for at in (1, 2)]
 
-
-def test_without_a_driver_nothing_is_told_of_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The worker starts all the same."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-
+    assert machine.described("gpu", gpus) == ("H100", 2**30)
     assert machine.described("gpu") == (None, None)

@@ -14,7 +14,7 @@ from service.spec.model import (
     frozen,
 )
 from service.spec.monitors import watched_metrics
-from worker.training.rounding import TOLERANCE, rounding
+from worker.training.rounding import TOLERANCE, rounding, several
 from worker.training.script import calls, data, epochs, loop, models
 
 _PROGRAM = Template('''\
@@ -220,11 +220,11 @@ _INEXACT = {
 
 def _promise(spec: JobSpec, inexact: Sequence[str]) -> str:
     """What may be expected of the weights, and why no more."""
-    reasons = [*rounding(spec.training), *(_INEXACT[reason] for reason in inexact)]
+    reasons = [*rounding(spec.training), *several(spec.resources), *(_INEXACT[reason] for reason in inexact)]
     if not reasons:
         return _EXACT
     lines = "\n".join(f"- {reason}" for reason in reasons)
-    tolerance = f"\n{TOLERANCE}" if rounding(spec.training) else ""
+    tolerance = f"\n{TOLERANCE}" if rounding(spec.training) or several(spec.resources) else ""
     return f"It gives much the same weights that the service gave, but not bit for bit:\n{lines}{tolerance}"
 
 
