@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -24,14 +25,28 @@ class Unfit(Exception):
     """What the code left is no work of a training; the text says what."""
 
 
-def check_written(folder: Path, *, limit_bytes: int) -> None:
-    """Raises Unfit where a folder that is being written to holds more than that, or more than can be counted. What vanishes meanwhile counts for nothing."""
-    total = 0
-    for at, (_, found) in enumerate(_found_in(folder)):
-        if at == MOST_FILES:
+@dataclass(frozen=True)
+class Weight:
+    """What lies in a folder: files and folders, and bytes."""
+
+    files: int = 0
+    size: int = 0
+
+
+def weigh(folder: Path, *, most_files: int | None = None) -> Weight:
+    """What lies there now; what vanishes meanwhile counts for nothing. Raises Unfit for what is hidden, or for more than so many files."""
+    files = size = 0
+    for _, found in _found_in(folder):
+        files, size = files + 1, size + found.st_size
+        if most_files is not None and files > most_files:
             raise Unfit(f"The job's code made more than {MOST_FILES:,} files.")
-        total += found.st_size
-    if total > limit_bytes:
+    return Weight(files, size)
+
+
+def check_written(folder: Path, *, before: Weight, limit_bytes: int) -> None:
+    """Raises Unfit where a folder that is being written to holds so much more than before, or more than can be counted."""
+    now = weigh(folder, most_files=before.files + MOST_FILES)
+    if now.size - before.size > limit_bytes:
         raise Unfit(f"The job's code wrote more than {limit_bytes / 1024**3:g} GiB.")
 
 

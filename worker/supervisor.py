@@ -28,7 +28,7 @@ from worker.backlog import Backlog
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained
 from worker.folders import AttemptFolders
 from worker.holding import Held
-from worker.leftovers import Unfit, check_results, check_written
+from worker.leftovers import Unfit, Weight, check_results, check_written, weigh
 from worker.limits import OUT_OF_TIME, Limits
 from worker.oom import KillCount
 from worker.outcomes import Ending, failed, given_back
@@ -225,17 +225,18 @@ class _Attempt:
         """A warm trainer; for custom code a contained one, unless the operator trusts it."""
         if not is_custom(prepared.spec) or self.around.trusts_code:
             return self.around.spawner.spawn(self.gpus)
+        before = weigh(self.folder)  # data that were unpacked there are not its work
         try:
             trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, *prepared.decoded()])
         except NotContained as error:
             raise Ending(failed(Reason.USER_CODE, str(error))) from error
-        self._thread("written", self._watch_written)
+        self._thread("written", lambda: self._watch_written(before))
         return trainer
 
-    def _watch_written(self) -> None:
+    def _watch_written(self, before: Weight) -> None:
         try:
             while not self.over.wait(FLAG_SECONDS):
-                check_written(self.folder, limit_bytes=WRITTEN_BYTES)
+                check_written(self.folder, before=before, limit_bytes=WRITTEN_BYTES)
         except Unfit as error:
             self.inbox.put(error)
 

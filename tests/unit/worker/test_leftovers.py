@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from worker import leftovers
-from worker.leftovers import Unfit, check_results, check_written, remove
+from worker.leftovers import Unfit, Weight, check_results, check_written, remove, weigh
 
 DEEP = 3000
 """Levels: beyond PATH_MAX, Python's stack, and the descriptors of a process."""
@@ -68,14 +68,16 @@ def test_too_many_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for number in range(4):
         (tmp_path / str(number)).write_text("xx")
 
-    check_written(tmp_path, limit_bytes=8)
+    check_written(tmp_path, before=Weight(), limit_bytes=8)
     with pytest.raises(Unfit, match="wrote more"):
-        check_written(tmp_path, limit_bytes=7)
+        check_written(tmp_path, before=Weight(), limit_bytes=7)
     with pytest.raises(Unfit, match="more than 3 files"):
         check_results(tmp_path)
+    check_written(tmp_path, before=Weight(files=4, size=2), limit_bytes=6)
+    assert weigh(tmp_path) == Weight(files=4, size=8)
     (tmp_path / "more").mkdir()
     with pytest.raises(Unfit, match="more than 4 files"):
-        check_written(tmp_path, limit_bytes=2**40)
+        check_written(tmp_path, before=Weight(), limit_bytes=2**40)
 
 
 @pytest.mark.parametrize("levels", [leftovers.DEEPEST + 1, DEEP])
@@ -84,7 +86,7 @@ def test_what_lies_too_deep_to_be_counted_is_told(levels: int, tmp_path: Path):
     nest(tmp_path, levels)
 
     with pytest.raises(Unfit, match="deep"):
-        check_written(tmp_path, limit_bytes=2**40)
+        check_written(tmp_path, before=Weight(), limit_bytes=2**40)
     remove(tmp_path)  # pytest could not
 
 
@@ -94,7 +96,7 @@ def test_what_is_hidden_is_told(tmp_path: Path):
     shut(tmp_path)
 
     with pytest.raises(Unfit, match="cannot be read"):
-        check_written(tmp_path, limit_bytes=2**40)
+        check_written(tmp_path, before=Weight(), limit_bytes=2**40)
 
 
 def test_everything_can_be_removed(tmp_path: Path):
