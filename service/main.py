@@ -89,7 +89,7 @@ def build(settings: ApiSettings) -> Api:
     preflight = PreflightChildren(
         children=settings.preflight_children, contained=partial(contained_child, trusts_code=settings.uncontained_code)
     )
-    celery = celery_app(settings.doorbell_url)
+    celery = celery_app(settings.broker)
     doorbell = CeleryDoorbell(celery)
 
     sweeper = stores.sweeper(artifacts=artifacts, doorbell=doorbell)

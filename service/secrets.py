@@ -38,6 +38,7 @@ _SECRETS: Mapping[str, _Secret] = {
     ),
     "s3_access_key": _Secret(("api/s3_access_key", "worker/s3_access_key", "minio/root_user"), lambda: token_hex(10)),
     "s3_secret_key": _Secret(("api/s3_secret_key", "worker/s3_secret_key", "minio/root_password"), lambda: token_hex(24)),
+    "metrics_token": _Secret(("api/metrics_token", "monitor/metrics_token"), lambda: token_hex(24)),
     "api_key": _Secret(("api/api_key",), lambda: f"ty_{token_hex(24)}"),
 }
 

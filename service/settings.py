@@ -45,7 +45,7 @@ class StoreSettings(BaseSettings):
     """Intra-op threads of a job that names none: part of its numbers, so stored with it."""
 
     @property
-    def doorbell_url(self) -> str:
+    def broker(self) -> str:
         """Celery's broker."""
         return self.broker_url or self.redis_url
 

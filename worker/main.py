@@ -92,7 +92,7 @@ def _work(
     folders: AttemptFolders,
 ) -> int:
     draining, deaf = threading.Event(), threading.Event()
-    app = celery_app(settings.doorbell_url)
+    app = celery_app(settings.broker)
     bell = OwnBell(app, arguments.name)
     preflight = PreflightChildren(contained=partial(contained_child, trusts_code=settings.uncontained_code))
     around = Surroundings(

@@ -13,7 +13,7 @@ rm -rf /usr/local/lib/python3.11/ensurepip
 groupadd --gid 10001 trainyard
 useradd --uid 10001 --gid trainyard --no-create-home --home-dir /tmp trainyard
 # a volume that is mounted on one of these belongs to its owner from then on
-for folder in /work /spool /datasets /stores/redis /stores/minio /secrets/api /secrets/worker /secrets/redis /secrets/minio /secrets/monitor; do
+for folder in /work /spool /datasets /stores/redis /stores/minio /stores/prometheus /secrets/api /secrets/worker /secrets/redis /secrets/minio /secrets/monitor; do
   mkdir -p "$folder"
   chown trainyard:trainyard "$folder"
   chmod 700 "$folder"
