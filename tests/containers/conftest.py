@@ -29,7 +29,7 @@ MLP = {
     "epochs": 5 if DATA.exists() else 40,
 }
 """The textbook's job, as README posts it."""
-LONG = MLP | {"epochs": 16 if DATA.exists() else 1000}
+LONG = MLP | {"epochs": 8 if DATA.exists() else 500}
 """Long enough for something to happen meanwhile."""
 FIGURES: dict[str, str] = {}
 

@@ -70,7 +70,7 @@ def test_a_killed_workers_job_goes_on_elsewhere(composed: Composed, elsewhere: d
     composed.scale(worker_cpu=3)
     composed.until_workers(3)
     job = composed.client.submit(LONG)["id"]
-    composed.until_epoch(job, 3)
+    composed.until_epoch(job, 2)
     first = composed.trains(job)
 
     docker("kill", first)
@@ -86,7 +86,7 @@ def test_a_stopped_workers_job_is_handed_over(composed: Composed, elsewhere: dic
     composed.scale(worker_cpu=2)
     composed.until_workers(2)
     job = composed.client.submit(LONG)["id"]
-    composed.until_epoch(job, 3)
+    composed.until_epoch(job, 2)
     first = composed.trains(job)
 
     docker("stop", first)  # the grace period is the container's own

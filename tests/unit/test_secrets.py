@@ -13,11 +13,11 @@ from service import secrets
 from service.secrets import SecretsFault
 
 NEEDED = {
-    "api": {"redis_url", "broker_url", "s3_access_key", "s3_secret_key", "api_key"},
+    "api": {"redis_url", "broker_url", "s3_access_key", "s3_secret_key", "metrics_token", "api_key"},
     "worker": {"redis_url", "broker_url", "s3_access_key", "s3_secret_key"},
     "redis": {"users.acl"},
     "minio": {"root_user", "root_password"},
-    "monitor": {"broker_url"},
+    "monitor": {"broker_url", "metrics_token"},
 }
 
 
@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[str, str]:
 def test_each_part_has_what_it_needs_and_no_more(tmp_path: Path):
     made = secrets.make(tmp_path)
 
-    assert made == {"redis_url", "broker_url", "s3_access_key", "s3_secret_key", "api_key"}
+    assert made == NEEDED["api"]
     assert {part.name: {file.name for file in part.iterdir()} for part in tmp_path.iterdir()} == NEEDED
     found = contents(tmp_path)
     assert found["minio/root_password"] == found["api/s3_secret_key"] == found["worker/s3_secret_key"]
@@ -85,7 +85,7 @@ def test_an_operators_own_stay(tmp_path: Path):
     (tmp_path / "api" / "redis_url").write_text("rediss://me:mine@stores.example:6380/0\n")
     (tmp_path / "api" / "s3_secret_key").write_text("theirs")
 
-    assert secrets.make(tmp_path) == {"broker_url", "s3_access_key", "api_key"}
+    assert secrets.make(tmp_path) == {"broker_url", "s3_access_key", "metrics_token", "api_key"}
     found = contents(tmp_path)
     assert found["worker/redis_url"] == "rediss://me:mine@stores.example:6380/0"
     assert found["worker/s3_secret_key"] == found["minio/root_password"] == "theirs"
