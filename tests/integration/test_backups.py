@@ -74,8 +74,13 @@ def real_stores(redis_url: str) -> Iterator[Stores]:
 
 
 def source(stores: Stores, artifacts: Interposed) -> Source:
-    save = stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).save
-    return Source(artifacts=artifacts, monitor=stores.monitor, rebuilding=stores.rebuilding, datasets=stores.datasets, save=save)
+    sweeper = stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell())
+
+    def sweep() -> None:
+        sweeper.dispose()
+        sweeper.save()
+
+    return Source(artifacts=artifacts, monitor=stores.monitor, rebuilding=stores.rebuilding, datasets=stores.datasets, sweep=sweep)
 
 
 def back_up(shelf: Shelf, stores: Stores, artifacts: Interposed) -> Made:
@@ -246,6 +251,17 @@ def test_a_job_that_is_deleted_meanwhile_is_not_in_it(shelf: Shelf, real_stores:
     made = back_up(shelf, stores, artifacts)
 
     assert list(made.snapshot.entries) == [record_key("default", kept.id)]
+
+
+def test_a_job_that_was_deleted_just_before_stays_gone(shelf: Shelf, real_stores: Stores, artifacts: Interposed, new_job: NewJob) -> None:
+    """Though no sweeper had come to remove its record from storage."""
+    job = submit(real_stores, new_job())
+    real_stores.requests.cancel("default", job.id)
+    source(real_stores, artifacts).sweep()
+    real_stores.requests.delete("default", job.id)
+    assert record_key("default", job.id) in {stored.key for stored in artifacts.list("")}
+
+    assert back_up(shelf, real_stores, artifacts).snapshot.entries == {}
 
 
 def test_an_object_that_is_damaged_in_storage_is_left_out_and_told(
