@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +29,7 @@ from service.jobs.layout import checkpoint_prefix, record_key
 from service.jobs.ports import Claim, Idempotency, Stored
 from service.jobs.state import JobState
 from service.settings import StoreSettings
+from tests.e2e.stack import ROOT, until
 from tests.integration.steps import SUCCEEDED, NewJob, claim, submit
 from tests.servers import S3Server
 
@@ -111,8 +118,6 @@ def checkpoint(stores: Stores, artifacts: Interposed, held: Claim, step: int, *,
 
 
 def sha256(data: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(data).hexdigest()
 
 
@@ -206,6 +211,27 @@ def test_a_backup_that_is_cut_off_leaves_the_one_before_and_goes_on(
     assert damaged(shelf, shelf.names()) == {made.snapshot.name: []}
     assert not (shelf.folder / "copied.jsonl").exists()
     assert list((shelf.folder / "coming").iterdir()) == []
+
+
+def test_a_backup_that_is_killed_goes_on(shelf: Shelf, artifacts: Interposed, s3: S3Server, redis_url: str) -> None:
+    """The command itself, killed in the midst of its work: the next one is whole, and copies less."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda at: artifacts.put_bytes(f"datasets/{at:04}", str(at).encode() * 1000), range(1500)))
+    environment = {**os.environ, **s3.environment(), "S3_BUCKET": "backups", "REDIS_URL": redis_url}
+    command = [sys.executable, "-m", "service.backup", str(shelf.folder)]
+    journal = shelf.folder / "copied.jsonl"
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as killed:
+        until(lambda: (journal.exists() and journal.read_bytes().count(b"\n") > 50) or killed.poll() is not None, seconds=60)
+        killed.kill()
+    assert shelf.names() == []
+
+    again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+
+    told = re.search(r": (\d+) object\(s\), (\d+) of them new", again.stdout)
+    assert told is not None
+    assert int(told[1]) == 1500
+    assert int(told[2]) <= 1450
+    assert damaged(shelf, shelf.names()) == {shelf.names()[0]: []}
 
 
 def test_a_job_that_moves_on_while_it_is_read_is_read_again(
