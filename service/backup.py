@@ -46,8 +46,13 @@ def _made(shelf: Shelf) -> Made:
     stores = connect(settings.redis_url, lease_seconds=settings.lease_seconds, sweep_seconds=settings.sweep_seconds)
     stores.admit()
     artifacts = S3Artifacts(settings)
-    sweeper = stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell())  # it only saves, and rings for nobody
-    source = Source(artifacts=artifacts, monitor=stores.monitor, rebuilding=stores.rebuilding, datasets=stores.datasets, save=sweeper.save)
+    sweeper = stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell())  # it rings for nobody
+
+    def sweep() -> None:
+        sweeper.dispose()
+        sweeper.save()
+
+    source = Source(artifacts=artifacts, monitor=stores.monitor, rebuilding=stores.rebuilding, datasets=stores.datasets, sweep=sweep)
     return make(shelf, source)
 
 

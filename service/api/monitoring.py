@@ -163,6 +163,21 @@ def _workers(workers: Iterable[WorkerBeat]) -> Iterator[Metric]:
     yield _gauge("worker_held_uploads", held, ("worker",), [((beat.name,), beat.held_uploads) for beat in shown])
     oldest = "How long the one has waited that a worker holds back longest."
     yield _gauge("worker_held_seconds", oldest, ("worker",), [((beat.name,), beat.held_seconds) for beat in shown])
+    yield from _gpus(shown)
+
+
+def _gpus(beats: Iterable[WorkerBeat]) -> Iterator[Metric]:
+    """What drivers tell; nothing of what they cannot."""
+    place = ("worker", "gpu", "name")
+    # beats of versions that know no GPUs have none
+    gpus = [((beat.name, str(gpu.index), str(gpu.name)), gpu) for beat in beats for gpu in getattr(beat, "gpus", ())]
+    for name, told, of, scale in (
+        ("gpu_memory_bytes", "A GPU's memory.", "memory_bytes", 1.0),
+        ("gpu_memory_used_bytes", "What is taken of it.", "memory_used_bytes", 1.0),
+        ("gpu_utilisation_ratio", "The share of the last moments in which something ran on it.", "utilisation_percent", 0.01),
+    ):
+        known = [(words, getattr(gpu, of)) for words, gpu in gpus]
+        yield _gauge(name, told, place, [(words, value * scale) for words, value in known if value is not None])
 
 
 def _storage(standing: Standing) -> Iterator[Metric]:

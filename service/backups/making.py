@@ -38,8 +38,8 @@ class Source:
     monitor: Monitor
     rebuilding: Rebuilding
     datasets: DatasetStore
-    save: Callable[[], None]
-    """Writes some of the records that storage has not."""
+    sweep: Callable[[], None]
+    """Removes objects of jobs that were deleted, and writes some of the records that storage has not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +86,10 @@ def _save(source: Source) -> None:
     """Have storage know all that Redis knew when this began."""
     began = source.monitor.standing().at
     for _ in range(ROUNDS):
+        source.sweep()
         since = source.monitor.standing().unsaved_since
         if since is None or since > began:
             return
-        source.save()
     raise StoreUnavailable("There are records that cannot be saved to storage; the log of the API says why.")
 
 

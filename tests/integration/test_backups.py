@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +29,7 @@ from service.jobs.layout import checkpoint_prefix, record_key
 from service.jobs.ports import Claim, Idempotency, Stored
 from service.jobs.state import JobState
 from service.settings import StoreSettings
+from tests.e2e.stack import ROOT, until
 from tests.integration.steps import SUCCEEDED, NewJob, claim, submit
 from tests.servers import S3Server
 
@@ -74,8 +81,13 @@ def real_stores(redis_url: str) -> Iterator[Stores]:
 
 
 def source(stores: Stores, artifacts: Interposed) -> Source:
-    save = stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).save
-    return Source(artifacts=artifacts, monitor=stores.monitor, rebuilding=stores.rebuilding, datasets=stores.datasets, save=save)
+    sweeper = stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell())
+
+    def sweep() -> None:
+        sweeper.dispose()
+        sweeper.save()
+
+    return Source(artifacts=artifacts, monitor=stores.monitor, rebuilding=stores.rebuilding, datasets=stores.datasets, sweep=sweep)
 
 
 def back_up(shelf: Shelf, stores: Stores, artifacts: Interposed) -> Made:
@@ -108,8 +120,6 @@ def checkpoint(stores: Stores, artifacts: Interposed, held: Claim, step: int, *,
 
 
 def sha256(data: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(data).hexdigest()
 
 
@@ -205,6 +215,27 @@ def test_a_backup_that_is_cut_off_leaves_the_one_before_and_goes_on(
     assert list((shelf.folder / "coming").iterdir()) == []
 
 
+def test_a_backup_that_is_killed_goes_on(shelf: Shelf, artifacts: Interposed, s3: S3Server, redis_url: str) -> None:
+    """The command itself, killed in the midst of its work: the next one is whole, and copies less."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda at: artifacts.put_bytes(f"datasets/{at:04}", str(at).encode() * 1000), range(1500)))
+    environment = {**os.environ, **s3.environment(), "S3_BUCKET": "backups", "REDIS_URL": redis_url}
+    command = [sys.executable, "-m", "service.backup", str(shelf.folder)]
+    journal = shelf.folder / "copied.jsonl"
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as killed:
+        until(lambda: (journal.exists() and journal.read_bytes().count(b"\n") > 50) or killed.poll() is not None, seconds=60)
+        killed.kill()
+    assert shelf.names() == []
+
+    again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+
+    told = re.search(r": (\d+) object\(s\), (\d+) of them new", again.stdout)
+    assert told is not None
+    assert int(told[1]) == 1500
+    assert int(told[2]) <= 1450
+    assert damaged(shelf, shelf.names()) == {shelf.names()[0]: []}
+
+
 def test_a_job_that_moves_on_while_it_is_read_is_read_again(
     shelf: Shelf, real_stores: Stores, artifacts: Interposed, new_job: NewJob
 ) -> None:
@@ -248,6 +279,17 @@ def test_a_job_that_is_deleted_meanwhile_is_not_in_it(shelf: Shelf, real_stores:
     made = back_up(shelf, stores, artifacts)
 
     assert list(made.snapshot.entries) == [record_key("default", kept.id)]
+
+
+def test_a_job_that_was_deleted_just_before_stays_gone(shelf: Shelf, real_stores: Stores, artifacts: Interposed, new_job: NewJob) -> None:
+    """Though no sweeper had come to remove its record from storage."""
+    job = submit(real_stores, new_job())
+    real_stores.requests.cancel("default", job.id)
+    source(real_stores, artifacts).sweep()
+    real_stores.requests.delete("default", job.id)
+    assert record_key("default", job.id) in {stored.key for stored in artifacts.list("")}
+
+    assert back_up(shelf, real_stores, artifacts).snapshot.entries == {}
 
 
 def test_an_object_that_is_damaged_in_storage_is_left_out_and_told(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client import generate_latest
@@ -45,10 +46,32 @@ def told(standing: Standing | None, *, after: Callable[..., None] = lambda _: No
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """As a worker tells it."""
+
+    index: int
+    name: str
+    memory_bytes: int | None
+    memory_used_bytes: int | None
+    utilisation_percent: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnGpus(WorkerBeat):
+    """A beat with GPUs."""
+
+    gpus: Sequence[Gpu]
+
+
+GPUS = (
+    Gpu(index=0, name="H100", memory_bytes=80, memory_used_bytes=20, utilisation_percent=45),
+    Gpu(index=1, name="H100", memory_bytes=80, memory_used_bytes=None, utilisation_percent=None),
+)
 WHOLE = Standing(
     at=NOW,
     lines=[Line(device="gpu", project="vision", waiting=3, oldest_at=NOW - timedelta(seconds=90), running=2)],
-    workers=[WorkerBeat(name="w", device="gpu", slots=4, busy=2, threads=1, held_uploads=1, held_seconds=30.0)],
+    workers=[OnGpus(name="w", device="gpu", slots=4, busy=2, threads=1, held_uploads=1, held_seconds=30.0, gpus=GPUS)],
     unsaved=5,
     unsaved_since=NOW - timedelta(seconds=7),
     to_look_at=1,
@@ -96,8 +119,12 @@ def test_everything_that_stands_is_told():
         ("trainyard_job_first_step_seconds_count", "gpu"): 2,
         ("trainyard_preflight_refused_total",): 3,
         ("trainyard_store_up",): 1,
+        ("trainyard_gpu_memory_bytes", "1", "H100", "w"): 80,
+        ("trainyard_gpu_memory_used_bytes", "0", "H100", "w"): 20,
+        ("trainyard_gpu_utilisation_ratio", "0", "H100", "w"): 0.45,
     }.items():
         assert samples[name] == value, name
+    assert ("trainyard_gpu_utilisation_ratio", "1", "H100", "w") not in samples
 
 
 def test_a_store_that_is_away_is_told_and_what_the_process_counts_besides():
