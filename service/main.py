@@ -231,7 +231,15 @@ def main() -> int:
         signal.signal(each, lambda *_: None)
     try:
         # long polls and event streams must not hold up the end
-        uvicorn.run(api.app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=2)
+        uvicorn.run(
+            api.app,
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
+        )
     finally:
         api.stop()
     return 0

@@ -70,6 +70,8 @@ class ApiSettings(StoreSettings):
     """Where uploads lie until they are in storage, and are unpacked to be looked at."""
     upload_bytes: int = Field(default=10 * 2**30, ge=1, validation_alias=AliasChoices("TRAINYARD_UPLOAD_BYTES"))
     """The most that one uploaded data set may have."""
+    trusted_proxies: str = Field(default="", validation_alias=AliasChoices("TRAINYARD_TRUSTED_PROXIES"))
+    """Addresses and networks, by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed; of all others they are not."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
     """Let nobody in without a key; where there is none, the API makes the first and prints it."""
 

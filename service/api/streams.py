@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zipfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -31,7 +31,7 @@ async def settled(project: str, job_id: str, *, seconds: float, leaving: str | N
         return job
 
 
-async def event_stream(job: Job, *, after: int, services: Services, changes: Changes) -> AsyncIterator[str]:
+async def event_stream(job: Job, *, after: int, services: Services, changes: Changes) -> AsyncGenerator[str, None]:
     """The job's events as server-sent events, from after `after` to the terminal one."""
     with changes.watch(job.id) as watch:
         while True:

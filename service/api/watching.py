@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic_core import to_json
 
 from service import use_cases
-from service.api.auth import reading
+from service.api.auth import reading, while_let_in
 from service.api.compressing import compressed
 from service.api.parts import Project, Used, Watched
 from service.api.problems import responses
@@ -37,7 +37,9 @@ def list_events(
     job = services.jobs.find(project, job_id)
     if "text/event-stream" in request.headers.get("accept", ""):
         stream = event_stream(job, after=last_event_id if last_event_id is not None else after, services=services, changes=changes)
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        return StreamingResponse(
+            while_let_in(request, stream), media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        )
     found = use_cases.events(job, after=after, limit=limit, services=services)
     return EventPage(data=[EventView(**event) for event in found])
 

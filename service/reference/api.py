@@ -10,7 +10,15 @@ from service.reference.markdown import anchor, block, code, folded, page, table
 from service.reference.types import Words
 
 URL = "http://127.0.0.1:8000"
-_IN_PATHS = {"{job_id}": "JOB_ID", "{key_id}": "KEY_ID", "{project}": "red", "{name}": "digits", "{version}": "VERSION", "{path}": "model.safetensors", "{step}": "STEP"}
+_IN_PATHS = {
+    "{job_id}": "JOB_ID",
+    "{key_id}": "KEY_ID",
+    "{project}": "red",
+    "{name}": "digits",
+    "{version}": "VERSION",
+    "{path}": "model.safetensors",
+    "{step}": "STEP",
+}
 _QUERIES = {
     "GET /v1/jobs": "?state=succeeded&limit=10",
     "GET /v1/jobs/{job_id}": "?wait=60&while=running",
@@ -23,9 +31,9 @@ _OPTIONS = {
     "POST /v1/jobs": f"{_SPEC} -H 'Idempotency-Key: my-first-job'",
     "POST /v1/jobs/{job_id}/predict": "-H 'Content-Type: image/png' --data-binary @digit.png",
     "PUT /v1/datasets/{name}": "-T digits.npz",
-    "POST /v1/keys": "-d '{\"name\": \"ci\", \"role\": \"submit\"}'",
-    "PATCH /v1/keys/{key_id}": "-d '{\"name\": \"nightly\"}'",
-    "POST /v1/projects": "-d '{\"name\": \"red\"}'",
+    "POST /v1/keys": '-d \'{"name": "ci", "role": "submit"}\'',
+    "PATCH /v1/keys/{key_id}": '-d \'{"name": "nightly"}\'',
+    "POST /v1/projects": '-d \'{"name": "red"}\'',
     "GET /v1/jobs/{job_id}/artifacts.zip": "-o artifacts.zip",
     "GET /v1/jobs/{job_id}/artifacts/{path}": "-O",
     "GET /v1/jobs/{job_id}/checkpoints/{step}/{path}": "-O",

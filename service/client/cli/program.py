@@ -16,7 +16,7 @@ from service.client.cli import alone, running  # noqa: F401
 from service.client.cli import submitting, spec, catalog  # noqa: F401
 from service.client.cli import watching, acting  # noqa: F401
 from service.client.cli import results, comparing  # noqa: F401
-from service.client.cli import datasets, installation  # noqa: F401
+from service.client.cli import datasets, keys, installation  # noqa: F401
 # isort: on
 
 
