@@ -27,7 +27,7 @@ def trainyard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Trainyard:
         def client(_: str | None, key: str | None, project: str | None) -> sdk.Client:
             made = sdk.Client("http://trainyard.test", key, project)
             made.close()
-            made._http = httpx2.Client(base_url=made.url, transport=httpx2.MockTransport(answer))
+            made._http = httpx2.Client(base_url=made.url, headers=made._headers, transport=httpx2.MockTransport(answer))
             return made
 
         monkeypatch.setattr(session, "Client", client)
