@@ -305,6 +305,8 @@ def main() -> int:
             access_log=False,
             log_config=None,
             timeout_graceful_shutdown=2,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
         )
     finally:
         api.stop()

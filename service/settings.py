@@ -149,6 +149,8 @@ class ApiSettings(StoreSettings):
         default=PAUSES, validation_alias=AliasChoices("TRAINYARD_WEBHOOK_PAUSES")
     )
     """Seconds between attempts, joined by commas; one attempt more than these are made."""
+    trusted_proxies: str = Field(default="", validation_alias=AliasChoices("TRAINYARD_TRUSTED_PROXIES"))
+    """Addresses and networks, by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed; of all others they are not."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
     """Let nobody in without a key; where there is none, the API makes the first and prints it."""
 

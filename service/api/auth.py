@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from typing import TypeVar
 
 from fastapi import Request
@@ -13,6 +14,7 @@ from service.access.principal import DEFAULT_PROJECT, Principal, Role
 from service.api import sessions
 from service.api.keyring import Keyring
 from service.api.problems import Refused
+from service.jobs.errors import Unavailable
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PROJECT_HEADER = "trainyard-project"
@@ -116,6 +118,18 @@ async def _by_session(cookie: str, request: Request, keyring: Keyring) -> Princi
             )
     principal = as_principal(key)
     return await _in_project(principal, request, otherwise=session.project if principal.everywhere else None)
+
+
+async def while_let_in(request: Request, stream: AsyncGenerator[str, None]) -> AsyncIterator[str]:
+    """What a stream tells, for as long as whoever asked for it would be let in."""
+    async with aclosing(stream):
+        async for said in stream:
+            with suppress(Unavailable):  # then nothing comes but signs of life
+                try:
+                    await _identified(request)
+                except Refused:
+                    return
+            yield said
 
 
 def check_site(request: Request) -> None:

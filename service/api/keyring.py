@@ -6,13 +6,14 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from service.access.keys import Key, Malformed, Secret, digest, id_of
 from service.access.ports import AccessStore
 from service.access.principal import EVERYWHERE, Role
-from service.jobs.errors import TrainyardError
+from service.jobs.errors import TrainyardError, Unavailable
 
 T = TypeVar("T")
 REMEMBERED_SECONDS = 1.0
@@ -83,7 +84,8 @@ class Keyring:
         if key is self._own or now < self._noted.get(key.id, 0):
             return
         self._noted[key.id] = now + USED_SECONDS
-        await asyncio.to_thread(self._store.used, key.id, self._now())
+        with suppress(Unavailable):  # a store that is full still tells who may come in
+            await asyncio.to_thread(self._store.used, key.id, self._now())
 
     @property
     def now(self) -> datetime:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import zipfile
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -65,7 +65,7 @@ class Told(NamedTuple):
     over: bool
 
 
-async def event_stream(job: Job, *, after: int, services: Services, changes: Changes, readings: Readings) -> AsyncIterator[str]:
+async def event_stream(job: Job, *, after: int, services: Services, changes: Changes, readings: Readings) -> AsyncGenerator[str, None]:
     """The job's events as server-sent events, from after `after` to the terminal one. Many streams of one job read it once."""
     with changes.watch(job.id) as watch:
         while True:

@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from service import use_cases
-from service.api.auth import reading
+from service.api.auth import reading, while_let_in
 from service.api.compressing import compressed
 from service.api.parts import LARGEST, After, Name, Project, Used, Watched
 from service.api.places import EventStream
@@ -45,7 +45,9 @@ def list_events(
     if "text/event-stream" in request.headers.get("accept", ""):
         state, first = request.app.state, last_event_id if last_event_id is not None else after
         stream = event_stream(job, after=first, services=services, changes=changes, readings=state.readings)
-        return EventStream(stream, places=state.places, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        return EventStream(
+            while_let_in(request, stream), places=state.places, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        )
     found = use_cases.events(job, after=after, limit=limit, services=services)
     return EventPage(data=[EventView(**event) for event in found])
 

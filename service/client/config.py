@@ -13,7 +13,7 @@ from service.client.errors import BadRequest
 from service.spec.catalog import suggest
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-KEYS = ("url", "api_key", "api_key_file")
+KEYS = ("url", "api_key", "api_key_file", "project")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class Config:
 
     url: Setting
     api_key: Setting
+    project: Setting
+    """For a key of the installation: in which project it acts."""
     file: Path
     warnings: tuple[str, ...] = ()
 
@@ -41,8 +43,10 @@ def config_file(environment: Mapping[str, str]) -> Path:
     return (Path(home) if Path(home).is_absolute() else Path("~/.config").expanduser()) / "trainyard" / "config.toml"
 
 
-def read(environment: Mapping[str, str] = os.environ, *, url: str | None = None, api_key: str | None = None) -> Config:
-    """What holds, with what the flags `--url` and `--api-key` say. Raises BadRequest naming a file or variable that cannot be used."""
+def read(
+    environment: Mapping[str, str] = os.environ, *, url: str | None = None, api_key: str | None = None, project: str | None = None
+) -> Config:
+    """What holds, with what the flags `--url`, `--api-key` and `--project` say. Raises BadRequest naming a file or variable that cannot be used."""
     file = config_file(environment)
     written = _written(file)
     key, warnings = _key(environment, api_key, written, file)
@@ -50,6 +54,13 @@ def read(environment: Mapping[str, str] = os.environ, *, url: str | None = None,
         url=_first("url", ("--url", url), ("TRAINYARD_URL", environment.get("TRAINYARD_URL")), (str(file), written.get("url")))
         or Setting(name="url", value=DEFAULT_URL, source="default"),
         api_key=key or Setting(name="api_key", value=None, source="not set"),
+        project=_first(
+            "project",
+            ("--project", project),
+            ("TRAINYARD_PROJECT", environment.get("TRAINYARD_PROJECT")),
+            (str(file), written.get("project")),
+        )
+        or Setting(name="project", value=None, source="not set"),
         file=file,
         warnings=warnings,
     )

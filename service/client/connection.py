@@ -18,14 +18,17 @@ GRACE_SECONDS = 1.0
 
 
 class Connection:
-    """One service. `url` and `api_key` default to TRAINYARD_URL and TRAINYARD_API_KEY. Raises BadRequest where they cannot be used."""
+    """One service. `url`, `api_key` and `project` default to TRAINYARD_URL, TRAINYARD_API_KEY and TRAINYARD_PROJECT. Raises BadRequest."""
 
-    def __init__(self, url: str | None = None, api_key: str | None = None) -> None:
+    def __init__(self, url: str | None = None, api_key: str | None = None, project: str | None = None) -> None:
         self.url = _checked(url or os.environ.get("TRAINYARD_URL") or "http://127.0.0.1:8000")
         key = api_key or os.environ.get("TRAINYARD_API_KEY")
         if key and not (key.isascii() and key.isprintable()):
             raise BadRequest("TRAINYARD_API_KEY is not a key: it holds a character that no key has.")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        named = project or os.environ.get("TRAINYARD_PROJECT")
+        if named and not (named.isascii() and named.isprintable()):
+            raise BadRequest("TRAINYARD_PROJECT is no project's name: it holds a character that no name has.")
+        self._headers = ({"Authorization": f"Bearer {key}"} if key else {}) | ({"Trainyard-Project": named} if named else {})
         self._http = self._connected()
 
     def _connected(self) -> httpx2.Client:

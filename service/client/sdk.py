@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from service.client.connection import Connection
+from service.client.administering import Administering
 from service.client.downloading import chosen, fetch, place
 from service.client.errors import BadRequest, JobFailed, Unreachable
 from service.client.handle import Job
@@ -35,8 +35,10 @@ LONGEST_WAIT = 60.0
 """Seconds of one long poll."""
 
 
-class Client(Connection):
-    """One service. `url` and `api_key` default to TRAINYARD_URL and TRAINYARD_API_KEY. Raises BadRequest where they cannot be used.
+class Client(Administering):
+    """One service. `url`, `api_key` and `project` default to TRAINYARD_URL, TRAINYARD_API_KEY and TRAINYARD_PROJECT.
+
+    `project` is for a key of the installation: in which project it acts. Raises BadRequest where they cannot be used.
 
     >>> with Client("http://127.0.0.1:8000") as client:
     ...     job = client.submit("job.yaml").wait(timeout=600)

@@ -67,10 +67,11 @@ async def choose_project(request: Request) -> Response:
     """Look at another project: for keys of the installation."""
     form, keyring = await _form(request), keyring_of(request)
     session = await _own_session(request, form)
-    project = form.get("project", "")
-    await keyring.check_project(project)
-    if not (await keyring.find(session.key_id)).everywhere:
-        raise ProjectNotFound(project)
+    project, key = form.get("project", "").strip(), await keyring.find(session.key_id)
+    try:
+        await keyring.check_project(project if key.everywhere else "")
+    except ProjectNotFound:
+        return page("error.html", request, status=404, title="Not found", detail=f"There is no project {project!r}.")
     answer = RedirectResponse("/", status_code=303)
     _keep(session.at(project).cookie(await keyring.session_secret()), request, answer)
     return answer

@@ -8,19 +8,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 import redis
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from service.access.principal import Role
 from service.adapters import memory, redis_jobs
 from service.adapters.memory.jobs import MemoryJobs
+from service.api.auth import while_let_in
 from service.api.keyring import Keyring
 from tests.doors import doors, routes_of, whole_app
 from tests.worlds import NOW, SPEC, World, application, furnished
@@ -362,6 +363,79 @@ def test_a_service_without_keys_is_open_until_there_is_one(fresh: Callable[[], W
     world.app.state.keyring = Keyring(memory.stores(now=lambda: NOW).access)
 
     assert asyncio.run(world.ask("nobody", "GET", "/v1/me")).json()["everywhere"]
+
+
+def test_a_stream_ends_with_the_key_that_asked_for_it(fresh: Callable[[], World]) -> None:
+    """Nothing more is told once the key is revoked, though the stream was opened before."""
+    world = fresh()
+    authorization = world.visitors["read"].headers["Authorization"]
+    scope = {
+        "type": "http",
+        "app": world.app,
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"authorization", authorization.encode())],
+    }
+
+    async def events() -> AsyncGenerator[str, None]:
+        yield "first"
+        key = next(key for key in world.stores.access.list() if key.name == "read of red")
+        world.stores.access.replace(key.revoked(NOW))
+        world.app.state.keyring.forget()
+        yield "second"
+
+    async def told() -> list[str]:
+        return [said async for said in while_let_in(Request(scope), events())]
+
+    assert asyncio.run(told()) == ["first"]
+
+
+def test_an_installations_session_looks_at_the_project_that_it_chose(fresh: Callable[[], World]) -> None:
+    """A form of its own pages, with their token; one of a single project finds no other."""
+    world = fresh()
+
+    async def story() -> list[Any]:
+        text = world.visitors["installation"].headers["Authorization"].removeprefix("Bearer ")
+        signed_in = await world.ask("nobody", "POST", "/sign-in", data={"key": text})
+        cookie = {"Cookie": signed_in.headers["set-cookie"].split(";")[0]}
+        token = re.findall(r'name="csrf_token" value="(\w+)"', (await world.ask("nobody", "GET", "/", headers=cookie)).text)[0]
+        nowhere = await world.ask("nobody", "POST", "/ui/project", headers=cookie, data={"csrf_token": token, "project": "nowhere"})
+        chosen = await world.ask("nobody", "POST", "/ui/project", headers=cookie, data={"csrf_token": token, "project": "red"})
+        red = {"Cookie": chosen.headers["set-cookie"].split(";")[0]}
+        out = await world.ask("nobody", "POST", "/sign-out", headers=cookie, data={"csrf_token": token})
+        me = [(await world.ask("nobody", "GET", "/v1/me", headers=each)).json()["project"] for each in (cookie, red)]
+        return [signed_in.status_code, nowhere.status_code, chosen.status_code, out.status_code, *me]
+
+    assert asyncio.run(story()) == [303, 404, 303, 303, "default", "red"]
+
+
+def test_a_session_ends_with_its_secret_and_with_its_key(fresh: Callable[[], World]) -> None:
+    """Rotated without an overlap, or revoked: whoever was signed in is at the door again."""
+    for end in (lambda key: key.rotated("0" * 64, now=NOW, overlap=timedelta()), lambda key: key.revoked(NOW)):
+        world = fresh()
+        key = next(key for key in world.stores.access.list() if key.name == "submit of red")
+
+        before = asyncio.run(world.ask("session", "GET", "/v1/me")).status_code
+        world.stores.access.replace(end(key))
+        world.app.state.keyring.forget()
+        after = asyncio.run(world.ask("session", "GET", "/v1/me")).status_code
+
+        assert (before, after) == (200, 401)
+
+
+def test_cookies_are_secure_where_the_way_is(fresh: Callable[[], World]) -> None:
+    world = fresh()
+    text = world.visitors["read"].headers["Authorization"].removeprefix("Bearer ")
+
+    plain, encrypted = (
+        asyncio.run(world.ask("nobody", "POST", f"{scheme}://trainyard.test/sign-in", data={"key": text})) for scheme in ("http", "https")
+    )
+
+    assert [("Secure" in answer.headers["set-cookie"]) for answer in (plain, encrypted)] == [False, True]
+    assert all(
+        "HttpOnly" in answer.headers["set-cookie"] and "SameSite=strict" in answer.headers["set-cookie"] for answer in (plain, encrypted)
+    )
 
 
 def test_pages_offer_what_the_role_may_do(fresh: Callable[[], World]) -> None:

@@ -134,7 +134,12 @@ def test_variables_exist() -> None:
     """Every variable in the table of settings is read by some process."""
     table = README.partition("## Settings")[2].partition("\n## ")[0]
     named = {name for row in table.splitlines() if row.startswith("| `") for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", row.split("|")[1])}
-    read = {"TRAINYARD_URL", "TRAINYARD_API_KEY_FILE", "TRAINYARD_METRICS_TOKEN_FILE"}  # the command's own, and secrets' files
+    read = {
+        "TRAINYARD_URL",
+        "TRAINYARD_PROJECT",
+        "TRAINYARD_API_KEY_FILE",
+        "TRAINYARD_METRICS_TOKEN_FILE",
+    }  # the command's own, and secrets' files
     for settings in (ApiSettings, WorkerSettings):
         for field in settings.model_fields.values():
             read |= {str(choice) for choice in getattr(field.validation_alias, "choices", [])}

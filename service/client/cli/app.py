@@ -152,11 +152,14 @@ def _show_version(asked: bool) -> None:
 def told_before_the_command(
     url: Url = None,
     api_key: ApiKey = None,
+    project: Annotated[
+        str | None, typer.Option("--project", help="The project, for a key of the installation.", show_default=False)
+    ] = None,
     quiet: Quiet = False,
     show_version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,  # noqa: ARG001  # its callback has answered
 ) -> None:
     """What is told before the command's name holds for it, too."""
-    said.url, said.api_key, said.quiet, said.as_json = url, api_key, quiet, False
+    said.url, said.api_key, said.project, said.quiet, said.as_json = url, api_key, project, quiet, False
 
 
 def hint(*steps: str | tuple[str, str]) -> None:

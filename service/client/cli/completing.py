@@ -38,6 +38,7 @@ def _asked(path: str) -> list[dict[str, Any]]:
     try:
         found = config.read()
         headers = {"Authorization": f"Bearer {found.api_key.value}"} if found.api_key.value else {}
+        headers |= {"Trainyard-Project": found.project.value} if found.project.value else {}
         answer = httpx2.get(f"{found.url.value}{path}", headers=headers, timeout=SECONDS, trust_env=False)
         return list(answer.json()["data"]) if answer.is_success else []
     except (httpx2.HTTPError, httpx2.InvalidURL, ClientError, ValueError, KeyError, TypeError):

@@ -41,9 +41,9 @@ def doctor() -> None:
 
 @command(app, "trainyard config", "trainyard --url http://gpu-box:8000 config", panel=Panel.SERVICE)
 def config() -> None:
-    """Which address and key hold, and where each came from: flags, then environment, then file."""
+    """Which address, key and project hold, and where each came from: flags, then environment, then file."""
     found = settings()
-    rows = [(each.name, _told(each), each.source) for each in (found.url, found.api_key)]
+    rows = [(each.name, _told(each), each.source) for each in (found.url, found.api_key, found.project)]
     if said.as_json:
         show_json({"file": str(found.file), **{name: {"value": value or None, "source": source} for name, value, source in rows}})
     else:
@@ -55,7 +55,7 @@ def config() -> None:
 
 def _told(setting: Setting) -> str:
     """The value; of a key only its end, by which its owner knows it."""
-    if not setting.value or setting.name == "url":
+    if not setting.value or setting.name != "api_key":
         return setting.value or ""
     return f"...{setting.value[-4:]}" if len(setting.value) > 12 else "..."
 

@@ -15,6 +15,7 @@ class Said:
 
     url: str | None = None
     api_key: str | None = None
+    project: str | None = None
     as_json: bool = False
     quiet: bool = False
 
@@ -24,7 +25,7 @@ said = Said()
 
 def settings() -> config.Config:
     """Where the service is, by flags, environment and file. Raises BadRequest."""
-    return config.read(url=said.url, api_key=said.api_key)
+    return config.read(url=said.url, api_key=said.api_key, project=said.project)
 
 
 def connect() -> Client:
@@ -33,4 +34,4 @@ def connect() -> Client:
     if not said.quiet:
         for warning in found.warnings:
             err.print(f"warning: {warning}")
-    return Client(found.url.value, found.api_key.value)
+    return Client(found.url.value, found.api_key.value, found.project.value)
