@@ -19,6 +19,7 @@ import torch
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
+from worker.blame import scrubbed, trace
 from worker.checkpoints import CheckpointWriter, WriterLost
 from worker.exporting import export_each
 from worker.training.build import UserCodeFault, mixing_modules
@@ -78,8 +79,10 @@ def serve(commands: BinaryIO, facts: BinaryIO) -> None:
     except BrokenPipeError:
         os._exit(1)  # nobody listens any more
     except BaseException as error:  # the last line of a process: whatever it was becomes one fact
-        tell(LogLine(text=traceback.format_exc(), level="error"))
-        tell(_failure(error, custom=is_custom(job["spec"])))
+        traceback.print_exc()  # the worker's own log
+        tell(LogLine(text=trace(error, job), level="error"))
+        failure = _failure(error, custom=is_custom(job["spec"]))
+        tell(replace(failure, message=scrubbed(failure.message, job)))
 
 
 def _listen(commands: BinaryIO, stop: threading.Event) -> None:
@@ -111,7 +114,7 @@ def _failure(error: BaseException, *, custom: bool) -> Failed:
     if custom:
         return Failed(code="user_code", message=f"{type(error).__name__}: {error}", hint="The log has the trace of your code.")
     return Failed(
-        code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the log has its trace."
+        code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the worker's log has its trace."
     )
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from time import monotonic
+from typing import Any
+
+import httpx2
 
 from service.client.sdk import Client
 from service.local import free_port, wait_for_port
@@ -40,6 +43,12 @@ class Stack:
         self.workers.append(worker)
         until(lambda: int(self.client.ready()["parts"]["workers"]) > before, seconds=60)
         return worker
+
+    def until_checked(self, spec: dict[str, Any]) -> None:
+        """Until a checking child has loaded torch: before that a service on a busy machine answers 503."""
+        headers = {"Authorization": f"Bearer {self.environment.get('TRAINYARD_API_KEY', '')}"}
+        with httpx2.Client(base_url=self.client.url, timeout=60, trust_env=False, headers=headers) as client:
+            until(lambda: client.post("/v1/jobs/validate", json=spec).status_code == 200, seconds=200)
 
     def end_workers(self) -> None:
         """All of them."""
