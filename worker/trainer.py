@@ -22,6 +22,7 @@ from service.spec.job import JobSpec
 from worker.blame import scrubbed, trace
 from worker.checkpoints import CheckpointWriter, WriterLost
 from worker.exporting import export_each
+from worker.manners import give_way
 from worker.training.build import UserCodeFault, mixing_modules
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import hardware_changes, save_initial, snapshot
@@ -58,6 +59,7 @@ REPORT_SECONDS = 0.5
 
 def serve(commands: BinaryIO, facts: BinaryIO) -> None:
     """Run the one attempt that the first command describes, after any that say to warm up. Ends the process when the command pipe closes."""
+    give_way()
     first = commands.readline()
     while first and (order := json.loads(first)).get("command") == "warm":
         warm_up(torch.device(order["device"]))

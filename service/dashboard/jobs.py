@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 
 from service import use_cases
 from service.api.dressing import dressed
-from service.api.parts import At, Name, Project, Used, Words
+from service.api.parts import Apart, At, Name, Project, Used, Words
 from service.api.problems import Refused
 from service.api.views import JobView
 from service.dashboard.highlighting import as_yaml, highlighted
@@ -119,8 +119,12 @@ def head(job_id: Name, request: Request, project: Project, services: Used) -> Re
 
 
 @router.get("/ui/jobs/{job_id}/layers")
-def layers(job_id: Name, request: Request, project: Project, services: Used) -> Response:
+async def layers(job_id: Name, request: Request, project: Project, services: Used, rooms: Apart) -> Response:
     """Its model, layer by layer."""
+    return await rooms.checking.run(_layers, job_id, request, project, services)
+
+
+def _layers(job_id: str, request: Request, project: str, services: Services) -> Response:
     job = services.jobs.find(project, job_id)
     verdict, why = None, ""
     try:
@@ -173,8 +177,12 @@ def spec(job_id: Name, request: Request, project: Project, services: Used) -> Re
 
 
 @router.get("/ui/jobs/{job_id}/program")
-def program(job_id: Name, request: Request, project: Project, services: Used) -> Response:
+async def program(job_id: Name, request: Request, project: Project, services: Used, rooms: Apart) -> Response:
     """The textbook's program that gives the same weights: the job's own once it has ended, until then the one that its spec says."""
+    return await rooms.checking.run(_program, job_id, request, project, services)
+
+
+def _program(job_id: str, request: Request, project: str, services: Services) -> Response:
     job = services.jobs.find(project, job_id)
     own = _own_program(job, services)
     text, why = own, ""

@@ -80,7 +80,7 @@ def described(stack: Stack, small: dict[str, Any], tmp_path: Path) -> Path:
             for parameter in operation.get("parameters", ()):
                 _name_what_is_there(parameter, known)
     file = tmp_path / "openapi.json"
-    file.write_text(json.dumps(description).replace('"/v1/schema/job.json"', '"#/components/schemas/Spec"'))
+    file.write_text(json.dumps(description).replace('"$ref": "/v1/schema/job.json"', '"$ref": "#/components/schemas/Spec"'))
     return file
 
 
