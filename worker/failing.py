@@ -47,7 +47,7 @@ def failure(error: BaseException, *, custom: bool) -> Failed:
     if custom:
         return Failed(code="user_code", message=f"{type(error).__name__}: {error}", hint="The log has the trace of your code.")
     return Failed(
-        code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the log has its trace."
+        code="internal", message=f"{type(error).__name__}: {error}", hint="This is a fault of the service; the worker's log has its trace."
     )
 
 

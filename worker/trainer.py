@@ -18,9 +18,11 @@ import torch
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom
 from service.spec.job import JobSpec
+from worker.blame import scrubbed, trace
 from worker.checkpoints import CheckpointWriter
 from worker.exporting import export_each
 from worker.failing import failure
+from worker.manners import give_way
 from worker.training.build import mixing_modules
 from worker.training.cache import DecodedCache
 from worker.training.checkpoint import hardware_changes, save_initial, snapshot
@@ -58,6 +60,7 @@ REPORT_SECONDS = 0.5
 
 def serve(commands: BinaryIO, facts: BinaryIO) -> None:
     """Run the one attempt that the first command describes, after any that say to warm up. Ends the process when the command pipe closes."""
+    give_way()
     first = commands.readline()
     while first and (order := json.loads(first)).get("command") == "warm":
         show_gpus(order["gpus"])
@@ -87,8 +90,10 @@ def serve(commands: BinaryIO, facts: BinaryIO) -> None:
     except BaseException as error:  # the last line of a process: whatever it was becomes one fact
         if follower and isinstance(error, NanLoss):
             return  # the leader sees the same loss, and knows what may be left out
-        tell(LogLine(text=traceback.format_exc(), level="error"))
-        tell(failure(error, custom=is_custom(job["spec"])))
+        traceback.print_exc()  # the worker's own log
+        tell(LogLine(text=trace(error, job), level="error"))
+        ended = failure(error, custom=is_custom(job["spec"]))
+        tell(replace(ended, message=scrubbed(ended.message, job)))
 
 
 def _listen(commands: BinaryIO, stop: threading.Event) -> None:

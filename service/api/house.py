@@ -16,7 +16,7 @@ from service import use_cases
 from service.api.auth import reading
 from service.api.compressing import Constant
 from service.api.examples import examples
-from service.api.parts import Project, Used
+from service.api.parts import Apart, Project, Used
 from service.api.problems import responses
 from service.jobs.job import Device, Job
 from service.jobs.ports import Worked, WorkerBeat
@@ -130,9 +130,9 @@ def _class(each: use_cases.Waiting) -> ClassView:
 
 
 @router.get("/storage", dependencies=[Depends(reading)], tags=["who works"])
-def get_storage(project: Project, services: Used) -> dict[str, Usage]:
+async def get_storage(project: Project, services: Used, rooms: Apart) -> dict[str, Usage]:
     """What the project's jobs and data sets take in storage. Slow where there are many: everything is listed."""
-    return use_cases.usage(project, artifacts=services.artifacts)
+    return await rooms.moving.run(use_cases.usage, project, artifacts=services.artifacts)
 
 
 @router.get("/catalog", dependencies=[Depends(reading)], response_model=dict[str, Any], tags=["what can be said"])

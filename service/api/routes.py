@@ -192,7 +192,8 @@ async def get_job(
     etag = f'W/"{job.version}"'
     if if_none_match == etag:
         return Response(status_code=304, headers={"ETag": etag})
-    view = await run_in_threadpool(dressed, job, services)
+    # only of one that waits is there more to ask
+    view = await run_in_threadpool(dressed, job, services) if job.state is JobState.QUEUED else dressed(job, services)
     return Response(view.model_dump_json(), media_type="application/json", headers={"ETag": etag})
 
 

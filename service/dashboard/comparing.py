@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request, Response
 
 from service.api.auth import reading
 from service.api.dressing import dressed
-from service.api.parts import Project, Used, Words
+from service.api.parts import Apart, Project, Used, Words
 from service.api.views import JobView
 from service.dashboard.differing import differences, in_words
 from service.dashboard.pages import page
@@ -101,8 +101,12 @@ def compare_page(request: Request, project: Project, services: Used, asked: Aske
 
 
 @router.get("/ui/compare/tables", dependencies=[Depends(reading)])
-def tables(request: Request, project: Project, services: Used, asked: Asked) -> Response:
+async def tables(request: Request, project: Project, services: Used, asked: Asked, rooms: Apart) -> Response:
     """How the runs stand."""
+    return await rooms.checking.run(_tables, request, project, services, asked)
+
+
+def _tables(request: Request, project: str, services: Services, asked: Comparison) -> Response:
     runs, _ = _runs(project, asked, services=services)
     known: Parameters = request.app.state.parameters
     parameters = known.of(project, [run.job for run in runs], services=services)

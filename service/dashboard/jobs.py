@@ -12,7 +12,7 @@ from fastapi import Depends, Query, Request, Response
 from service import use_cases
 from service.api.auth import reading
 from service.api.dressing import dressed
-from service.api.parts import At, Name, Project, Used, Words
+from service.api.parts import Apart, At, Name, Project, Used, Words
 from service.api.problems import Refused
 from service.api.views import JobView
 from service.api.webhooks import delivery_view
@@ -121,8 +121,12 @@ def head(job_id: Name, request: Request, project: Project, services: Used) -> Re
 
 
 @router.get("/ui/jobs/{job_id}/layers", dependencies=[Depends(reading)])
-def layers(job_id: Name, request: Request, project: Project, services: Used) -> Response:
+async def layers(job_id: Name, request: Request, project: Project, services: Used, rooms: Apart) -> Response:
     """Its model, layer by layer."""
+    return await rooms.checking.run(_layers, job_id, request, project, services)
+
+
+def _layers(job_id: str, request: Request, project: str, services: Services) -> Response:
     job = services.jobs.find(project, job_id)
     verdict, why = None, ""
     try:
@@ -182,8 +186,12 @@ def spec(job_id: Name, request: Request, project: Project, services: Used) -> Re
 
 
 @router.get("/ui/jobs/{job_id}/program", dependencies=[Depends(reading)])
-def program(job_id: Name, request: Request, project: Project, services: Used) -> Response:
+async def program(job_id: Name, request: Request, project: Project, services: Used, rooms: Apart) -> Response:
     """The textbook's program that gives the same weights: the job's own once it has ended, until then the one that its spec says."""
+    return await rooms.checking.run(_program, job_id, request, project, services)
+
+
+def _program(job_id: str, request: Request, project: str, services: Services) -> Response:
     job = services.jobs.find(project, job_id)
     own = _own_program(job, services)
     text, why = own, ""

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from time import monotonic
+from typing import Any
 
+import httpx2
 import redis
 
 from service.client.sdk import Client
@@ -66,6 +68,12 @@ class Stack:
         environment = self.environment | {"TRAINYARD_ZYGOTE_LOG": str(self.folder / f"zygote-{number}.log")}
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    def until_checked(self, spec: dict[str, Any]) -> None:
+        """Until a checking child has loaded torch: before that a service on a busy machine answers 503."""
+        headers = {"Authorization": f"Bearer {self.environment.get('TRAINYARD_API_KEY', '')}"}
+        with httpx2.Client(base_url=self.client.url, timeout=60, trust_env=False, headers=headers) as client:
+            until(lambda: client.post("/v1/jobs/validate", json=spec).status_code == 200, seconds=200)
 
     def end_workers(self) -> None:
         """All of them."""

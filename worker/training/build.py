@@ -24,6 +24,10 @@ Transform = Callable[..., Any]
 AnyScheduler = torch.optim.lr_scheduler.LRScheduler | torch.optim.lr_scheduler.ReduceLROnPlateau
 
 
+CODE = "<model.code>"
+"""The file that a spec's own code says it is, in traces."""
+
+
 class UserCodeFault(Exception):
     """The user's own Python failed; the text says how."""
 
@@ -87,7 +91,7 @@ def custom(module: Module) -> nn.Module:
     """Run the user's source and make the class. Only ever called in a contained process, or where the operator allows more."""
     namespace: dict[str, Any] = {"__name__": "custom_model"}
     try:
-        exec(compile(module.code, "<model.code>", "exec"), namespace)  # noqa: S102  # what this process is contained for
+        exec(compile(module.code, CODE, "exec"), namespace)  # noqa: S102  # what this process is contained for
         made = namespace[module.class_name](**module.kwargs)
     except Exception as error:  # the user's code may raise anything at all
         raise UserCodeFault(f"{type(error).__name__}: {error}") from error

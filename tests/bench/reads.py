@@ -1,0 +1,240 @@
+"""500 mixed reads a second while two workers train: `python -m tests.bench.reads [--seconds 300] [--rate 500]`.
+
+Each request has a moment at which it is due, and its time counts from there: a service that falls behind cannot slow the clock down.
+The jobs that train meanwhile end with the weights of the same jobs trained undisturbed, or this exits 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import selectors
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.bench.load import processor_seconds
+from tests.e2e.stack import Stack, running_stack
+from tests.servers import running_s3, running_valkey
+
+LINES = 32
+WANTED_P99 = 0.150
+"""Seconds, on two cores that the load's own process shares."""
+
+
+def spec(seed: int, epochs: int) -> dict[str, Any]:
+    """A small CNN; an epoch takes a fraction of a second."""
+    layers = [{"type": "Conv2d", "out_channels": 8, "kernel_size": 3, "padding": 1}, "ReLU", "Flatten", {"type": "Dropout", "p": 0.2}]
+    return {
+        "seed": seed,
+        "dataset": {"type": "Digits", "validation_split": 0.1},
+        "dataloader": {"batch_size": 32},
+        "model": {"type": "Sequential", "layers": [*layers, {"type": "Linear", "out_features": 10}]},
+        "loss": "CrossEntropyLoss",
+        "optimizer": {"type": "Adam", "lr": 0.001},
+        "epochs": epochs,
+    }
+
+
+@dataclass(frozen=True)
+class Read:
+    """One kind of request, and how often of a hundred it is made."""
+
+    kind: str
+    share: int
+    path: str
+    headers: str = ""
+    statuses: tuple[int, ...] = (200,)
+
+
+def mix(running: list[str], ended: str, etag: str) -> list[Read]:
+    """What scripts and pages ask for while they watch."""
+    first, second = running
+    return [
+        Read("job", 25, f"/v1/jobs/{first}"),
+        Read("job unchanged", 20, f"/v1/jobs/{ended}", f"If-None-Match: {etag}\r\n", (304,)),
+        Read("list", 8, "/v1/jobs?limit=20"),
+        Read("metrics", 12, f"/v1/jobs/{second}/metrics"),
+        Read("events", 8, f"/v1/jobs/{first}/events?after=0&limit=50"),
+        Read("logs", 6, f"/v1/jobs/{second}/logs?tail=50"),
+        Read("artifacts", 4, f"/v1/jobs/{ended}/artifacts"),
+        Read("part of a file", 4, f"/v1/jobs/{ended}/artifacts/model.safetensors", "Range: bytes=0-1023\r\n", (206,)),
+        Read("queue", 4, "/v1/queue"),
+        Read("workers", 3, "/v1/workers"),
+        Read("page's part", 4, f"/ui/jobs/{first}/head"),
+        Read("alive", 2, "/healthz"),
+    ]
+
+
+@dataclass
+class Line:
+    """A connection, what is under way on it, and what came of the answer."""
+
+    socket: socket.socket
+    read: Read | None = None
+    due: float = 0.0
+    seen: bytearray = field(default_factory=bytearray)
+
+    def status(self) -> int | None:
+        """The status of the answer, once all of it is there; 0 where the other side hung up."""
+        data = self.socket.recv(1 << 18)
+        if not data:
+            return 0
+        self.seen += data
+        head, end, rest = bytes(self.seen).partition(b"\r\n\r\n")
+        if not end:
+            return None
+        lines = head.lower().split(b"\r\n")
+        length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
+        status = int(head.split(b" ", 2)[1])
+        if status != 304 and len(rest) < length:
+            return None
+        self.seen.clear()
+        return status
+
+
+@dataclass
+class Measured:
+    """How it went."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    wrong: Counter[str] = field(default_factory=Counter)
+
+    def all(self) -> list[float]:
+        """Of every kind."""
+        return [each for found in self.seconds.values() for each in found]
+
+
+def load(port: int, reads: list[Read], *, rate: float, seconds: float, rng: random.Random) -> Measured:
+    """So many requests a second, each due at its own moment, in the order of their moments."""
+    found, waiting = Measured(), deque[tuple[float, Read]]()
+    chosen = rng.choices(reads, [read.share for read in reads], k=int(rate * seconds))
+    with selectors.DefaultSelector() as ready, ExitStack() as opened:
+        idle = deque(_line(port, ready, opened) for _ in range(LINES))
+        started, sent, done = time.perf_counter(), 0, 0
+        while done < len(chosen):
+            now = time.perf_counter()
+            while sent < len(chosen) and started + sent / rate <= now:
+                waiting.append((started + sent / rate, chosen[sent]))
+                sent += 1
+            while waiting and idle:
+                line = idle.popleft()
+                line.due, line.read = waiting.popleft()
+                line.socket.sendall(f"GET {line.read.path} HTTP/1.1\r\nHost: localhost\r\n{line.read.headers}\r\n".encode())
+            pause = max(0.0, started + sent / rate - time.perf_counter()) if sent < len(chosen) else 30.0
+            for key, _ in ready.select(pause if idle or sent == len(chosen) else 30.0):
+                line = key.data
+                status = line.status()
+                if status is None or line.read is None:
+                    continue
+                done += 1
+                found.seconds[line.read.kind].append(time.perf_counter() - line.due)
+                if status not in line.read.statuses:
+                    found.wrong[f"{line.read.kind}: {status}"] += 1
+                if not status:
+                    ready.unregister(line.socket)
+                    line = _line(port, ready, opened)
+                line.read = None
+                idle.append(line)
+    return found
+
+
+def _line(port: int, ready: selectors.BaseSelector, opened: ExitStack) -> Line:
+    line = Line(opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)))
+    line.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    ready.register(line.socket, selectors.EVENT_READ, line)
+    return line
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def p99(seconds: list[float]) -> float:
+    """What one of a hundred takes longer than."""
+    return statistics.quantiles(seconds, n=100)[98]
+
+
+@contextmanager
+def house() -> Iterator[Stack]:
+    """An API with two workers, on stores of their own."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        (folder / "stack").mkdir()
+        url = stack.enter_context(running_valkey(folder / "valkey"))
+        s3 = stack.enter_context(running_s3(folder / "s3"))
+        running = stack.enter_context(running_stack(folder / "stack", redis_url=url, s3=s3.environment(), TRAINYARD_LEASE_SECONDS="60"))
+        for _ in range(2):
+            running.start_worker()
+        yield running
+
+
+def weights(stack: Stack, jobs: list[str]) -> list[str]:
+    """The digests of what they learnt."""
+    ended = [stack.client.wait(job, timeout=3600) for job in jobs]
+    assert [job["state"] for job in ended] == ["succeeded"] * len(jobs), [job["error"] for job in ended]
+    return [next(file["sha256"] for file in stack.client.artifacts(job) if file["path"] == "model.safetensors") for job in jobs]
+
+
+def epochs_for(stack: Stack, seconds: float) -> int:
+    """How many epochs take about so long, while two jobs share the machine with the load."""
+    job = stack.client.wait(stack.client.submit(spec(0, 20))["id"], timeout=300)
+    rows = stack.client.metrics(job["id"])
+    each = statistics.median(row["train_seconds"] for row in rows[5:])
+    return max(20, int(seconds / (4 * each)))
+
+
+def measure(stack: Stack, *, seconds: float, rate: float) -> dict[str, Any]:
+    """Train undisturbed, then the same under load."""
+    client, port = stack.client, int(stack.environment["TRAINYARD_PORT"])
+    epochs = epochs_for(stack, seconds)
+    quiet = [client.submit(spec(seed, epochs))["id"] for seed in (1, 2)]
+    expected = weights(stack, quiet)
+    etag = httpx2.get(f"{client.url}/v1/jobs/{quiet[0]}", trust_env=False).headers["etag"]
+    disturbed = [client.submit(spec(seed, epochs))["id"] for seed in (1, 2)]
+    for job in disturbed:
+        stack.until_event(job, "epoch")
+    reads = mix(disturbed, quiet[0], etag)
+    load(port, reads, rate=rate, seconds=min(5, seconds), rng=random.Random(0))  # warm
+    memory, processor = resident(stack.api_pid), processor_seconds(stack.api_pid)
+    found = load(port, reads, rate=rate, seconds=seconds, rng=random.Random(1))
+    busy = sum(client.job(job)["state"] == "running" for job in disturbed)
+    told: dict[str, Any] = {
+        "requests": len(found.all()),
+        "wrong": dict(found.wrong),
+        "p50_ms": round(1000 * statistics.median(found.all()), 1),
+        "p99_ms": round(1000 * p99(found.all()), 1),
+        "p99_ms_by_kind": {kind: round(1000 * p99(each), 1) for kind, each in sorted(found.seconds.items()) if len(each) > 1},
+        "api_cpu_ms_per_request": round(1000 * (processor_seconds(stack.api_pid) - processor) / len(found.all()), 2),
+        "api_memory_mib": [round(memory / 2**20), round(resident(stack.api_pid) / 2**20)],
+        "still_training_at_the_end": busy,
+    }
+    return told | {"equal_weights": weights(stack, disturbed) == expected}
+
+
+def main() -> int:
+    """Measure, print, and say by the exit code whether it holds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--rate", type=float, default=500)
+    asked = parser.parse_args()
+    with house() as stack:
+        told = measure(stack, seconds=asked.seconds, rate=asked.rate)
+    print(json.dumps(told, indent=1))
+    return 0 if told["equal_weights"] and not told["wrong"] and told["p99_ms"] <= 1000 * WANTED_P99 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
