@@ -42,8 +42,8 @@ class StoreSettings(BaseSettings):
     broker_url: str | None = Field(default=None, repr=False, validation_alias=AliasChoices("TRAINYARD_BROKER_URL"))
     """The doorbell's Redis, or its own user there; None: as the record's."""
     s3_endpoint_url: str | None = Field(default=None, validation_alias=AliasChoices("S3_ENDPOINT_URL"))
-    s3_ca_file: Path | None = Field(default=None, validation_alias=AliasChoices("S3_CA_FILE", "AWS_CA_BUNDLE"))
-    """Who vouches for storage's certificate; None: whom boto3 trusts."""
+    s3_ca_file: Path | None = Field(default=None, validation_alias=AliasChoices("S3_CA_FILE"))
+    """Who vouches for storage's certificate; None: whom boto3 trusts, AWS_CA_BUNDLE included."""
     s3_addressing: Literal["path", "virtual"] = Field(default="path", validation_alias=AliasChoices("S3_ADDRESSING"))
     """Whether the bucket stands in the path or in the host's name."""
     s3_bucket: str = Field(default="trainyard", validation_alias=AliasChoices("S3_BUCKET"))
@@ -182,7 +182,7 @@ class ApiSettings(StoreSettings):
 def _with_secret_files(values: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
     for name in SECRETS:
         path = environment.get(f"{name}_FILE")
-        if path and name not in environment:
+        if path and not environment.get(name):
             try:
                 values[name] = Path(path).read_text().strip()
             except OSError as error:
