@@ -154,8 +154,7 @@ def build(settings: ApiSettings) -> Api:
             pass
 
     looking = Repeating("inspector", settings.sweep_seconds, look)
-    names = Names()
-    deliverer = _deliverer(settings, stores, names, freed=lambda: delivering.wake())  # noqa: PLW0108  # it is made below
+    deliverer = _deliverer(settings, stores, freed=lambda: delivering.wake())  # noqa: PLW0108  # it is made below
     delivering = Repeating("deliverer", DELIVER_SECONDS, deliverer.deliver if deliverer is not None else lambda: None)
     spool = _spool(settings)
     inspector = InspectingChildren(alive_seconds=settings.lease_seconds / 3)
@@ -176,7 +175,7 @@ def build(settings: ApiSettings) -> Api:
         spool=spool,
         outbox=stores.outbox,
         secrets=stores.secrets,
-        reach=Lookout(settings.webhook_allow, names=names) if settings.webhooks else None,
+        reach=Lookout(settings.webhook_allow, names=Names()) if settings.webhooks else None,
         threads=settings.threads,
         project_slots=settings.project_slots,
         ring=ring,
@@ -233,12 +232,12 @@ def own_names(settings: ApiSettings) -> tuple[str, ...] | None:
     return None if settings.api_key is not None or settings.require_api_key else (machine, f"{machine}.local")
 
 
-def _deliverer(settings: ApiSettings, stores: Stores, names: Names, *, freed: Callable[[], None]) -> Deliverer | None:
+def _deliverer(settings: ApiSettings, stores: Stores, *, freed: Callable[[], None]) -> Deliverer | None:
     """Who sends webhooks, where they are sent. Raises SettingsFault where the authorities' certificates cannot be read."""
     if not settings.webhooks:
         return None
     try:
-        post = HttpPost(settings.webhook_allow, names=names, seconds=settings.webhook_seconds, ca_file=settings.webhook_ca_file)
+        post = HttpPost(settings.webhook_allow, names=Names(), seconds=settings.webhook_seconds, ca_file=settings.webhook_ca_file)
     except OSError as error:  # ssl's own errors are of that kind
         raise SettingsFault(f"TRAINYARD_WEBHOOK_CA_FILE: {settings.webhook_ca_file} cannot be read as certificates ({error})") from error
     return Deliverer(

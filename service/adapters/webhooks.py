@@ -47,7 +47,7 @@ def system_resolve(host: str, port: int) -> Sequence[Address]:
 
 
 class Names:
-    """Resolves names, and waits no longer than it is told to."""
+    """Resolves names, and waits no longer than it is told to. Who submits and who sends have one each: names that hang hold up their own kind."""
 
     def __init__(self, resolve: Resolve = system_resolve) -> None:
         self._resolve, self._room = resolve, threading.Semaphore(LOOKUPS)
@@ -161,10 +161,13 @@ class _Checked(httpcore2.SyncBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
         """A connection to the first address that answers. Raises Refused where one of them must not be reached."""
-        addresses = self._names.addresses(self._place, seconds=self._left())
+        try:
+            addresses = self._names.addresses(self._place, seconds=self._left())
+        except OSError as error:
+            raise httpcore2.ConnectError(f"its name has no address now: {error}") from error
         if (why := refusal_of_all(self._place, addresses, self._allowed)) is not None:
             raise Refused(f"Not sent: {why}.")
-        failure: Exception = OSError(f"{self._place.host} has no address")
+        failure: Exception = httpcore2.ConnectError("its name has no address")
         for address in addresses[:ADDRESSES_TRIED]:
             try:
                 seconds = min(CONNECT_SECONDS, self._left())

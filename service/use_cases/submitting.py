@@ -62,7 +62,7 @@ def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Ve
     """Every fault at once. Without torch beside the API only what needs no torch is checked, and a warning says so."""
     closed, warnings = looked_at(body, services=services)
     whole, faults = _looked_up(body, project=project, services=services)
-    found = _verdict(whole, [*faults, *closed], services=services)
+    found = _verdict(whole, faults, closed, services=services)
     found = found.model_copy(update={"warnings": (*found.warnings, *warnings)}) if warnings else found
     if found.resolved_spec is None:
         return found
@@ -70,8 +70,8 @@ def validate(body: Mapping[str, Any], *, project: str, services: Services) -> Ve
     return found.model_copy(update={"estimate": Learnt(found.resolved_spec, found.memory_bytes).by(outlook)})
 
 
-def _verdict(whole: Mapping[str, Any], faults: Sequence[Fault], *, services: Services) -> Verdict:
-    """What is wrong with a body besides `faults`."""
+def _verdict(whole: Mapping[str, Any], faults: Sequence[Fault], closed: Sequence[Fault], *, services: Services) -> Verdict:
+    """What is wrong with a body besides `faults` of what stands elsewhere, and `closed` ones of whom it tells."""
     try:
         checked = services.preflight.check(needed(whole))
     except PreflightBusy:
@@ -80,10 +80,10 @@ def _verdict(whole: Mapping[str, Any], faults: Sequence[Fault], *, services: Ser
         found = _checked_without_torch(whole, threads=services.threads)
     else:
         found = verdict(whole, checked, threads=services.threads)
-    if not faults:
+    if not (faults or closed):
         return found
     others = (each for each in found.errors if each.code != NOT_LOOKED_UP)
-    return found.model_copy(update={"valid": False, "resolved_spec": None, "errors": (*faults, *others)})
+    return found.model_copy(update={"valid": False, "resolved_spec": None, "errors": (*faults, *others, *closed)})
 
 
 def _looked_up(body: Mapping[str, Any], *, project: str, services: Services) -> tuple[Mapping[str, Any], list[Fault]]:
@@ -181,16 +181,16 @@ def _judged(body: Mapping[str, Any], *, project: str, services: Services) -> Jud
     """What is known of this spec, or found now. Raises SpecRejected."""
     closed, warnings = looked_at(body, services=services)
     whole, faults = _looked_up(body, project=project, services=services)
-    judged = _known_or_found(whole, [*faults, *closed], services=services)
+    judged = _known_or_found(whole, faults, closed, services=services)
     return replace(judged, warnings=(*judged.warnings, *warnings)) if warnings else judged
 
 
-def _known_or_found(whole: Mapping[str, Any], faults: Sequence[Fault], *, services: Services) -> Judged:
+def _known_or_found(whole: Mapping[str, Any], faults: Sequence[Fault], closed: Sequence[Fault], *, services: Services) -> Judged:
     shape = shape_of(whole)
-    known = services.judgements.recall(whole, shape) if not faults else None
+    known = services.judgements.recall(whole, shape) if not (faults or closed) else None
     if known is not None:
         return known
-    found = _verdict(whole, faults, services=services)
+    found = _verdict(whole, faults, closed, services=services)
     if not found.valid:
         raise SpecRejected(found.errors)
     judged = Judged.by(read_spec(whole), found)

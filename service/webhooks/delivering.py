@@ -16,7 +16,7 @@ from service.webhooks.signing import signed
 
 SENDERS = 16
 """Deliveries that a process sends at a time."""
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 10.0
 """How much longer a lease is than an attempt."""
 log = logging.getLogger("trainyard")
 

@@ -16,6 +16,8 @@ from service.adapters.stores import WORKED_KEPT
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState
 
 PRIORITY_STEP = 2**42
+TOLD = (b"ty:delivery:", b"ty:outbox", b"ty:sending:", b"ty:unreachable:")
+"""What is to be told of jobs is compared with the twin's."""
 _PARTS = ("metrics", "transitions", "events", "rows", "steps", "logs", "borrowers")
 
 
@@ -38,7 +40,7 @@ class Keys:
 
 def look(client: redis.Redis) -> Keys:
     """All of it, read in one transaction."""
-    names = [name for name in client.keys("ty:*") if not name.startswith((b"ty:spec:", b"ty:claim:", b"ty:gone:", b"ty:history"))]
+    names = [name for name in client.keys("ty:*") if not name.startswith((b"ty:spec:", b"ty:claim:", b"ty:gone:", b"ty:history", *TOLD))]
     with client.pipeline() as pipeline:
         for name in names:
             _read(pipeline, name.decode())
@@ -67,11 +69,11 @@ def _read(pipeline: redis.client.Pipeline, name: str) -> None:
             pipeline.hgetall(name)
         case ("worked", _):
             pipeline.lrange(name, 0, -1)
-        case ("job", ["transitions" | "rows" | "steps" | "logs"]):
+        case ("job", ["transitions" | "rows" | "steps" | "logs" | "deliveries"]):
             pipeline.lrange(name, 0, -1)
         case ("job", ["events"]):
             pipeline.xrange(name)
-        case ("job", ["borrowers"]) | ("waiting" | "running", _):
+        case ("job", ["borrowers" | "gone"]) | ("waiting" | "running", _):
             pipeline.smembers(name)
         case ("pending" | "leases" | "unsaved" | "garbage" | "deleted" | "jobs" | "workers" | "live" | "idle", _):
             pipeline.zrange(name, 0, -1, withscores=True)

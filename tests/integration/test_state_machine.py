@@ -20,6 +20,9 @@ from service.jobs.job import CheckpointPointer, Device, Job
 from service.jobs.layout import checkpoint_prefix
 from service.jobs.ports import Claim, Idempotency, Outcome, Report
 from service.jobs.state import JobState, Phase, Reason
+from service.spec.notify import Notify
+from service.webhooks.delivery import Attempt, Verdict
+from service.webhooks.ports import Limits
 from tests.e2e.faults.history import Seen, violations
 from tests.integration.conftest import Clock
 from tests.integration.redis_keys import faults, look
@@ -37,6 +40,16 @@ OUTCOMES = (
     Outcome(kind="cancelled"),
     Outcome(kind="give_back", reason=Reason.TRAINER_LOST),
     Outcome(kind="give_back", reason=Reason.DRAINED, counts=False),
+)
+
+TELLS = (Notify(url="https://hooks.example.com/x", events=("running", "paused", "succeeded", "failed", "cancelled")),)
+EXPIRES = ("ty:claim:", "ty:idempotency:", "ty:worked:", "ty:gone:", "ty:sending:", "ty:unreachable:")
+"""Keys that end by themselves."""
+VERDICTS = (
+    Verdict(kind="delivered"),
+    Verdict(kind="again", after=SWEEP),
+    Verdict(kind="failed", reason="enough"),
+    Verdict(kind="failed", reason="gone", gone=True),
 )
 
 
@@ -79,7 +92,7 @@ class Life(RuleBasedStateMachine):
         self.reads: list[Job] = []
         self.disk: tuple[Moment, Known] | None = None
         for project in (*PROJECTS, *PROJECTS):
-            self.submit(0.1, None, "b", project=project, device="cpu", priority=0, max_retries=1)
+            self.submit(0.1, None, "b", project=project, device="cpu", priority=0, max_retries=1, notify=TELLS)
         self.sweep(times=4, then=["w1"])
 
     # --- what there is to choose from
@@ -115,6 +128,7 @@ class Life(RuleBasedStateMachine):
         lr=st.sampled_from([0.1, 0.2]),
         key=st.sampled_from([None, None, "k1", "k2"]),
         body=st.sampled_from(["b", "c"]),
+        notify=st.sampled_from([(), TELLS]),
     )
     def submit(self, lr: float, key: str | None, body: str, **fields: Any) -> None:
         """A new job, or the one that came first with this key."""
@@ -138,7 +152,7 @@ class Life(RuleBasedStateMachine):
         told = self.both.redis.facts.metrics(source.project, source.id) or ()
         rows = [row for row in told if row["step"] <= covered]
         steps = [row for row in self.both.redis.facts.steps(source.project, source.id) or () if row[0] <= covered]
-        kept = {name: getattr(source, name) for name in ("project", "max_retries", "priority", "device", "spec", "resolved_spec")}
+        kept = {name: getattr(source, name) for name in ("project", "max_retries", "priority", "device", "notify", "spec", "resolved_spec")}
         fresh = Job(id=f"job-{next(self.numbers):03}", created_at=self.clock.now(), retry_of=source.id, **kept)
         job = fresh.model_copy(update={"checkpoints": source.checkpoints, "token": source.token})
         answer = self.both(lambda stores: stores.jobs.submit(job, idempotency=None, rows=rows, steps=steps))
@@ -270,6 +284,36 @@ class Life(RuleBasedStateMachine):
             self.both(lambda stores: stores.attempts.finish(claim, outcome))
         except Fenced:
             self.both(lambda stores: stores.disposal.litter(claim.job.project, claim.job.id))
+
+    # --- who is told
+
+    @rule(verdicts=st.lists(st.sampled_from([None, *VERDICTS]), min_size=1, max_size=4))
+    def tell(self, verdicts: Sequence[Verdict | None]) -> None:
+        """Several at once; some senders die before they can say how it went."""
+        for verdict in verdicts:
+            taken = self.both(lambda stores: stores.outbox.take(lease_seconds=LEASE, limits=Limits(project=2, endpoint=2)))
+            if taken is None:
+                return
+            assert taken.delivery.job_id in self.known.jobs
+            if verdict is not None:
+                status = {"delivered": 200, "again": None, "failed": 410 if verdict.gone else 500}[verdict.kind]
+                attempt = Attempt(at=self.clock.now(), seconds=0, status=status)
+                assert self.both(
+                    lambda stores, taken=taken, attempt=attempt, verdict=verdict: stores.outbox.settle(taken, attempt, verdict)
+                )
+                assert not self.both(
+                    lambda stores, taken=taken, attempt=attempt, verdict=verdict: stores.outbox.settle(taken, attempt, verdict)
+                )
+
+    @some(ids)
+    @rule(job_id=of(ids), at=st.integers(0, 3))
+    def replay(self, job_id: str, at: int) -> None:
+        """What was told of a job is what it went through, as far as it is told; any of it can be told again."""
+        job = self.known.jobs[job_id]
+        told = self.both(lambda stores: list(stores.outbox.of(job.project, job_id)))
+        assert {each.event for each in told} <= {step.state for step in job.transitions}
+        if told[at:]:
+            self.both(lambda stores: stores.outbox.replay(job.project, job_id, told[at].id))
 
     # --- time and sweepers
 
@@ -413,7 +457,7 @@ class Life(RuleBasedStateMachine):
             self.dispose()
             self.clock.pass_by(11 * LEASE)
         left = {name.decode() for name in self.both.client.keys("ty:*")}
-        assert {name for name in left if not name.startswith(("ty:claim:", "ty:idempotency:", "ty:worked:", "ty:gone:"))} <= {
+        assert {name for name in left if not name.startswith(EXPIRES)} <= {
             "ty:counts",
             "ty:history",
             "ty:successes",

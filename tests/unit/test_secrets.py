@@ -89,7 +89,7 @@ def test_an_operators_own_stay(tmp_path: Path):
     found = contents(tmp_path)
     assert found["worker/redis_url"] == "rediss://me:mine@stores.example:6380/0"
     assert found["worker/s3_secret_key"] == found["minio/root_password"] == "theirs"
-    assert [line.split()[1] for line in found["redis/users.acl"].splitlines()] == ["default", "health", "doorbell"]
+    assert [line.split()[1] for line in found["redis/users.acl"].splitlines()] == ["default", "health", "trainyard-broker"]
 
 
 def test_two_that_have_to_be_equal_and_are_not_are_named(tmp_path: Path):
@@ -104,8 +104,8 @@ def test_two_that_have_to_be_equal_and_are_not_are_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("api/redis_url", "redis://:only-a-password@redis:6379/0", "redis_url has to be redis://USER:PASSWORD@redis"),
-        ("api/broker_url", "redis://jobs:p@redis:6379/0", "a user of its own"),
+        ("api/redis_url", "redis://:only-a-password@redis:6379/0", "redis_url has to be redis://trainyard-store:PASSWORD@redis"),
+        ("api/broker_url", "redis://trainyard-store:p@redis:6379/0", "broker_url has to be redis://trainyard-broker:"),
         ("api/api_key", "\n", "api_key is empty"),
         ("api/api_key/folder", "", "api_key cannot be read"),
     ],

@@ -43,6 +43,7 @@ for _, project in ipairs(projects) do
     if id then
       redis.call('HSET', delivery_key(id), 'lease', whole(now + lease))
       redis.call('ZADD', 'ty:sending:' .. project.name, whole(now + lease), origin .. ' ' .. id)
+      redis.call('PEXPIRE', 'ty:sending:' .. project.name, lease)
       send_at(id, project.name, origin, now + lease)
       return { id, whole(now + lease), redis.call('HGETALL', delivery_key(id)) }
     end
