@@ -75,6 +75,7 @@ class Deliverer:
         body = delivery.body()
         headers = signed(body, id=delivery.id, at=int(at.timestamp()), keys=self._secrets.of(delivery.project).keys)
         answer = self._post.send(delivery.url, headers, body)
-        verdict = judged(answer, tries=delivery.tries + 1, pauses=self._pauses, chance=random.random())
+        age = (at - delivery.created_at).total_seconds()
+        verdict = judged(answer, tries=delivery.tries + 1, age=age, pauses=self._pauses, chance=random.random())
         attempt = Attempt(at=at, seconds=round(answer.seconds, 3), status=answer.status, error=answer.error)
         self._outbox.settle(taken, attempt, verdict)

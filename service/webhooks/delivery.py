@@ -20,6 +20,8 @@ JITTER = 0.1
 LONGEST_PAUSE = 86400.0
 """Whatever Retry-After asks for."""
 GONE = 410
+LONGEST_AGE = 7 * 86400.0
+"""Seconds after which one that failed is not tried again, however few its attempts were: a queue before an endpoint that hangs may be long."""
 
 
 class DeliveryState(StrEnum):
@@ -105,13 +107,15 @@ class Verdict:
     gone: bool = False
 
 
-def judged(answer: Answer, *, tries: int, pauses: tuple[float, ...] = PAUSES, chance: float) -> Verdict:
-    """What comes after the `tries`-th attempt; `chance` is from 0 to 1."""
+def judged(answer: Answer, *, tries: int, age: float = 0.0, pauses: tuple[float, ...] = PAUSES, chance: float) -> Verdict:
+    """What comes after the `tries`-th attempt, at an age in seconds; `chance` is from 0 to 1."""
     if answer.status is not None and 200 <= answer.status < 300:
         return Verdict(kind="delivered")
     if answer.status == GONE:
         return Verdict(kind="failed", reason="The endpoint is gone (410): nothing more of this job is sent there.", gone=True)
     if tries > len(pauses):
         return Verdict(kind="failed", reason=f"Given up after {tries} attempts.")
+    if age > LONGEST_AGE:
+        return Verdict(kind="failed", reason="Given up after a week.")
     pause = max(pauses[tries - 1] * (1 + JITTER * chance), min(answer.retry_after or 0.0, LONGEST_PAUSE))
     return Verdict(kind="again", after=pause)

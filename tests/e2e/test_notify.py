@@ -19,6 +19,7 @@ import redis
 from standardwebhooks import Webhook
 
 from service.adapters import redis_jobs
+from service.api.examples import examples
 from service.client.errors import NotFound, Rejected, Unreachable
 from service.jobs.job import Job
 from service.spec.notify import Notify
@@ -34,6 +35,7 @@ ALLOWED = {"TRAINYARD_WEBHOOK_ALLOW": "127.0.0.1", "TRAINYARD_WEBHOOK_SECONDS": 
 def service(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An API for the whole file, whose operator allows loopback."""
     with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), **ALLOWED) as running:
+        submitted(running, examples()["digits-mlp"])
         yield running
 
 
@@ -115,7 +117,7 @@ def test_what_must_not_be_reached_is_refused_with_its_place(stack: Stack, small:
 
 def test_a_name_without_an_address_is_a_warning(stack: Stack, small: dict[str, Any]) -> None:
     """It may have one when the job ends."""
-    job = stack.client.get(submitted(stack, {**small, "notify": [{"url": "https://nowhere.invalid/hook"}]}))
+    job = stack.client.submit({**small, "notify": [{"url": "https://nowhere.invalid/hook"}]})
 
     assert [(each.code, each.pointer) for each in job.warnings if each.code == "unresolved_host"] == [("unresolved_host", "/notify/0/url")]
     stack.client.cancel(job.id)

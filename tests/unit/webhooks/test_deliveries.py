@@ -98,6 +98,14 @@ def test_retry_after_makes_a_pause_longer_and_never_shorter(asked: float | None,
     assert judged(Answer(seconds=0, status=503, retry_after=asked), tries=1, chance=0).after == pause
 
 
+def test_a_week_is_the_longest_that_anything_is_tried() -> None:
+    """Whoever takes it then has it all the same."""
+    old = {"tries": 1, "age": 8 * 86400.0, "chance": 0}
+
+    assert judged(Answer(seconds=0, status=500), **old).reason == "Given up after a week."
+    assert judged(Answer(seconds=0, status=200), **old).kind == "delivered"
+
+
 def test_410_ends_all_that_goes_there() -> None:
     verdict = judged(Answer(seconds=0, status=410), tries=1, chance=0)
 
