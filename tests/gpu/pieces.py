@@ -140,12 +140,10 @@ def resuming(ground: Ground) -> Rows:
     return rows
 
 
-REHEARSED_BYTES = 3 * 2**29
+REHEARSED_BYTES = 3 * 2**30
 BATCH = 1024
 BLOCKS = 24
 """Of ReLU and Dropout: enough of them, and no tensor has more than 2^31 numbers, whatever memory there is."""
-BYTES_HELD = {"gpu": 5 * BLOCKS + 8, "cpu": 8 * BLOCKS + 8}
-"""Of each number of a layer, at the step's fullest: for each block the ReLU's result and the Dropout's mask (a byte; on the CPU a float), and a gradient or two."""
 
 
 def memory(ground: Ground) -> Rows:
@@ -153,34 +151,40 @@ def memory(ground: Ground) -> Rows:
     size, space = ground.gpus[0].memory_bytes or 0, None
     if ground.rehearsed:
         size, space = REHEARSED_BYTES, _address_space(ground) + REHEARSED_BYTES
-    width = int(1.35 * size / (BYTES_HELD["cpu" if ground.rehearsed else "gpu"] * BATCH))
-    layers = [
-        "Flatten",
-        {"type": "Linear", "out_features": width},
-        {"type": "Repeat", "times": BLOCKS, "layers": ["ReLU", {"type": "Dropout", "p": 0.1}]},
-        {"type": "Linear", "out_features": 10},
-    ]
-    body = CNN | {
-        "dataset": {"type": "Digits", "limit": BATCH},
-        "dataloader": {"batch_size": BATCH, "eval_batch_size": 64},
-        "model": {"type": "Sequential", "layers": layers},
-        "optimizer": {"type": "SGD", "lr": 0.001},
-        "epochs": 1,
-        "resources": {"device": "gpu", "threads": 1, "max_retries": 1},
-    }
-    job = ground.run_alone(body, address_space=space)
+    job = ground.run_alone(_wide(int(1.35 * size / (_bytes_held(ground) * BATCH)), BATCH), address_space=space)
     reasons = [step["reason"] for step in job["transitions"] if step["reason"]]
     holds(reasons == ["out_of_memory"], f"it did not run out of memory once: {reasons}, {job['error']}")
     holds(job["state"] == "succeeded", f"the second attempt did not succeed: {job['error']}")
     loader, accumulated = job["resolved_spec"]["dataloader"], job["resolved_spec"]["training"]["gradient_accumulation_steps"]
     holds((loader["batch_size"], accumulated) == (BATCH // 2, 2), f"it went on with {loader}, {accumulated}")
     peak = job["metrics"].get("peak_memory_bytes", 0)
-    return [
-        (
-            "a step larger than the memory",
-            f"out_of_memory, then succeeded with half the batch; peak {peak / 2**30:.2f} GiB of {size / 2**30:.1f}",
-        )
+    told = f"out_of_memory, then succeeded with half the batch; peak {peak / 2**30:.2f} GiB of {size / 2**30:.1f}"
+    return [("a step larger than the memory", told)]
+
+
+def _wide(width: int, batch: int) -> dict[str, Any]:
+    """A job of one step, or two, that holds so many numbers for each sample, many times over."""
+    layers = [
+        "Flatten",
+        {"type": "Linear", "out_features": width},
+        {"type": "Repeat", "times": BLOCKS, "layers": ["ReLU", {"type": "Dropout", "p": 0.1}]},
+        {"type": "Linear", "out_features": 10},
     ]
+    return CNN | {
+        "dataset": {"type": "Digits", "limit": batch},
+        "dataloader": {"batch_size": batch, "eval_batch_size": 64},
+        "model": {"type": "Sequential", "layers": layers},
+        "optimizer": {"type": "SGD", "lr": 0.001},
+        "epochs": 1,
+        "resources": {"device": "gpu", "threads": 1, "max_retries": 1},
+    }
+
+
+def _bytes_held(ground: Ground) -> float:
+    """For each of those numbers, at the fullest: what two small batches differ by."""
+    width, small, large = 4096, 128, 512
+    less, more = (ground.train(_wide(width, batch)).rows[-1].metrics["peak_memory_bytes"] for batch in (small, large))
+    return (more - less) / (width * (large - small))
 
 
 def _address_space(ground: Ground) -> int:
