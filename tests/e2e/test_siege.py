@@ -178,5 +178,6 @@ def test_bodies_that_take_long_to_read_stop_nobody(stack: Stack, job: str):
     dense_json = b'{"a": [' + b"1," * 500_000 + b"1]}"
     with answering(stack, job) as seconds, httpx2.Client(base_url=stack.client.url, timeout=120, trust_env=False) as client:
         for body, kind in ((dense, "application/yaml"), (dense_json, "application/json"), (b"[" * 250_000, "application/yaml")):
-            assert client.post("/v1/jobs", content=body, headers={"Content-Type": kind}).status_code == 422
+            # 503 where reading it left Redis's answer waiting for longer than a second
+            assert client.post("/v1/jobs", content=body, headers={"Content-Type": kind}).status_code in (422, 503)
         until(lambda: len(seconds) > 150, seconds=60)
