@@ -81,23 +81,21 @@ async def event_stream(job: Job, *, after: int, services: Services, changes: Cha
 
 
 def _told(job: Job, after: int, services: Services) -> Told:
+    read = partial(events, job, after=after, limit=500, services=services)
     try:
-        found = events(job, after=after, limit=500, services=services)
+        found = read()
+        if not found and services.jobs.find(job.project, job.id).is_terminal:
+            found = read()  # it may have ended since
+            if not found:
+                return Told("", after, over=True)  # resumed after the last event
     except JobNotFound:
         return Told("", after, over=True)  # deleted
     if not found:
-        return Told("", after, over=_is_over(job, services))  # perhaps resumed after the last event
+        return Told("", after, over=False)
     ends = [at for at, event in enumerate(found, 1) if event["type"] == "state" and event["data"]["state"] in TERMINAL]
     sent = found[: ends[0]] if ends else found
     text = "".join(f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in sent)
     return Told(text, sent[-1]["id"], over=bool(ends))
-
-
-def _is_over(job: Job, services: Services) -> bool:
-    try:
-        return services.jobs.find(job.project, job.id).is_terminal
-    except JobNotFound:
-        return True
 
 
 class _Pipe:

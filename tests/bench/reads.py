@@ -210,7 +210,7 @@ def measure(stack: Stack, *, seconds: float, rate: float) -> dict[str, Any]:
     load(port, reads, rate=rate, seconds=min(5, seconds), rng=random.Random(0))  # warm
     memory, processor = resident(stack.api_pid), processor_seconds(stack.api_pid)
     found = load(port, reads, rate=rate, seconds=seconds, rng=random.Random(1))
-    busy = sum(client.job(job)["state"] == "running" for job in disturbed)
+    busy = sum(client.get(job)["state"] == "running" for job in disturbed)
     told: dict[str, Any] = {
         "requests": len(found.all()),
         "wrong": dict(found.wrong),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,9 @@ class Told:
     def __init__(self, url: str) -> None:
         self.texts: dict[str, str] = {}
         self._client = httpx2.Client(base_url=url, timeout=60, trust_env=False, headers={"Authorization": f"Bearer {KEY}"})
+
+    def close(self) -> None:
+        self._client.close()
 
     def ask(self, method: str, path: str, **request: Any) -> httpx2.Response:
         answer = self._client.request(method, path, **request)
@@ -101,7 +105,11 @@ def _parts(pid: int) -> dict[str, int]:
 @pytest.mark.timeout(600)
 def test_nothing_is_told_that_is_nobodys_business(house: tuple[Path, Client, dict[str, int]], small: dict[str, Any]) -> None:
     folder, client, parts = house
-    told = Told(client.url)
+    with closing(Told(client.url)) as told:
+        _look_into_everything(told, folder, client, parts, small)
+
+
+def _look_into_everything(told: Told, folder: Path, client: Client, parts: dict[str, int], small: dict[str, Any]) -> None:
     # which every user of the machine sees
     commands = {f"command of {name}": Path(f"/proc/{pid}/cmdline").read_bytes().decode() for name, pid in parts.items()}
     _bad_requests(told)
