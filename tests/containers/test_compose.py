@@ -67,8 +67,8 @@ def test_two_apis_and_three_workers(composed: Composed):
 
 def test_a_killed_workers_job_goes_on_elsewhere(composed: Composed, elsewhere: dict[int, str], tmp_path: Path):
     """The container is gone in the middle: after its lease another one ends the job, with the same weights."""
-    composed.scale(worker_cpu=3)
-    composed.until_workers(3)
+    composed.scale(worker_cpu=2)
+    composed.until_workers(2)
     job = composed.client.submit(LONG)["id"]
     composed.until_epoch(job, 2)
     first = composed.trains(job)
