@@ -13,6 +13,7 @@ from service.backups.making import Made, Source, make
 from service.backups.restoring import damaged
 from service.backups.shelf import BackupFault, Shelf
 from service.jobs.errors import NewerFormat, Unavailable
+from service.safekeeping import save_access
 from service.settings import SettingsFault, StoreSettings
 
 
@@ -49,6 +50,7 @@ def _made(shelf: Shelf) -> Made:
     sweeper = stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell())  # it rings for nobody
 
     def sweep() -> None:
+        save_access(store=stores.access, artifacts=artifacts)
         sweeper.dispose()
         sweeper.save()
 

@@ -17,10 +17,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.adapters.stores import exactness, finite, from_ms, to_ms
-from service.jobs.job import Best, CheckpointPointer, Job, JobError, Progress, Transition
+from service.jobs.job import Best, CheckpointPointer, Endpoint, Job, JobError, Progress, Transition
 from service.jobs.listing import kinds_of
 from service.jobs.steps import Step, Steps
-from service.spec.notify import Notify, placed
+from service.spec.notify import placed
 from service.spec.verdict import Estimate, SpecWarning
 
 OWN = ("name", "labels", "seed", "notify")
@@ -145,7 +145,7 @@ def own_fields(job: Job) -> dict[str, str]:
     }
 
 
-def endpoints(notify: Sequence[Notify]) -> str:
+def endpoints(notify: Sequence[Endpoint]) -> str:
     """Who is told, as Lua reads it: with the origin, by which deliveries take turns."""
     return _compact([{**each.model_dump(mode="json"), "origin": placed(each.url).origin} for each in notify])
 

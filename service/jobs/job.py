@@ -11,7 +11,6 @@ from service.jobs.errors import IllegalTransition
 from service.jobs.layout import home_of
 from service.jobs.state import TERMINAL, TRANSITIONS, JobState, Phase, Reason
 from service.spec.job import SPEC_VERSION
-from service.spec.notify import Notify
 from service.spec.verdict import Estimate, Kept, SpecWarning
 
 Device = Literal["cpu", "gpu"]
@@ -65,6 +64,13 @@ class Exactness(Kept):
     """`out_of_memory`, `hardware_changed`."""
 
 
+class Endpoint(Kept):
+    """Who is told where the job goes, as its spec's `notify` said."""
+
+    url: str
+    events: tuple[str, ...]
+
+
 class Best(Kept):
     """The best epoch so far by `checkpoint.monitor`."""
 
@@ -102,7 +108,7 @@ class Job(Kept):
     finished_at: datetime | None = None
     transitions: tuple[Transition, ...] = ()
     error: JobError | None = None
-    notify: tuple[Notify, ...] = ()
+    notify: tuple[Endpoint, ...] = ()
     """Who is told where it goes. Their URLs stand here alone: in `spec` they are hidden, for whoever sees a job sees that."""
     spec: dict[str, Any]
     resolved_spec: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ from typing import Any
 
 from service.jobs.errors import DatasetNotFound, IllegalTransition, JobNotFound, Outdated, PreflightBusy, SpecRejected, Unavailable
 from service.jobs.estimating import LEARNT_FROM
-from service.jobs.job import NEWER_SPEC, Device, Job
+from service.jobs.job import NEWER_SPEC, Device, Endpoint, Job
 from service.jobs.ports import Idempotency, JobStore, Outlook, Submitted
 from service.jobs.state import JobState, Reason
 from service.killpoints import KillPoint, passing
@@ -216,7 +216,7 @@ def _new(body: Mapping[str, Any], judged: Judged, outlook: Outlook, *, project: 
             "device": device,
             "warnings": (*judged.warnings, *warnings),
             "created_at": created_at,
-            "notify": judged.own.notify,
+            "notify": tuple(Endpoint(url=each.url, events=each.events) for each in judged.own.notify),
             "spec": with_hidden(body),
             "resolved_spec": dict(judged.resolved_spec) if judged.resolved_spec is not None else None,
             "estimate": estimate,

@@ -11,10 +11,9 @@ import redis
 from service.adapters import redis_jobs
 from service.adapters.stores import Stores
 from service.jobs.errors import DeliveryNotFound, JobNotFound
-from service.jobs.job import Job
+from service.jobs.job import Endpoint, Job
 from service.jobs.ports import Report
 from service.jobs.state import JobState
-from service.spec.notify import Notify
 from service.webhooks.delivery import Attempt, DeliveryState, Verdict
 from service.webhooks.ports import Limits, Taken
 from tests.integration.conftest import LEASE, Clock
@@ -24,7 +23,7 @@ HERE, THERE = "https://a.example/token", "https://b.example:8443/token"
 AGAIN, DONE, GONE = Verdict(kind="again", after=60), Verdict(kind="delivered"), Verdict(kind="failed", reason="gone", gone=True)
 
 
-def told(*urls: str, events: tuple[str, ...] = ("succeeded", "failed", "cancelled")) -> tuple[Notify, ...]:
+def told(*urls: str, events: tuple[str, ...] = ("succeeded", "failed", "cancelled")) -> tuple[Endpoint, ...]:
     return tuple(Notify.model_validate({"url": url, "events": events}) for url in urls)
 
 

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from service.jobs.errors import Fenced, IdempotencyConflict, IllegalTransition, StillNeeded
-from service.jobs.job import CheckpointPointer, Device, Job
+from service.jobs.job import CheckpointPointer, Device, Endpoint, Job
 from service.jobs.layout import checkpoint_prefix
 from service.jobs.ports import Claim, Idempotency, Outcome, Report
 from service.jobs.state import JobState, Phase, Reason
-from service.spec.notify import Notify
 from service.webhooks.delivery import Attempt, Verdict
 from service.webhooks.ports import Limits
 from tests.e2e.faults.history import Seen, violations
@@ -42,7 +41,7 @@ OUTCOMES = (
     Outcome(kind="give_back", reason=Reason.DRAINED, counts=False),
 )
 
-TELLS = (Notify(url="https://hooks.example.com/x", events=("running", "paused", "succeeded", "failed", "cancelled")),)
+TELLS = (Endpoint(url="https://hooks.example.com/x", events=("running", "paused", "succeeded", "failed", "cancelled")),)
 EXPIRES = ("ty:claim:", "ty:idempotency:", "ty:worked:", "ty:gone:", "ty:sending:", "ty:unreachable:")
 """Keys that end by themselves."""
 VERDICTS = (
