@@ -21,10 +21,10 @@ without hearing of other users' keys.
 TRANSACTIONS = ("multi", "exec", "discard")
 SCRIPTS = ("evalsha", "script|exists", "script|load")
 STORE_COMMANDS = (
-    *("del", "exists", "expire", "pexpire", "get", "mget", "set", "setnx"),
+    *("del", "exists", "expire", "pexpire", "get", "mget", "persist", "set", "setnx"),
     *("hdel", "hexists", "hget", "hgetall", "hincrby", "hlen", "hmget", "hset", "hsetnx", "hvals"),
     *("lindex", "llen", "lpush", "lrange", "lset", "ltrim", "rpush"),
-    *("sadd", "scard", "smembers", "srandmember", "srem"),
+    *("sadd", "scard", "sismember", "smembers", "srandmember", "srem"),
     *("xadd", "xrange"),
     *("zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrank", "zrem", "zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore"),
     *("publish", "subscribe", "unsubscribe"),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -19,14 +20,18 @@ from fastapi import FastAPI, Request
 from service.adapters import memory
 from service.adapters.stores import Stores
 from service.api.app import create_app
+from service.api.auditing import Recorder
 from service.api.connections import Connection
 from service.api.guarding import HEAD_BYTES, MOST_HEADERS, Guarding
 from service.api.incoming import Incoming
+from service.api.keyring import Keyring
 from service.api.lingering import Lingering
 from service.api.places import Places
 from service.api.problems import SAFE_HEADERS
 from service.dashboard.mounting import mount
 from service.jobs.job import Job
+from service.jobs.ports import PreflightLoad
+from service.use_cases.access import Access
 from tests.e2e.stack import until
 from tests.integration.conftest import Clock
 from tests.services import services_of
@@ -84,7 +89,16 @@ def twins(clock: Clock) -> Stores:
 def app(twins: Any) -> FastAPI:
     """The application on twins, with two places for who waits."""
     found = create_app(
-        services=services_of(twins), changes=twins.changes, checks={}, hosts=["train.example"], places=Places(most=3, most_of_one=2)
+        services=services_of(twins),
+        changes=twins.changes,
+        checks={},
+        keyring=Keyring(twins.access),
+        access=Access(store=twins.access, audit=twins.audit, artifacts=memory.MemoryArtifacts(), now=lambda: datetime.now(tz=UTC)),
+        recorder=Recorder(twins.audit),
+        monitor=twins.monitor,
+        preflight_load=lambda: PreflightLoad(children=1, busy=0, asked=0, waited_seconds=0.0, refused=0),
+        hosts=["train.example"],
+        places=Places(most=3, most_of_one=2),
     )
     mount(found)
 

@@ -24,7 +24,7 @@ AGAIN, DONE, GONE = Verdict(kind="again", after=60), Verdict(kind="delivered"), 
 
 
 def told(*urls: str, events: tuple[str, ...] = ("succeeded", "failed", "cancelled")) -> tuple[Endpoint, ...]:
-    return tuple(Notify.model_validate({"url": url, "events": events}) for url in urls)
+    return tuple(Endpoint(url=url, events=events) for url in urls)
 
 
 def take(stores: Stores, **limits: int) -> Taken | None:

@@ -18,8 +18,8 @@ from standardwebhooks import Webhook
 from service.adapters import redis_jobs
 from service.adapters.stores import Stores
 from service.adapters.webhooks import HttpPost, Lookout, Names
-from service.jobs.job import Job
-from service.spec.notify import Address, Notify
+from service.jobs.job import Endpoint, Job
+from service.spec.notify import ENDS, Address
 from service.webhooks.addresses import Allowed
 from service.webhooks.delivering import Deliverer
 from service.webhooks.delivery import Delivery, DeliveryState
@@ -308,7 +308,7 @@ def telling(live: Stores, new_job: Callable[..., Job]) -> Callable[..., str]:
     """A job that has ended and tells these ports; its id."""
 
     def make(*ports: int, **more: Any) -> str:
-        notify = tuple(Notify.model_validate({"url": f"http://127.0.0.1:{port}/{at}"}) for at, port in enumerate(ports))
+        notify = tuple(Endpoint(url=f"http://127.0.0.1:{port}/{at}", events=ENDS) for at, port in enumerate(ports))
         job = submit(live, new_job(notify=notify, **more))
         live.requests.cancel(job.project, job.id)
         return job.id
