@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from service.access.errors import KeyNotFound
 from service.access.keys import Key, Malformed, Secret, digest, id_of
 from service.access.ports import AccessStore
 from service.access.principal import EVERYWHERE, Role
@@ -49,11 +50,18 @@ class Keyring:
         return not self._closed
 
     async def key_of(self, text: str) -> Key:
-        """The key that reads so. Raises Malformed, KeyNotFound; KeyNotFound also where only the id is right."""
+        """The key that reads so. Raises Malformed, KeyNotFound.
+
+        One with a record is what its record says, though the environment gives it, too: it may have been revoked since.
+        """
         sha256 = digest(text)
-        if self._own is not None and hmac.compare_digest(self._own.secrets[0].sha256, sha256):
-            return self._own
-        key = await self.find(id_of(text))
+        is_own = self._own is not None and hmac.compare_digest(self._own.secrets[0].sha256, sha256)
+        try:
+            key = await self.find(id_of(text))
+        except (Malformed, KeyNotFound):
+            if self._own is not None and is_own:
+                return self._own
+            raise
         if not key.accepts(sha256, now=self._now()):
             raise Malformed
         return key

@@ -19,9 +19,9 @@ KEY = "a-key-of-the-test"
 
 @pytest.fixture(scope="module")
 def locked(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An API that wants a key."""
-    folder = tmp_path_factory.mktemp("locked")
-    with running_stack(folder, redis_url=valkey_url.replace("/0", "/1"), s3=s3.environment(), TRAINYARD_API_KEY=KEY) as running:
+    """An API that wants a key; in a bucket of its own, for whoever finds keys in theirs wants one, too."""
+    folder, bucket = tmp_path_factory.mktemp("locked"), s3.environment() | {"S3_BUCKET": "signing-in"}
+    with running_stack(folder, redis_url=valkey_url.replace("/0", "/1"), s3=bucket, TRAINYARD_API_KEY=KEY) as running:
         yield running
 
 
@@ -50,6 +50,25 @@ def test_the_door_is_before_every_page_and_leads_to_the_one_that_was_wanted(brow
     page.goto("/")
     expect(page.get_by_label("API key")).to_be_visible()
     context.close()
+
+
+def test_the_header_says_where_one_is_and_a_reader_is_offered_nothing_to_submit(browser: Browser, locked: Stack) -> None:
+    """An admin of the installation may look at another project; whoever only reads sees no way to a new job."""
+    shown = {KEY: "installation", locked.client.create_key("reader", role="read")["key"]: "reader"}
+    for key, who in shown.items():
+        context = browser.new_context(base_url=locked.client.url)
+        page = context.new_page()
+        page.goto("/")
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Sign in").click()
+
+        if who == "installation":
+            expect(page.get_by_label("Project")).to_have_value("default")
+        else:
+            expect(page.locator(".who")).to_have_text("default")
+        expect(page.get_by_role("link", name="New job")).to_have_count(1 if who == "installation" else 0)
+        assert not faults_for_everyone(page)
+        context.close()
 
 
 def test_a_session_is_as_good_as_the_key_but_not_for_another_site(http: httpx2.Client) -> None:

@@ -119,6 +119,18 @@ def test_the_environments_key_may_read_as_it_likes(stores: Stores, text: str) ->
     assert not asyncio.run(ring.is_open())
 
 
+def test_a_key_with_a_record_is_no_more_for_being_the_environments(stores: Stores) -> None:
+    """Who exports their own key where the API starts makes no admin of it, nor brings it back."""
+    key, text = kept(stores)
+    ring = Keyring(stores.access, api_key=text)
+
+    assert asyncio.run(ring.key_of(text)) == key
+    stores.access.replace(key.revoked(datetime.now(tz=UTC)))
+    ring.forget()
+
+    assert not asyncio.run(ring.key_of(text)).is_live(datetime.now(tz=UTC))
+
+
 def test_a_service_that_once_had_a_key_is_not_open_again(stores: Stores) -> None:
     """Not even when Redis forgets everything: until then it is asked at every second."""
     store = Counting(stores.access)  # type: ignore[arg-type]
