@@ -102,19 +102,3 @@ def test_nobody_else_comes_in(users: Users):
         assert health.ping()
         with pytest.raises(NoPermissionError):
             health.get("ty:jobs")
-
-
-def test_what_scripts_wrote_is_there_after_a_restart(tmp_path: Path):
-    """A server reads its own log again as the default user: what that one may not do would be left out."""
-    secrets.make(tmp_path)
-    password = (tmp_path / "api" / "redis_url").read_text().split(":")[2].partition("@")[0]
-    found: list[bytes | None] = []
-    for _ in range(2):
-        port = free_port()
-        command = [*valkey_command(folder=tmp_path, port=port, password=None), "--aclfile", str(tmp_path / "redis" / "users.acl")]
-        with process(command, cwd=tmp_path), redis.Redis(port=port, username="jobs", password=password) as client:
-            wait_for_port(port, seconds=20)
-            found.append(client.get("ty:one"))
-            client.eval("redis.call('SET', 'ty:one', 1) redis.call('SET', 'ty:other', 1)", 0)  # type: ignore[no-untyped-call]  # see above
-
-    assert found == [None, b"1"]
