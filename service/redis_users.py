@@ -25,7 +25,7 @@ STORE_COMMANDS = (
     *("hdel", "hexists", "hget", "hgetall", "hincrby", "hlen", "hmget", "hset", "hsetnx", "hvals"),
     *("lindex", "llen", "lpush", "lrange", "lset", "ltrim", "rpush"),
     *("sadd", "scard", "sismember", "smembers", "srandmember", "srem"),
-    *("xadd", "xrange"),
+    *("xadd", "xrange", "xrevrange"),
     *("zadd", "zcard", "zcount", "zrange", "zrangebyscore", "zrank", "zrem", "zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore"),
     *("publish", "subscribe", "unsubscribe"),
     "time",
@@ -41,8 +41,9 @@ BROKER_COMMANDS = (
 )
 
 
-NOBODY = "user default off resetpass resetkeys resetchannels -@all"
-"""Whoever gives no name."""
+NOBODY = "user default off resetpass ~* &* +@all"
+"""Whoever gives no name: nobody logs in as it. It may do everything because Redis 7.0 reads its own AOF again as this user, and would leave
+out the transactions that it may not do, which are all that scripts wrote."""
 
 
 def acl_lines(*, store_password: str, broker_password: str) -> Sequence[str]:

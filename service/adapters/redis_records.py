@@ -270,6 +270,7 @@ _FIELDS = frozenset(
             "retry_of",
             "priority",
             "device",
+            "gpus",
             "warnings",
             "reason",
         ),

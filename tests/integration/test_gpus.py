@@ -94,6 +94,7 @@ class Crewed:
             beat=beat(job_gpus=2),
             supervise=self._supervise,
             ring=self.rung.release,
+            held=lambda: (0, 0.0),
             draining=threading.Event(),
             gpus=GpuPool(gpus, slots=2),
         )
