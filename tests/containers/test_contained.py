@@ -60,7 +60,7 @@ DIGITS = {
     "epochs": 2,
     "resources": {"threads": 2},
 }
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = pytest.mark.timeout(2400)
 
 
 def docker(*arguments: str | Path, check: bool = True, seconds: float = 900) -> subprocess.CompletedProcess[str]:
@@ -122,7 +122,7 @@ def test_the_corpus_is_contained_under_the_options_of_the_compose_file(proving: 
         check=False,
         capture_output=True,
         text=True,
-        timeout=1400,
+        timeout=1800,
     )
 
     assert done.returncode == 0, done.stdout[-8000:]

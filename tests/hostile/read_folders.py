@@ -18,7 +18,7 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.flatten, self.linear = nn.Flatten(), nn.Linear(28 * 28, 10)
-        found, folders = [other for other in OTHERS if Path(other).exists()], 0
+        found, folders = [other for other in OTHERS if os.access(other, os.F_OK)], 0  # exists() raises where it may not look
         for root, inner, files in os.walk("/"):
             inner[:] = [each for each in inner if each not in SKIPPED]
             folders += 1
