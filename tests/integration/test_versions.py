@@ -65,7 +65,7 @@ def test_what_a_newer_version_added_to_a_record_outlives_an_older_ones_writing(
     job = submit(stores, new_job(warnings=(SpecWarning(code="c", detail="d", learn_more="/docs"),)))
     attempt = claim(stores)
     with redis.Redis.from_url(redis_url) as newer:
-        newer.hset(f"ty:job:{job.id}", mapping={"gpus": '{"asked": 2}', "progress": '{"epoch":1,"samples":640}', "script_note": "no JSON"})
+        newer.hset(f"ty:job:{job.id}", mapping={"accelerators": '{"asked": 2}', "progress": '{"epoch":1,"samples":640}', "script_note": "no JSON"})
         swept(stores, artifacts)
         running = stored(artifacts, job)
         stores.attempts.finish(attempt, Outcome(kind="failed", reason=Reason("too_warm")))
@@ -81,7 +81,7 @@ def test_what_a_newer_version_added_to_a_record_outlives_an_older_ones_writing(
         stored(artifacts, job),
         stores.jobs.find("default", job.id).model_dump(mode="json"),
     ):
-        assert told["gpus"] == {"asked": 2}
+        assert told["accelerators"] == {"asked": 2}
         assert told["warnings"] == [{"pointer": "", "code": "c", "detail": "d", "suggestion": None, "fix": None, "learn_more": "/docs"}]
         assert "script_note" not in told
     assert running["progress"]["samples"] == 640
