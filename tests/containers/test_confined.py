@@ -168,7 +168,7 @@ def test_the_gpu_image_takes_a_job(composed: Composed, elsewhere: dict[int, str]
     ]
     worker = docker(
         "run", "-d", "--rm", "--init", "--read-only", "--tmpfs=/tmp:mode=1777", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
-        "--network", f"{composed.project}_stores", "-v", f"{composed.project}_secrets-worker:/run/trainyard:ro",
+        "--network", f"{composed.project}_stores", "-v", f"{composed.project}_work:/work", "-v", f"{composed.project}_secrets-worker:/run/trainyard:ro",
         "-v", f"{composed.settings.get('TRAINYARD_DATASETS', composed.project + '_datasets')}:/datasets:ro",
         *environment, "-e", "TRAINYARD_DATASETS_DIR=/datasets", image, "worker", "--device", "cpu", "--name", "stand-in",
     ).strip()  # fmt: skip
