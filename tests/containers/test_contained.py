@@ -324,7 +324,7 @@ def test_a_job_that_is_cancelled_leaves_no_process(running: Running):
     code = (
         (HOSTILE / "leave_daemon.py")
         .read_text()
-        .replace("return self.linear", "signal.pause() if "attempts" in os.getcwd() else 0\n        return self.linear")
+        .replace("return self.linear", "signal.pause() if 'attempts' in os.getcwd() else 0\n        return self.linear")
     )
     job = running.client.submit(FAKE | {"dataloader": {"batch_size": 16}, "model": {"type": "Module", "class_name": "Net", "code": code}})
     until(lambda: contained(running))
