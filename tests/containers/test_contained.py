@@ -310,37 +310,35 @@ def test_a_job_is_not_root_writes_nowhere_and_reaches_nobody(running: Running):
 
 @pytest.mark.parametrize("name", RECKLESS)
 def test_what_a_job_breaks_is_its_own(name: str, running: Running):
-    """It ends, at POST or later, and the next one trains; the worker's processes are as before, and nobody of it is left."""
-    before = processes(running)
+    """It ends, at POST or later, and the next one trains; nobody of it is left on the worker."""
     with suppress(Rejected):  # what ends its check ends there
         job = ended(running, module(name))
-        assert job["reason"] in (None, "user_code", "trainer_lost"), job
+        assert job["reason"] in (None, "user_code", "trainer_lost", "disk_full"), job  # full is its own memory
 
     assert int(running.client.ready()["parts"]["workers"]) == 1
-    until(lambda: processes(running) == before)
+    until(lambda: not contained(running))
 
 
 def test_a_job_that_is_cancelled_leaves_no_process(running: Running):
     """However deaf it is to signals, and whatever it left in sessions of its own."""
-    before = processes(running)
     code = (
         (HOSTILE / "leave_daemon.py")
         .read_text()
-        .replace("return self.linear", "signal.pause() if self.training and images.shape[0] > 8 else 0\n        return self.linear")
+        .replace("return self.linear", "signal.pause() if 'attempts' in os.getcwd() else 0\n        return self.linear")
     )
     job = running.client.submit(FAKE | {"dataloader": {"batch_size": 16}, "model": {"type": "Module", "class_name": "Net", "code": code}})
-    until(lambda: sum("bwrap" in each for each in processes(running)) > 0)
+    until(lambda: contained(running))
 
     running.client.cancel(job["id"])
 
     assert running.client.wait(job["id"], timeout=60)["state"] == "cancelled"
-    until(lambda: processes(running) == before)
+    until(lambda: not contained(running))
 
 
-def processes(running: Running) -> list[str]:
-    """The commands of all processes of the worker's container, but for those that come and go by themselves."""
-    lines = docker("top", running.worker, "-eo", "args").stdout.splitlines()[1:]
-    return sorted(line for line in lines if "python3 -c import socket" not in line)
+def contained(running: Running) -> list[str]:
+    """The processes of contained code in the worker's container: what it forks, daemons too, is called as it is."""
+    lines = docker("top", running.worker, "-eo", "pid,args").stdout.splitlines()[1:]
+    return [line for line in lines if "bwrap" in line or "worker.contained" in line]
 
 
 def until(holds: Any, seconds: float = 60) -> None:
