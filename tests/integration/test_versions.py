@@ -65,7 +65,9 @@ def test_what_a_newer_version_added_to_a_record_outlives_an_older_ones_writing(
     job = submit(stores, new_job(warnings=(SpecWarning(code="c", detail="d", learn_more="/docs"),)))
     attempt = claim(stores)
     with redis.Redis.from_url(redis_url) as newer:
-        newer.hset(f"ty:job:{job.id}", mapping={"accelerators": '{"asked": 2}', "progress": '{"epoch":1,"samples":640}', "script_note": "no JSON"})
+        newer.hset(
+            f"ty:job:{job.id}", mapping={"accelerators": '{"asked": 2}', "progress": '{"epoch":1,"samples":640}', "script_note": "no JSON"}
+        )
         swept(stores, artifacts)
         running = stored(artifacts, job)
         stores.attempts.finish(attempt, Outcome(kind="failed", reason=Reason("too_warm")))

@@ -45,6 +45,7 @@ def lines(format: str) -> list[str]:
         "PYTHONPATH": ":".join(path for path in sys.path if path),
         "TRAINYARD_LOG_FORMAT": format,
         "REDIS_URL": f"redis://jobs:{PASSWORD}@127.0.0.1:1/0",
+        "AWS_ACCESS_KEY_ID": "one",
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "TRAINYARD_API_KEY": KEY,
     }
