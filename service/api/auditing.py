@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +21,6 @@ MOST_ALIKE = 1000
 MOST_WAITING = 100_000
 REFUSED = (401, 403)
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}", re.ASCII)
 
 _Kind = tuple[str | None, str, int, str | None]
 
@@ -77,7 +74,7 @@ class Recorder:
 
 
 class Auditing:
-    """Gives every answer an `X-Request-ID` (the request's own, where it has a plain one), and notes what is to be noted."""
+    """Notes what is to be noted of each answer, with the id that its request has (service/api/observing.py)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -87,18 +84,16 @@ class Auditing:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id.encode())]}
-                _look_at(scope, message, request_id)
+                _look_at(scope, message)
             await send(message)
 
         await self._app(scope, receive, sending)
 
 
-def _look_at(scope: Scope, message: Message, request_id: str) -> None:
+def _look_at(scope: Scope, message: Message) -> None:
     """Note the answer, where it is to be noted: a change, or a refusal of access."""
     status, state = message["status"], scope.get("state", {})
     needed: Role | None = state.get("needed")
@@ -116,7 +111,7 @@ def _look_at(scope: Scope, message: Message, request_id: str) -> None:
             object=_object(scope, message),
             outcome=status,
             address=client[0] if client else None,
-            request_id=request_id,
+            request_id=state["request_id"],
         )
     )
 
@@ -125,11 +120,6 @@ def recorder_of(request: Request) -> Recorder:
     """Where the notes are."""
     recorder: Recorder = request.app.state.recorder
     return recorder
-
-
-def _request_id(scope: Scope) -> str:
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
-    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _object(scope: Scope, message: Message) -> str | None:

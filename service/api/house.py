@@ -153,7 +153,13 @@ class SchemaResponse(Response):
     media_type = "application/schema+json"
 
 
-@router.get("/schema/job.json", dependencies=[Depends(reading)], response_class=SchemaResponse, tags=["what can be said"])
+@router.get(
+    "/schema/job.json",
+    dependencies=[Depends(reading)],
+    response_class=SchemaResponse,
+    responses={200: {"content": {SchemaResponse.media_type: {"schema": {"type": "object"}}}}},
+    tags=["what can be said"],
+)
 def get_schema(request: Request) -> Response:
     """The JSON Schema of a job spec."""
     return _schema().answer(request)

@@ -122,7 +122,7 @@ def read_audit(
     access: Access,
     filters: Annotated[AuditFilters, Depends()],
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(pattern=r"^\d{1,15}-\d{1,15}$")] = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[1-9][0-9]{0,14}-[0-9]{1,15}$")] = None,
 ) -> AuditPage:
     """Every change, and every refusal of access: who, what, when, from where. The newest first; to an admin of a project, its own."""
     recorder_of(request).flush()

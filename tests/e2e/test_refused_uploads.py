@@ -153,7 +153,7 @@ def test_who_goes_on_sending_is_cut_off_in_the_end(stack: Stack):
     chunk = b"100000\r\n" + bytes(2**20) + b"\r\n"
     sent = 0
     with socket.create_connection(address(stack), timeout=60) as line:
-        head = f"PUT /v1/datasets/Vast HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"PUT /v1/datasets/Vast HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n"
         line.sendall(head.encode())
         answer = line.recv(2000)
         with suppress(ConnectionError):
