@@ -62,6 +62,7 @@ def classifier(stack: Stack, push: Push) -> dict[str, Any]:
     return done(stack, spec | {"optimizer": ADAM, "epochs": 12})
 
 
+@pytest.mark.long
 def test_a_table_without_its_label_column_is_predicted(stack: Stack, push: Push, tmp_path: Path):
     """As POST /predict answers its rows; nothing is measured, and the job says so."""
     stack.have_worker()

@@ -125,6 +125,7 @@ def test_uploads_are_for_services(environment: dict[str, str], small: dict, tmp_
     assert "/dataset/type: Uploaded data lie with a service" in ran.stderr
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_run_and_all_that_it_started(environment: dict[str, str], long: dict, tmp_path: Path):
     """In a terminal: the bar shows epochs; Ctrl-C stops it with exit 130; no process and no file is left."""
     command = [*TRAINYARD, "run", str(written(tmp_path, long | {"epochs": 2000})), "-o", "out"]
@@ -261,6 +262,7 @@ def another_api(stack: Stack) -> Iterator[None]:
         end(api)
 
 
+@pytest.mark.long
 def test_following_over_a_restarted_api_misses_nothing(stack: Stack, environment: dict[str, str], long: dict, tmp_path: Path):
     """`submit --follow` through the death of the API: each event once, in order, and the exit code of the job."""
     stack.start_worker()

@@ -84,7 +84,7 @@ def test_a_job_on_two_gpus_has_the_weights_and_the_numbers_of_a_job_on_one(rehea
     assert "2 GPUs" in (tmp_path / second / "train.py").read_text()
 
 
-@pytest.mark.parametrize("place", [0, 1], ids=["leader", "other"])
+@pytest.mark.parametrize("place", [pytest.param(0, id="leader", marks=pytest.mark.long), pytest.param(1, id="other")])
 def test_a_killed_process_of_two_takes_the_attempt_down_and_the_next_ends_with_equal_bits(rehearsed: Stack, tmp_path: Path, place: int):
     """Kill -9 of either in the midst of an epoch: trainer_lost, another attempt, the bits of two that nobody disturbed."""
     undisturbed = weights_of(rehearsed, rehearsed.client.submit(on(2))["id"], tmp_path)

@@ -77,6 +77,7 @@ def test_a_killed_trainer_is_infrastructure(stack: Stack, long: dict):
     assert "trainer_lost" in {step["reason"] for step in ended["transitions"]}
 
 
+@pytest.mark.long
 def test_a_dead_zygote_is_replaced(stack: Stack, small: dict):
     """The next job runs on a new one."""
     worker = stack.start_worker()

@@ -160,6 +160,7 @@ def _work(stack: Stack, redis_url: str, job_id: str) -> None:
     stack.end_workers()
 
 
+@pytest.mark.long
 def test_an_api_that_is_killed_while_it_sends_is_followed_by_another(apart: str, s3: S3Server, tmp_path: Path) -> None:
     """After its lease, under the same id, with the same body: a receiver that took the first knows the second."""
     settings = ALLOWED | {"TRAINYARD_WEBHOOK_SECONDS": "1"}
@@ -189,6 +190,7 @@ def _cancelled(redis_url: str, port: int) -> str:
     return job.id
 
 
+@pytest.mark.long
 def test_two_apis_tell_each_thing_once(stack: Stack, valkey_url: str, s3: S3Server, small: dict[str, Any], tmp_path: Path) -> None:
     """Thirty jobs, both at work."""
     with receiving() as receiver, running_stack(tmp_path, redis_url=valkey_url, s3=s3.environment(), **ALLOWED) as other:

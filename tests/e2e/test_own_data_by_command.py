@@ -153,6 +153,7 @@ def test_from_upload_to_prediction(name: str, stack: Stack, trainyard: Run, tmp_
         assert predicted[0] == f"digit.png: {', '.join(wanted) or 'none'}"
 
 
+@pytest.mark.long
 def test_a_trained_model_is_evaluated_on_other_data_by_a_job_of_its_own(stack: Stack, trainyard: Run, tmp_path: Path):
     """No epoch, the same weights; every prediction is a row."""
     import pyarrow.parquet as pq
@@ -302,6 +303,7 @@ class Net(nn.Module):
     assert predicted["outputs"] == [[0.0] * 10]
 
 
+@pytest.mark.long
 def test_gc_removes_what_no_record_names_and_nothing_else(stack: Stack, tmp_path: Path):
     import boto3
 

@@ -142,6 +142,7 @@ class Cut(httpx2.BaseTransport):
         self._real.close()
 
 
+@pytest.mark.long
 def test_a_download_goes_on_over_a_cut_line(stack: Stack, small: dict[str, Any], tmp_path: Path) -> None:
     """The real service answers the range that is still missing, until the file is whole."""
     stack.have_worker()

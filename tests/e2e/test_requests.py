@@ -95,6 +95,7 @@ def test_a_deleted_job_leaves_nothing(stack: Stack, small: dict, s3: S3Server):
     assert stack.client.artifacts(other)
 
 
+@pytest.mark.long
 def test_what_dead_attempts_left_is_removed_at_the_end(stack: Stack, middling: dict, s3: S3Server):
     """After two pauses and the end, storage holds the last attempt's artifacts and the kept checkpoints, and no other token's folder."""
     stack.have_worker()

@@ -154,7 +154,13 @@ def test_slow_senders_are_let_go_and_nobody_waits_for_them(stack: Stack, job: st
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/validate", "/v1/jobs/none/predict", "/sign-in", "/ui/check"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/jobs",
+        *(pytest.param(path, marks=pytest.mark.long) for path in ("/v1/jobs/validate", "/v1/jobs/none/predict", "/sign-in", "/ui/check")),
+    ],
+)
 def test_a_vast_body_is_refused_and_nobody_waits_for_it(stack: Stack, job: str, path: str):
     """However far its sender goes; none of it stays in memory."""
     before = resident(stack.api_pid)
@@ -171,6 +177,7 @@ def test_a_vast_body_is_refused_and_nobody_waits_for_it(stack: Stack, job: str, 
     assert resident(stack.api_pid) - before < 100 * 2**20
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_bodies_that_take_long_to_read_stop_nobody(stack: Stack, job: str):
     """As large, and as dense, as they may be: YAML is read by Python, some seconds for each."""

@@ -129,6 +129,7 @@ def test_a_worker_of_an_earlier_commit_works_beside_this_api_and_this_worker(
     assert {worker["name"] for worker in stack.client.workers()} == {"other-0", "w1"}
 
 
+@pytest.mark.long
 def test_a_newer_worker_works_beside_this_api(stack: Stack, small: dict[str, Any], tree: Tree, worker_of: Any):
     """Workers go first in an upgrade: what it tells besides is not read, and its jobs end well."""
     worker_of(tree(NEWER))
@@ -137,6 +138,7 @@ def test_a_newer_worker_works_beside_this_api(stack: Stack, small: dict[str, Any
     assert [worker["name"] for worker in stack.client.workers()] == ["other-0"]
 
 
+@pytest.mark.long
 def test_what_a_newer_api_wrote_is_there_after_an_older_worker_wrote_it_back(
     redis_url: str, s3: S3Server, small: dict[str, Any], tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

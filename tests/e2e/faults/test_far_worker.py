@@ -77,6 +77,7 @@ def test_a_cut_shorter_than_the_lease_costs_nothing(house: House, host: FarHost,
     _ended_as_if_nothing_had_happened(house, job, undisturbed, spec)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gone", ["valkey", "s3"])
 def test_half_a_cut_keeps_what_was_done(house: House, host: FarHost, undisturbed: bytes, spec: dict[str, Any], gone: str):
     """One store answers, the other does not: facts or files wait, and then all of them are there."""
@@ -127,6 +128,7 @@ def test_a_worker_that_is_cut_off_is_replaced_and_fenced(house: House, host: Far
     assert violations(look(house, [each["id"] for each in house.client.jobs()])) == []
 
 
+@pytest.mark.long
 def test_what_a_cut_off_worker_finished_meanwhile_does_not_count(house: House, host: FarHost, undisturbed: bytes, spec: dict[str, Any]):
     """It trains to the end and can tell nobody; another worker goes on from the last checkpoint that was committed, to the same weights."""
     job = house.client.submit(spec)["id"]
@@ -146,6 +148,7 @@ def test_what_a_cut_off_worker_finished_meanwhile_does_not_count(house: House, h
     _ended_as_if_nothing_had_happened(house, again, undisturbed, spec)
 
 
+@pytest.mark.long
 def test_connections_that_a_firewall_forgot_are_opened_anew(house: House, host: FarHost, undisturbed: bytes, spec: dict[str, Any]):
     """Packets of old connections vanish for good and nobody says so; left to TCP that would show after a quarter of an hour."""
     forgotten = host.forget_connections()
