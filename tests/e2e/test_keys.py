@@ -134,8 +134,8 @@ def test_what_was_done_is_told_with_who_and_from_where_and_no_secret(
         "request_id": "mine-1",
         "times": 1,
     }
-    (refused,) = trainyard(stack, key, "audit", "--refused", "--limit", "1")
-    assert (refused["action"], refused["outcome"], refused["key_id"]) == ("GET /v1/me", 401, None)
+    refused = [each for each in trainyard(stack, key, "audit", "--refused") if each["key_id"] is None]
+    assert ("GET /v1/me", 401) in {(each["action"], each["outcome"]) for each in refused}
     assert key.rpartition("_")[2][:16] not in json.dumps(audit)
 
 
