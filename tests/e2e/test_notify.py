@@ -21,8 +21,8 @@ from standardwebhooks import Webhook
 from service.adapters import redis_jobs
 from service.api.examples import examples
 from service.client.errors import NotFound, Rejected, Unreachable
-from service.jobs.job import Job
-from service.spec.notify import Notify
+from service.jobs.job import Endpoint, Job
+from service.spec.notify import ENDS
 from tests.e2e.stack import ROOT, Stack, running_stack, until
 from tests.receivers import receiving
 from tests.servers import S3Server, running_valkey
@@ -182,7 +182,7 @@ def test_an_api_that_is_killed_while_it_sends_is_followed_by_another(apart: str,
 
 def _cancelled(redis_url: str, port: int) -> str:
     """A job that has ended, and tells: put there without an API's check, which takes its time."""
-    stores, notify = redis_jobs.connect(redis_url), (Notify.model_validate({"url": f"http://127.0.0.1:{port}/{TOKEN}"}),)
+    stores, notify = redis_jobs.connect(redis_url), (Endpoint(url=f"http://127.0.0.1:{port}/{TOKEN}", events=ENDS),)
     job = Job(id="job_" + "0" * 21, created_at=datetime.now(tz=UTC), notify=notify, spec={})
     stores.jobs.submit(job, idempotency=None)
     stores.requests.cancel(job.project, job.id)

@@ -93,6 +93,7 @@ def test_the_readmes_python_runs(stack: Stack, tmp_path: Path, monkeypatch: pyte
 
 def test_a_notebook_shows_a_real_job(stack: Stack, small: dict[str, Any]) -> None:
     """While it waits, and with its curve once it has ended."""
+    stack.dismiss()
     job = stack.client.submit(small | {"name": "shown", "epochs": 3})
     waiting = job._repr_html_()
     stack.have_worker()
