@@ -105,7 +105,7 @@ def test_the_tutorials_loop_and_its_job_give_the_same_file(reader: Reader):
 
 
 def test_every_example_of_the_api_reference_is_answered(reader: Reader):
-    """Each with a job in a state that allows it; none is answered by an error."""
+    """Each with a job in a state that allows it; none is answered by an error. A first key would lock the service: keys are tests/e2e/test_keys.py's."""
     client, found = reader.stack.client, PAGES["docs/api.md"]
     reader.follow(found[0])
     told = {"notify": [{"url": f"http://127.0.0.1:{free_port()}/"}]}
@@ -115,6 +115,8 @@ def test_every_example_of_the_api_reference_is_answered(reader: Reader):
     step = str(client.checkpoints(ended)[0]["step"])
 
     for block in found[1:]:
+        if re.search(r"/v1/(keys|projects)\b", block.text):
+            continue
         version = next((each["version"] for each in client.datasets() if each["name"] == "digits"), None)
         if version is None:
             version = client.push("digits", reader.folder / "digits.npz")["version"]
