@@ -14,17 +14,24 @@ SEED = int(os.environ.get("TRAINYARD_CHAOS_SEED") or random.SystemRandom().randr
 ALLOW_ORPHANS = bool(os.environ.get("TRAINYARD_CHAOS_ALLOW_ORPHANS"))
 
 
-@pytest.mark.timeout(600)  # a minute and a half, on a machine with nothing else to do
+@pytest.mark.timeout(900)  # a minute and a half, on a machine with nothing else to do
 def test_no_job_is_lost_doubled_or_trained_otherwise(tmp_path: Path):
-    """Two workers, 25 jobs, faults of every kind for 40 seconds; then the checker finds nothing and nothing is left over."""
-    print(f"TRAINYARD_CHAOS_SEED={SEED}")
+    """Two workers, 25 jobs, faults of every kind for 40 seconds; then the checker finds nothing and nothing is left over.
 
-    verdict = run(Plan(seed=SEED, jobs=25, workers=2, seconds=40, patience=300, allow_orphans=ALLOW_ORPHANS), tmp_path)
+    On a busy machine the faults of one lot may hit no attempt: such a lot shows little, and the next one is drawn.
+    """
+    for at in range(3):
+        print(f"TRAINYARD_CHAOS_SEED={SEED + at}")
+        plan = Plan(seed=SEED + at, jobs=25, workers=2, seconds=40, patience=300, allow_orphans=ALLOW_ORPHANS)
 
-    print(verdict)
-    assert verdict.faults == []
-    assert sum(verdict.strikes.values()) >= 15
-    assert verdict.attempts > verdict.jobs
+        verdict = run(plan, tmp_path / str(at))
+
+        print(verdict)
+        assert verdict.faults == []
+        assert sum(verdict.strikes.values()) >= 15
+        if verdict.attempts > verdict.jobs:
+            return
+    pytest.fail("three lots in which no fault hit an attempt")
 
 
 @pytest.mark.long
