@@ -110,7 +110,7 @@ def schemathesis(description: Path, url: str, *arguments: str) -> subprocess.Com
 @pytest.mark.timeout(1900)
 def test_every_answer_is_a_described_one(stack: Stack, described: Path):
     """No server error, no undocumented answer, over single requests and sequences of them."""
-    effort = ("--max-examples", "50", "--max-time", "900") if LONG else ("--max-examples", "3", "--max-time", "20")
+    effort = ("--max-examples", "50", "--max-time", "900") if LONG else ("--max-examples", "3", "--max-time", "12")
 
     ended = schemathesis(described, stack.client.url, "-H", f"Authorization: Bearer {KEY}", "--checks", CHECKS, *effort)
 

@@ -29,6 +29,7 @@ def impatient(stack: Stack) -> Stack:
     return stack
 
 
+@pytest.mark.long
 def test_going_on_with_another_instruction_set_is_told(stack: Stack, long: dict, tmp_path: Path):
     """The job, environment.json and train.py say that the weights are not exact, and why."""
     first = stack.start_worker()

@@ -271,6 +271,7 @@ def test_the_page_of_a_job_shows_its_webhooks(stack: Stack, small: dict[str, Any
     assert "/deliveries" not in page(f"/jobs/{silent.id}")
 
 
+@pytest.mark.long
 def test_settings_that_cannot_be_meant_are_refused_at_the_start(stack: Stack) -> None:
     """By name, without a trace."""
     for name, value in (("ALLOW", "10.0.0.1/8"), ("PAUSES", "5,-1"), ("CA_FILE", "/nowhere"), ("CA_FILE", __file__)):

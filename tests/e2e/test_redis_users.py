@@ -34,6 +34,7 @@ def guarded(server: GuardedValkey, s3: S3Server, tmp_path: Path) -> Iterator[Sta
         yield running
 
 
+@pytest.mark.long
 def test_a_journey_with_two_redis_users(guarded: Stack, server: GuardedValkey, small: dict[str, object], long: dict[str, object]) -> None:
     """Submit, follow, pause, resume, lose a worker, cancel, retry, delete, rebuild, tidy up, drain: all of it is allowed."""
     worker = guarded.start_worker(slots=2)

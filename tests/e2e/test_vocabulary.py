@@ -28,7 +28,6 @@ LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
 SOME = (
     "digits-average",
     "digits-custom-module",
-    "digits-mixup",
     "digits-unet",
     "mnist-lstm",
 )
