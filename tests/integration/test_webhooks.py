@@ -219,7 +219,13 @@ def test_of_a_body_no_more_is_read_than_a_little(speak: Callable[[socket.socket,
 
 
 def test_who_speaks_no_http_has_not_answered() -> None:
-    with speaking(lambda connection, _: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")) as port:
+    def greets(connection: socket.socket, _: threading.Event) -> None:
+        connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):  # closed with something unread, it would be reset
+            pass
+
+    with speaking(greets) as port:
         answer = post().send(f"http://127.0.0.1:{port}/", SIGNED, b"{}")
 
     assert answer.status is None
