@@ -101,7 +101,7 @@ def test_a_download_under_way_is_whole_or_breaks_off(
         chunks = answer.iter_raw(65536)
         digest.update(next(chunks))
         stack.client.delete(job["id"])
-        until(lambda: not bucket_keys(f"projects/default/jobs/{job['id']}/"), seconds=20)
+        until(lambda: not bucket_keys(f"projects/default/jobs/{job['id']}/"), seconds=60)
         try:
             for chunk in chunks:
                 digest.update(chunk)
