@@ -17,7 +17,7 @@ from tests.e2e.stack import Stack, running_stack
 from tests.servers import S3Server
 
 KEY = "key-of-this-test"
-LONG = bool(os.environ.get("TRAINYARD_LONG_TESTS"))
+LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,"
     "unsupported_method"

@@ -22,7 +22,7 @@ from tests.bench.reads import resident
 from tests.e2e.stack import Stack, running_stack, until
 from tests.servers import S3Server
 
-LONG = bool(os.environ.get("TRAINYARD_LONG_TESTS"))
+LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
 STREAMS, OF_ONE = (10_000, 1_000) if LONG else (400, 100)
 SLOW = 200 if LONG else 60
 VAST = 2**30 if LONG else 2**26
