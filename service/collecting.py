@@ -23,11 +23,16 @@ def erase_dataset(project: str, name: str, place: str, *, artifacts: ArtifactSto
     artifacts.delete([stored.key for stored in artifacts.list(folder)])
 
 
-def collect(job: Job, *, artifacts: ArtifactStore) -> None:
-    """What attempts of an ended job left behind: checkpoints that are not kept, artifacts without a manifest, uploads never completed."""
+def collect(job: Job, *, artifacts: ArtifactStore) -> int:
+    """What attempts of an ended job left behind: checkpoints that are not kept, artifacts without a manifest, uploads never completed.
+
+    Answers the bytes that the job has in storage after that.
+    """
     folder = attempts_prefix(job.project, job.id)
     artifacts.abort_uploads(folder)
-    keys = [stored.key for stored in artifacts.list(folder)]
+    sizes = {stored.key: stored.size for stored in artifacts.list(job_prefix(job.project, job.id))}
     home = artifacts_prefix(job.project, job.id, job.token)
-    kept = tuple(pointer.prefix for pointer in job.checkpoints) + ((home,) if f"{home}manifest.json" in keys else ())
-    artifacts.delete([key for key in keys if not key.startswith(kept)])
+    kept = tuple(pointer.prefix for pointer in job.checkpoints) + ((home,) if f"{home}manifest.json" in sizes else ())
+    left = [key for key in sizes if key.startswith(folder) and not key.startswith(kept)]
+    artifacts.delete(left)
+    return sum(sizes.values()) - sum(sizes[key] for key in left)

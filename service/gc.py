@@ -1,4 +1,4 @@
-"""`trainyard gc`: remove from storage what no record names, told by REDIS_URL and S3_ENDPOINT_URL as the service is."""
+"""`trainyard gc`: remove from storage what no record names, and count what records do name for quotas, told by REDIS_URL and S3_ENDPOINT_URL as the service is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def main(*, dry_run: bool) -> int:
         found = tidying.look(artifacts=artifacts, jobs=stores.jobs, datasets=stores.datasets, now=datetime.now(tz=UTC))
         if not dry_run:
             tidying.remove(found, artifacts=artifacts)
+            tidying.count(found, accounts=stores.accounts)
     except (SettingsFault, NewerFormat, Unavailable) as error:
         print(f"trainyard gc: {error}", file=sys.stderr)  # noqa: T201
         return 1

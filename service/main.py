@@ -115,6 +115,7 @@ def build(settings: ApiSettings) -> Api:
         settings.redis_url,
         lease_seconds=settings.lease_seconds,
         sweep_seconds=settings.sweep_seconds,
+        quota=settings.quota,
         socket_seconds=STORE_SECONDS,
     )
     artifacts = S3Artifacts(settings)
@@ -177,7 +178,7 @@ def build(settings: ApiSettings) -> Api:
         secrets=stores.secrets,
         reach=Lookout(settings.webhook_allow, names=Names()) if settings.webhooks else None,
         threads=settings.threads,
-        project_slots=settings.project_slots,
+        accounts=stores.accounts,
         ring=ring,
         tell=delivering.wake,
         look=looking.wake,
@@ -197,6 +198,8 @@ def build(settings: ApiSettings) -> Api:
         audit=stores.audit,
         artifacts=artifacts,
         now=lambda: datetime.now(tz=UTC),
+        accounts=stores.accounts,
+        quota=settings.quota,
         has_own=settings.api_key is not None,
     )
     app = create_app(

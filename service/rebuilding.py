@@ -104,7 +104,11 @@ def _at_newest_checkpoint(job: Job, manifests: Sequence[str], artifacts: Artifac
 def _pointer(key: str, artifacts: ArtifactStore) -> CheckpointPointer:
     manifest: Mapping[str, Any] = json.loads(b"".join(artifacts.open(key)))
     return CheckpointPointer(
-        token=manifest["token"], epoch=manifest["epoch"], step=manifest["step"], prefix=key.removesuffix("manifest.json")
+        token=manifest["token"],
+        epoch=manifest["epoch"],
+        step=manifest["step"],
+        prefix=key.removesuffix("manifest.json"),
+        size=sum(file["size"] for file in manifest["files"]),
     )
 
 

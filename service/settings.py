@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.access.quota import LARGEST, Quota
 from service.certificates import trusting, with_certificates
 from service.webhooks.addresses import Allowed
 from service.webhooks.delivery import LONGEST_PAUSE, PAUSES
@@ -57,14 +58,24 @@ class StoreSettings(BaseSettings):
     aws_region: str = Field(default="us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     lease_seconds: float = Field(default=60, gt=0, validation_alias=AliasChoices("TRAINYARD_LEASE_SECONDS"))
     sweep_seconds: float = Field(default=5, gt=0, validation_alias=AliasChoices("TRAINYARD_SWEEP_SECONDS"))
-    project_slots: int = Field(default=0, ge=0, validation_alias=AliasChoices("TRAINYARD_PROJECT_SLOTS"))
-    """Jobs of one project that may run at a time; 0 sets no limit."""
+    project_slots: int = Field(default=0, ge=0, le=LARGEST, validation_alias=AliasChoices("TRAINYARD_PROJECT_SLOTS"))
+    """Jobs of one project that may run at a time; 0 sets no limit. This and the next three hold where the project has no quota of its own."""
+    project_queued: int = Field(default=0, ge=0, le=LARGEST, validation_alias=AliasChoices("TRAINYARD_PROJECT_QUEUED"))
+    project_bytes: int = Field(default=0, ge=0, le=LARGEST, validation_alias=AliasChoices("TRAINYARD_PROJECT_BYTES"))
+    project_gpu_hours: float = Field(default=0, ge=0, le=1e9, validation_alias=AliasChoices("TRAINYARD_PROJECT_GPU_HOURS"))
     uncontained_code: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_UNCONTAINED_CODE"))
     """Run custom modules like the service's own code: only where every user is trusted with the machine."""
     threads: int = Field(default=os.cpu_count() or 1, ge=1, validation_alias=AliasChoices("TRAINYARD_THREADS"))
     """Intra-op threads of a job that names none: part of its numbers, so stored with it."""
 
     log_format: Literal["text", "json"] = Field(default="text", validation_alias=AliasChoices("TRAINYARD_LOG_FORMAT"))
+
+    @property
+    def quota(self) -> Quota:
+        """Of projects that have none of their own."""
+        return Quota(
+            running=self.project_slots, queued=self.project_queued, stored_bytes=self.project_bytes, gpu_hours=self.project_gpu_hours
+        )
 
     @property
     def secrets(self) -> Sequence[str]:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.access.audit import AuditLog
-from service.access.ports import Safekeeping
+from service.access.ports import Accounts, Safekeeping
+from service.access.quota import of_dataset, of_job
 from service.collecting import collect, erase, erase_dataset
 from service.datasets.ports import DatasetStore
 from service.jobs.errors import JobNotFound
@@ -35,6 +36,7 @@ class Sweeper:
     datasets: DatasetStore
     facts: FactLog
     access: Safekeeping
+    accounts: Accounts
     audit: AuditLog
     artifacts: ArtifactStore
     doorbell: Doorbell
@@ -68,15 +70,18 @@ class Sweeper:
         """Remove the objects of deleted jobs and data sets, and what attempts of ended ones left behind."""
         for project, job_id in self.disposal.deleted(AT_ONCE):
             erase(project, job_id, artifacts=self.artifacts)
+            self.accounts.charge(project, of_job(job_id), 0)
             self.disposal.erased(project, job_id)
         for project, job_id in self.disposal.littered(AT_ONCE):
             with suppress(JobNotFound):  # deleted just now: all of it goes
-                collect(self.jobs.find(project, job_id), artifacts=self.artifacts)
+                size = collect(self.jobs.find(project, job_id), artifacts=self.artifacts)
+                self.accounts.charge(project, of_job(job_id), size)
             self.disposal.collected(project, job_id)
 
-        for place in self.datasets.removed(AT_ONCE):
-            erase_dataset(*place, artifacts=self.artifacts)
-            self.datasets.erased(*place)
+        for project, *place in self.datasets.removed(AT_ONCE):
+            erase_dataset(project, *place, artifacts=self.artifacts)
+            self.accounts.charge(project, of_dataset(*place), 0)
+            self.datasets.erased(project, *place)
 
     def _save_tail(self, job: Job) -> None:
         place = (job.project, job.id)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from service.access.ports import Accounts
+from service.access.quota import of_dataset, of_job
 from service.datasets.ports import DatasetStore
 from service.jobs.errors import JobNotFound
 from service.jobs.ports import ArtifactStore, JobStore, Stored
@@ -31,9 +33,11 @@ class Usage:
 
 @dataclass
 class Found:
-    """What no record names, by the folder that it lies in; and jobs whose record is in storage alone."""
+    """What no record names, by the folder that it lies in; what records do name; and jobs whose record is in storage alone."""
 
     unnamed: dict[str, list[Stored]] = field(default_factory=dict)
+    named: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Bytes by project and owner."""
     only_stored: list[str] = field(default_factory=list)
 
 
@@ -57,14 +61,16 @@ def look(*, artifacts: ArtifactStore, jobs: JobStore, datasets: DatasetStore, no
         folder = "/".join(("projects", *owner, ""))
         if now - _made(owner) < YOUNG:
             continue
-        if owner[1] == "datasets":
-            if owner[2:] not in known[owner[0]]:
-                found.unnamed[folder] = there
-        elif not _is_known(jobs, owner[0], owner[2]):
-            if any(stored.key == f"{folder}job.json" for stored in there):
-                found.only_stored.append(owner[2])
-            else:
-                found.unnamed[folder] = there
+        is_known = owner[2:] in known[owner[0]] if owner[1] == "datasets" else _is_known(jobs, owner[0], owner[2])
+        if is_known:
+            account = of_dataset(*owner[2:]) if owner[1] == "datasets" else of_job(owner[2])
+            found.named[owner[0], account] = Usage.of(there).bytes
+        elif owner[1] == "datasets":
+            found.unnamed[folder] = there
+        elif any(stored.key == f"{folder}job.json" for stored in there):
+            found.only_stored.append(owner[2])
+        else:
+            found.unnamed[folder] = there
     return found
 
 
@@ -83,6 +89,12 @@ def _made(place: Sequence[str]) -> datetime:
         return datetime.fromtimestamp(int(digits, 16) / 1000).astimezone()
     except (ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(0).astimezone()  # no name of ours
+
+
+def count(found: Found, *, accounts: Accounts) -> None:
+    """Have quotas go by what storage has: also by what was stored before there were any. Raises StoreUnavailable."""
+    for (project, owner), size in found.named.items():
+        accounts.charge(project, owner, size)
 
 
 def remove(found: Found, *, artifacts: ArtifactStore) -> None:

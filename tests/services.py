@@ -76,7 +76,6 @@ def services_of(stores: Stores, **others: Any) -> Services:
         "predictor": NoPredictor(),
         "spool": TemporarySpool(),
         "threads": 1,
-        "project_slots": 0,
         "ring": lambda *_: None,
         "tell": lambda: None,
         "reach": None,
@@ -85,5 +84,8 @@ def services_of(stores: Stores, **others: Any) -> Services:
         "upload_bytes": 2**30,
         "now": lambda: datetime.now(tz=UTC),
     }
-    kept = {name: getattr(stores, name) for name in ("jobs", "intake", "requests", "facts", "workers", "datasets", "outbox", "secrets")}
+    kept = {
+        name: getattr(stores, name)
+        for name in ("jobs", "intake", "requests", "facts", "workers", "accounts", "datasets", "outbox", "secrets")
+    }
     return Services(**{**kept, **standing_in, **others})

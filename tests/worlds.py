@@ -104,7 +104,9 @@ def application() -> FastAPI:
 def furnished(app: FastAPI, stores: Stores) -> World:
     """A world on empty stores."""
     artifacts = MemoryArtifacts()
-    access = Access(store=stores.access, audit=stores.audit, artifacts=artifacts, now=lambda: datetime.now(tz=UTC))
+    access = Access(
+        store=stores.access, audit=stores.audit, accounts=stores.accounts, artifacts=artifacts, now=lambda: datetime.now(tz=UTC)
+    )
     # requests come from many event loops here, which no connection outlives: jobs are taken in by threads
     intake = MemoryIntake(stores.jobs)  # type: ignore[arg-type]  # it asks for nothing but `submit`
     app.state.services = services_of(stores, artifacts=artifacts, preflight=LenientPreflight(), predictor=OnePredictor(), intake=intake)

@@ -288,7 +288,7 @@ def _alone(settings: WorkerSettings, folder: Path, voice: Voice) -> Iterator[Alo
             reach=None,
             tell=lambda: None,
             threads=settings.threads,
-            project_slots=0,
+            accounts=stores.accounts,
             ring=lambda *_: None,
             look=lambda: None,
             look_seconds=INSPECT_SECONDS,

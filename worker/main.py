@@ -69,7 +69,7 @@ def main() -> int:
             settings.redis_url,
             lease_seconds=settings.lease_seconds,
             sweep_seconds=settings.sweep_seconds,
-            project_slots=settings.project_slots,
+            quota=settings.quota,
         )
         artifacts = S3Artifacts(settings)
         broker = CeleryDoorbell(celery_app(settings.broker))

@@ -108,7 +108,8 @@ class Uploader:
         manifest = {"epoch": written.epoch, "step": written.step, "token": claim.token, "at": _now(), "files": written.files}
         self._bytes(prefix + "manifest.json", json.dumps(manifest).encode(), "application/json")
         remove_files(folder, [file["path"] for file in written.files], inside=inside)
-        return CheckpointPointer(token=claim.token, epoch=written.epoch, step=written.step, prefix=prefix)
+        size = sum(file["size"] for file in written.files)
+        return CheckpointPointer(token=claim.token, epoch=written.epoch, step=written.step, prefix=prefix, size=size)
 
     def artifacts(self, claim: Claim, folder: Path) -> None:
         """Upload every file of the folder, then the manifest that makes them count."""

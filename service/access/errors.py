@@ -6,6 +6,7 @@ TrainyardError
     ├── ProjectNotFound   no such project
     ├── ProjectExists     a project of that name is there already
     ├── ProjectInUse      it has jobs, data sets or live keys
+    ├── ProjectChanged    somebody else changed it meanwhile; asking again helps
     ├── KeyRefused        a key that cannot be made, or changed so
     ├── KeyEnded          it is revoked, for good
     ├── LastKey           without it nobody could make another
@@ -47,6 +48,13 @@ class ProjectInUse(AccessError):
 
     def __init__(self, name: str, *, by: str) -> None:
         super().__init__(f"Project {name} cannot be removed: it has {by}.")
+
+
+class ProjectChanged(AccessError):
+    """Somebody else changed the project meanwhile."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Project {name} was changed by somebody else at the same time. Look at it, and ask again.")
 
 
 class KeyRefused(AccessError):

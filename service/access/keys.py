@@ -19,6 +19,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.access.principal import EVERYWHERE, Role
+from service.access.quota import Quota
 
 PREFIX = "trainyard"
 ID = "[0-9a-f]{12}"
@@ -135,4 +136,9 @@ class Project(BaseModel):
     name: str = Field(pattern=f"^{PROJECT}$")
     description: str = Field(default="", max_length=1000)
     created_at: datetime
+    quota: Quota = Quota()
     version: int = 1
+
+    def limited(self, quota: Quota) -> Self:
+        """With another quota."""
+        return self.model_copy(update={"quota": quota, "version": self.version + 1})

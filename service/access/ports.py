@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from service.access.keys import Key, Project
+from service.access.quota import Usage
 
 
 class KeyStore(Protocol):
@@ -60,8 +61,32 @@ class ProjectStore(Protocol):
         """By name."""
         ...
 
+    def change(self, project: Project) -> None:
+        """Keep the next version of a project. Raises ProjectNotFound, ProjectChanged where the record is not the version before."""
+        ...
+
     def unmake(self, name: str) -> None:
         """Raises ProjectNotFound, ProjectInUse."""
+        ...
+
+
+class Accounts(Protocol):
+    """What projects have of what quotas limit. Each method raises StoreUnavailable."""
+
+    def usage(self, project: str) -> Usage:
+        """Now."""
+        ...
+
+    def room(self, project: str) -> int | None:
+        """How many bytes more it may store; None where nothing limits it."""
+        ...
+
+    def reserve(self, project: str, owner: str, size: int) -> None:
+        """Count bytes that are about to be stored, for a while. Raises QuotaExceeded where the project may not have so many more."""
+        ...
+
+    def charge(self, project: str, owner: str, size: int) -> None:
+        """So many bytes in storage are the owner's."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from service.access.errors import KeyChanged, KeyNotFound, ProjectExists, ProjectInUse, ProjectNotFound
+from service.access.errors import KeyChanged, KeyNotFound, ProjectChanged, ProjectExists, ProjectInUse, ProjectNotFound
 from service.access.keys import Key, Project
 from service.access.principal import DEFAULT_PROJECT
 from service.adapters.redis_scripts import Scripts, our_errors
@@ -75,10 +75,10 @@ class RedisAccess:
 
     def project(self, name: str) -> Project:
         """Raises ProjectNotFound."""
-        if name == DEFAULT_PROJECT:
-            return ALWAYS_THERE
         with our_errors():
             record: Any = self._client.hget("ty:projects", name)
+        if record is None and name == DEFAULT_PROJECT:
+            return ALWAYS_THERE
         if record is None:
             raise ProjectNotFound(name)
         return Project.model_validate_json(record)
@@ -87,7 +87,17 @@ class RedisAccess:
         """By name."""
         with our_errors():
             records: Any = self._client.hvals("ty:projects")
-        return sorted([ALWAYS_THERE, *map(Project.model_validate_json, records)], key=lambda project: project.name)
+        found = {project.name: project for project in (ALWAYS_THERE, *map(Project.model_validate_json, records))}
+        return [found[name] for name in sorted(found)]
+
+    def change(self, project: Project) -> None:
+        """Keep the next version of a project. Raises ProjectNotFound, ProjectChanged where the record is not the version before."""
+        is_always_there = int(project.name == DEFAULT_PROJECT)
+        kept = self._scripts.call("project_put", project.name, project.model_dump_json(), project.version, is_always_there)
+        if kept is None:
+            raise ProjectNotFound(project.name)
+        if not kept:
+            raise ProjectChanged(project.name)
 
     def unmake(self, name: str) -> None:
         """Raises ProjectNotFound, ProjectInUse."""
@@ -127,8 +137,8 @@ class RedisAccess:
         if isinstance(written, Key):
             self._scripts.call("key_saved", written.id, written.version)
             return
-        with our_errors():
-            self._client.srem("ty:access_unsaved", f"project/{written if isinstance(written, str) else written.name}")
+        name, version = (written, "") if isinstance(written, str) else (written.name, str(written.version))
+        self._scripts.call("project_saved", name, version)
 
     def restore_access(self, record: Key | Project) -> bool:
         """Put a record back unless one is here that is as new; False where there was nothing to do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import uuid4
 
+from service.access.quota import Quota
 from service.adapters.redis_records import job_of
 from service.adapters.redis_scripts import Scripts
 from service.adapters.stores import failure, newer_spec, reason_of
@@ -16,14 +17,14 @@ from service.spec.job import SPEC_VERSION
 
 
 class RedisAttempts:
-    """The AttemptStore."""
+    """The AttemptStore. `quota`: of projects that have none of their own."""
 
-    def __init__(self, scripts: Scripts, *, lease_seconds: float, project_slots: int) -> None:
-        self._scripts, self._lease_ms, self._project_slots = scripts, int(lease_seconds * 1000), project_slots
+    def __init__(self, scripts: Scripts, *, lease_seconds: float, quota: Quota) -> None:
+        self._scripts, self._lease_ms, self._quota = scripts, int(lease_seconds * 1000), quota.model_dump_json()
 
     def claim(self, *, worker: str, device: Device, free_gpus: int = 1, most_gpus: int = 1) -> Claim | None:
         """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits, or one for which GPUs are kept."""
-        limits = (SPEC_VERSION, self._project_slots, free_gpus, most_gpus, newer_spec(SPEC_VERSION).model_dump_json())
+        limits = (SPEC_VERSION, self._quota, free_gpus, most_gpus, newer_spec(SPEC_VERSION).model_dump_json())
         answer = self._scripts.call("claim", worker, device, self._lease_ms, uuid4().hex, *limits)
         if answer is None:
             return None
@@ -32,7 +33,7 @@ class RedisAttempts:
 
     def renew(self, claim: Claim) -> Flags:
         """Push the lease out and read the user's flags. Raises Fenced."""
-        flags = self._scripts.call("renew", claim.job.id, claim.token, self._lease_ms)
+        flags = self._scripts.call("renew", claim.job.id, claim.token, self._lease_ms, self._quota)
         if flags is None:
             raise Fenced(claim.job.id, token=claim.token)
         return Flags(cancel=flags[0] == b"1", pause=flags[1] == b"1")

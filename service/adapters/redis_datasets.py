@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 
+from service.access.quota import of_dataset
 from service.adapters.redis_scripts import Scripts, our_errors
 from service.datasets.record import DatasetState, DatasetVersion, chosen, in_order
 from service.jobs.errors import DatasetInUse, DatasetNotFound
@@ -21,7 +22,7 @@ class RedisDatasets:
 
     def put(self, version: DatasetVersion) -> DatasetVersion:
         """Store a new version, to be looked at; the one with the same bytes that is there already, unless it was invalid."""
-        return _read(self._scripts.call("dataset_put", *_place(version), version.model_dump_json()))
+        return _read(self._scripts.call("dataset_put", *_place(version), version.model_dump_json(), *_bytes(version)))
 
     def find(self, project: str, name: str, version: str | None = None) -> DatasetVersion:
         """A version by its digest or enough of its beginning; the newest that is ready, else the newest, where None. Raises DatasetNotFound."""
@@ -69,7 +70,7 @@ class RedisDatasets:
 
     def restore(self, version: DatasetVersion) -> bool:
         """Put a record back unless one is here; False where there was nothing to do."""
-        return bool(self._scripts.call("dataset_restore", *_place(version), version.model_dump_json()))
+        return bool(self._scripts.call("dataset_restore", *_place(version), version.model_dump_json(), *_bytes(version)))
 
     def _versions(self, project: str, name: str) -> Sequence[DatasetVersion]:
         with our_errors():
@@ -79,6 +80,11 @@ class RedisDatasets:
 
 def _place(version: DatasetVersion) -> tuple[str, str, str]:
     return version.project, version.name, version.version
+
+
+def _bytes(version: DatasetVersion) -> tuple[str, int]:
+    """Whom its bytes are counted for, and how many they are."""
+    return of_dataset(version.name, version.place), version.size
 
 
 def _read(record: bytes) -> DatasetVersion:

@@ -14,7 +14,9 @@ from typing import Any, cast
 import redis
 from pydantic_core import from_json, to_json
 
+from service.access.quota import NO_QUOTA, Quota
 from service.adapters.redis_access import RedisAccess
+from service.adapters.redis_accounts import RedisAccounts, exceeded
 from service.adapters.redis_attempts import RedisAttempts
 from service.adapters.redis_audit import RedisAudit
 from service.adapters.redis_changes import RedisChanges
@@ -46,13 +48,13 @@ def connect(
     *,
     lease_seconds: float = 60,
     sweep_seconds: float = SWEEP_SECONDS,
-    project_slots: int = 0,
+    quota: Quota = NO_QUOTA,
     socket_seconds: float = SOCKET_SECONDS,
     now_ms: Callable[[], int] | None = None,
 ) -> Stores:
     """Every store behind one Redis. Nothing is sent before the first call.
 
-    `project_slots` limits the running jobs of a project (0: no limit); `now_ms` replaces Redis's clock in tests.
+    `quota` is that of projects that have none of their own; `now_ms` replaces Redis's clock in tests.
     """
     client = open_client(url, socket_seconds=socket_seconds)
     scripts = Scripts(client, now_ms=now_ms)
@@ -61,12 +63,12 @@ def connect(
         with our_errors(url=url):
             client.exists("ty:leases")  # PING would say nothing of the user's rights
 
-    jobs = RedisJobs(scripts)
+    jobs = RedisJobs(scripts, quota=quota)
     return Stores(
         jobs=jobs,
         intake=RedisIntake(url, jobs, seconds=socket_seconds),
         requests=RedisRequests(scripts),
-        attempts=RedisAttempts(scripts, lease_seconds=lease_seconds, project_slots=project_slots),
+        attempts=RedisAttempts(scripts, lease_seconds=lease_seconds, quota=quota),
         facts=RedisFacts(scripts),
         housekeeping=RedisHousekeeping(scripts, lease_seconds=lease_seconds, sweep_seconds=sweep_seconds),
         disposal=RedisDisposal(scripts, again_seconds=AGAIN_LEASES * lease_seconds),
@@ -74,6 +76,7 @@ def connect(
         datasets=RedisDatasets(scripts),
         workers=RedisWorkers(scripts),
         access=RedisAccess(scripts),
+        accounts=RedisAccounts(scripts, quota=quota),
         audit=RedisAudit(scripts),
         outbox=RedisOutbox(scripts),
         secrets=RedisSecrets(scripts),
@@ -86,10 +89,10 @@ def connect(
 
 
 class RedisJobs:
-    """The JobStore."""
+    """The JobStore. `quota`: of projects that have none of their own."""
 
-    def __init__(self, scripts: Scripts) -> None:
-        self._scripts = scripts
+    def __init__(self, scripts: Scripts, *, quota: Quota) -> None:
+        self._scripts, self._quota = scripts, quota.model_dump_json()
         self._client: redis.Redis = scripts.client
         self._finished: dict[str, dict[str, Job]] = {}
         self._shapes: OrderedDict[tuple[str, str | None], tuple[Packed, bytes]] = OrderedDict()
@@ -110,7 +113,9 @@ class RedisJobs:
         """
         digests, blobs = packed(job)
         record, told = to_json(fresh_fields(job, digests, rows, steps)), tails(rows, steps)
-        answer = self._scripts.call("submit", *_submission(job, blobs, record, idempotency=idempotency, told=told, outlook=outlook))
+        answer = self._scripts.call(
+            "submit", *_submission(job, blobs, record, idempotency=idempotency, told=told, outlook=outlook, quota=self._quota)
+        )
         return self.submitted(answer, job, idempotency=idempotency)
 
     def submission(
@@ -127,7 +132,9 @@ class RedisJobs:
         specs, shared = known
         # two JSON objects as one: jobs of a sweep share the first
         record = shared[:-1] + b"," + to_json(own_fields(job))[1:]
-        return self._scripts.command("submit", *_submission(job, specs[1], record, idempotency=idempotency, outlook=outlook))
+        return self._scripts.command(
+            "submit", *_submission(job, specs[1], record, idempotency=idempotency, outlook=outlook, quota=self._quota)
+        )
 
     def submitted(self, answer: Any, job: Job, *, idempotency: Idempotency | None) -> Submitted:
         """What SUBMIT answered. Raises what it refused with."""
@@ -145,6 +152,8 @@ class RedisJobs:
                 raise StoreUnavailable("Redis is nearly full; no new jobs are taken until some have ended.")
             case [b"no_dataset", bytes(upload)]:
                 raise DatasetNotFound(*upload.decode().split("/"))
+            case [b"quota", *_]:
+                raise exceeded(answer)
             case [b"gone", bytes(source)]:
                 raise JobNotFound(source.decode())
             case [b"conflict", bytes(first)]:
@@ -215,13 +224,17 @@ class RedisJobs:
 
         None where it does not wait, more than `limit` are before it or one that has no estimate, or other projects take turns.
         """
-        found = self._scripts.call("ahead", job.id, job.project, job.device, limit)
-        return found and Ahead(running=[job_of(other) for other in found[0]], waiting=[job_of(other) for other in found[1]])
+        found = self._scripts.call("ahead", job.id, job.project, job.device, limit, self._quota)
+        if not found:
+            return None
+        running, waiting, most = found
+        return Ahead(running=[job_of(other) for other in running], waiting=[job_of(other) for other in waiting], most=most or None)
 
     def queue(self, project: str, device: Device, *, limit: int) -> Queue:
         """What waits and runs in a class, `limit` of what waits."""
-        waiting, running, first, alone = self._scripts.call("queue", project, device, limit)
-        return Queue(waiting=waiting, jobs=[job_of(job) for job in first], running=[job_of(job) for job in running], alone=bool(alone))
+        waiting, running, first, alone, most = self._scripts.call("queue", project, device, limit, self._quota)
+        jobs, held = [job_of(job) for job in first], [job_of(job) for job in running]
+        return Queue(waiting=waiting, jobs=jobs, running=held, alone=bool(alone), most=most or None)
 
     def _read(self, ids: Sequence[str | bytes]) -> Sequence[Job]:
         return [job_of(job) for job in self._scripts.call("read", *ids) if job] if ids else []
@@ -292,11 +305,12 @@ def _submission(
     idempotency: Idempotency | None,
     told: str = "",
     outlook: Outlook | None,
+    quota: str,
 ) -> Sequence[str | bytes | float]:
     """What SUBMIT is called with."""
     key, body = (idempotency.key, idempotency.body_sha256) if idempotency else ("", "")
     seen = outlook.stamp if outlook else ""
-    return job.id, job.project, record, to_ms(job.created_at), key, body, told, seen, *blobs
+    return job.id, job.project, record, to_ms(job.created_at), key, body, told, seen, quota, *blobs
 
 
 def _queued(job: Job, *, version: int, at: datetime) -> Job:

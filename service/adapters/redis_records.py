@@ -277,7 +277,7 @@ _FIELDS = frozenset(
         *("dataset_digest", "inexact", "progress", "estimate", "kinds", "spec", "resolved", "spec_version", "token", "checkpoints"),
         *("checkpoint_token", "checkpoint_step", "borrowed_from", "row_epoch", "row_step", "told_step", "upload", "attempt", "retries"),
         *("retries_since_checkpoint", "cancel", "pause", "version", "submitted", "best", "error", "started", "finished"),
-        *("state", "phase", "owner", "events", "marked", "ended_by", "ended_as", "retried_as", "first_step"),
+        *("state", "phase", "owner", "events", "marked", "ended_by", "ended_as", "retried_as", "first_step", "metered", "spent"),
     }
 )
 """What this version keeps in a job's hash."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.access.audit import AuditLog
 from service.access.keys import Project
-from service.access.ports import AccessStore
+from service.access.ports import AccessStore, Accounts
 from service.access.principal import DEFAULT_PROJECT
 from service.datasets.ports import DatasetStore
 from service.jobs.job import NEWER_SPEC, Exactness, JobError
@@ -81,6 +81,7 @@ class Stores:
     datasets: DatasetStore
     workers: WorkerRegistry
     access: AccessStore
+    accounts: Accounts
     audit: AuditLog
     outbox: Outbox
     secrets: Secrets
@@ -99,6 +100,7 @@ class Stores:
             datasets=self.datasets,
             facts=self.facts,
             access=self.access,
+            accounts=self.accounts,
             audit=self.audit,
             artifacts=artifacts,
             doorbell=doorbell,

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from service.api import datasets, files, house, keys, monitoring, problems, projects, routes, watching, webhooks
+from service.api import datasets, files, house, keys, monitoring, problems, projects, quotas, routes, watching, webhooks
 from service.api.apart import Rooms
 from service.api.auditing import Auditing, Recorder
 from service.api.auth import public
@@ -79,7 +79,7 @@ def create_app(
     app.add_middleware(Auditing)
     app.add_middleware(Observing, requests=requests)
     app.include_router(routes.taking)
-    for part in (routes, watching, files, house, datasets, keys, projects, webhooks, monitoring):
+    for part in (routes, watching, files, house, datasets, keys, projects, quotas, webhooks, monitoring):
         app.include_router(part.router)
     _add_health(app, checks)
     _add_problem_schema(app)

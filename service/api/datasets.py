@@ -72,7 +72,7 @@ UPLOAD_BODY: dict[str, Any] = {
     dependencies=[Depends(submitting)],
     status_code=202,
     response_model=DatasetView,
-    responses=responses(413, 507),
+    responses=responses(413, 429, 507),
     openapi_extra=UPLOAD_BODY,
 )
 async def put_dataset(
@@ -88,7 +88,9 @@ async def put_dataset(
 ) -> DatasetView:
     """Upload a data set. It is looked at next: poll it until its state is `ready` or `invalid`. The same bytes are the same version (200)."""
     use_cases.check_name(name)
-    _check_size(int(request.headers.get("content-length") or 0), services.upload_bytes)
+    told = int(request.headers.get("content-length") or 0)
+    _check_size(told, services.upload_bytes)
+    await run_in_threadpool(use_cases.check_room, told, project=project, services=services)
     try:
         with services.spool.file() as path:
             received = await _received(request, path, limit=services.upload_bytes)

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from service.access import errors as access
+from service.access.quota import QuotaExceeded
 from service.jobs import errors
 from service.spec.faults import pointer
 from service.spec.verdict import Fault, SpecFaults
@@ -31,6 +32,8 @@ STATUS: dict[type[errors.TrainyardError], tuple[int, str]] = {
     access.ProjectNotFound: (404, "project-not-found"),
     access.ProjectExists: (409, "project-exists"),
     access.ProjectInUse: (409, "project-in-use"),
+    access.ProjectChanged: (409, "project-changed"),
+    QuotaExceeded: (429, "quota-exceeded"),
     access.KeyRefused: (422, "key-refused"),
     access.KeyEnded: (409, "key-revoked"),
     access.LastKey: (409, "last-key"),
@@ -110,8 +113,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(errors.TrainyardError)
     def ours(request: Request, error: errors.TrainyardError) -> JSONResponse:
         status, slug = status_of(error)
-        faults = error.faults if isinstance(error, errors.SpecRejected) else ()
-        detail = f"The spec has {len(faults)} fault{'s' if len(faults) != 1 else ''}." if faults else str(error)
+        faults = error.faults if isinstance(error, errors.SpecRejected) else [_of_quota(error)] if isinstance(error, QuotaExceeded) else ()
+        of_spec = isinstance(error, errors.SpecRejected)
+        detail = f"The spec has {len(faults)} fault{'s' if len(faults) != 1 else ''}." if of_spec else str(error)
         headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, errors.Unavailable) else None
         return problem(request, status, slug, detail, faults=faults, headers=headers)
 
@@ -148,6 +152,11 @@ def install(app: FastAPI) -> None:
         # this answer leaves outside of every middleware
         headers = {**SAFE_HEADERS, "X-Request-Id": request.state.request_id}
         return problem(request, 500, "internal", "This is a fault of the service; its log has the trace.", headers=headers)
+
+
+def _of_quota(error: QuotaExceeded) -> Fault:
+    """For programs."""
+    return Fault(pointer="", code=f"quota_{error.quota}", detail=error.detail, suggestion=error.cure)
 
 
 def _allows(app: FastAPI, scope: Scope, method: str) -> bool:

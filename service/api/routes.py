@@ -84,7 +84,7 @@ IDEMPOTENCY_KEY = {
     "/jobs",
     status_code=202,
     response_model=JobView,
-    responses=responses(413),
+    responses=responses(413, 429),
     openapi_extra={**SPEC_BODY, "parameters": [IDEMPOTENCY_KEY]},
     tags=["jobs"],
 )
@@ -241,7 +241,7 @@ def resume_job(job_id: Name, project: Project, services: Used) -> JobView:
     dependencies=[Depends(submitting)],
     status_code=202,
     response_model=JobView,
-    responses=responses(404, 409),
+    responses=responses(404, 409, 429),
     tags=["jobs"],
 )
 def retry_job(job_id: Name, project: Project, services: Used, response: Response) -> JobView:

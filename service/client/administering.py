@@ -12,6 +12,7 @@ from service.client.rows import Rows
 
 Key = dict[str, Any]
 Project = dict[str, Any]
+Quota = dict[str, Any]
 
 
 class Administering(Connection):
@@ -63,6 +64,14 @@ class Administering(Connection):
         """Remove an empty project. Raises NotFound, Conflict."""
         self._ask("DELETE", f"/v1/projects/{quote(name, safe='')}")
 
+    def quota(self, project: str | None = None) -> Quota:
+        """What a project may have, and has: {project, quota, limits, used}; your own where none is named. Raises NotFound."""
+        return self._object("GET", "/v1/quota" if project is None else _quota_path(project), has="limits")
+
+    def set_quota(self, project: str, **limits: float | None) -> Quota:
+        """Say what a project may have: running, queued, stored_bytes, gpu_hours. 0: no limit; None, or left out: what the installation says."""
+        return self._object("PUT", _quota_path(project), has="limits", json=limits)
+
     def audit(self, *, limit: int = 100, **filters: Any) -> Rows:
         """What was done and refused, the newest first. Filters: key_id, project, action, object, refused, since (a datetime)."""
         found: list[Mapping[str, Any]] = []
@@ -80,6 +89,10 @@ class Administering(Connection):
             if cursor is None:
                 break
         return Rows(map(dict, found))
+
+
+def _quota_path(project: str) -> str:
+    return f"/v1/projects/{quote(project, safe='')}/quota"
 
 
 def _key_path(key_id: str) -> str:

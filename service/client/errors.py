@@ -5,6 +5,7 @@ ClientError
 ├── BadRequest     anything else that was asked wrongly (422), or cannot be asked: a bad address, key, cursor or filter
 ├── NotFound       no such job or file (404)
 ├── Conflict       the job's state does not allow it (409)
+├── QuotaExceeded  the project has all that it may have (429): waiting may not help
 ├── Unreachable    nobody answers, or only that it is busy (429, 502, 503, 504), for as long as we tried
 ├── NotTrainyard   some other server answers at this address
 ├── Corrupt        a download does not have the size and SHA-256 of its manifest
@@ -72,6 +73,10 @@ class Unreachable(ClientError):
         self.retry_after = retry_after
 
 
+class QuotaExceeded(ClientError):
+    """The project has all that it may have; the message says of what, and what would help."""
+
+
 class NotTrainyard(ClientError):
     """Some other server answers at this address."""
 
@@ -105,6 +110,8 @@ class Refused(ClientError):
 def error_of(status: int, problem: Mapping[str, Any], *, retry_after: float = 0) -> ClientError:
     """The error of an HTTP status; of a 422, the problem's type tells whether it is about a spec."""
     detail = str(problem.get("detail", f"HTTP {status}"))
+    if str(problem.get("type")).endswith("/quota-exceeded"):
+        return QuotaExceeded(detail, problem)
     if status in BUSY:
         return Unreachable(detail, problem, retry_after=retry_after)
     about_spec = str(problem.get("type")).endswith("/spec-rejected")

@@ -5,6 +5,7 @@ TrainyardError
 ├── IllegalTransition    the job's state does not allow the request
 ├── StillNeeded          another job starts from this one's checkpoint
 ├── IdempotencyConflict  the key was used before with another body
+├── QuotaExceeded        the project has all that it may have (service/access/quota.py)
 ├── Outdated             a submission went by an outlook that has changed; never seen by users
 ├── ArtifactNotFound     no such object
 ├── DatasetNotFound      no such data set, or version of it, in this project

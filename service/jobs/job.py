@@ -54,6 +54,8 @@ class CheckpointPointer(Kept):
     step: int
     prefix: str
     """S3 key prefix of the checkpoint's folder; its manifest.json, written last, names the files."""
+    size: int = 0
+    """Bytes of its files; 0 where nobody counted them."""
 
 
 class Exactness(Kept):

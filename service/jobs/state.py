@@ -68,6 +68,8 @@ class Reason(Word):
     """Why a job is in its state, where that is not plain from the state itself."""
 
     WAITING_FOR_WORKER = "waiting_for_worker"
+    GPU_HOURS = "gpu_hours"
+    """The project has used up those that it may have."""
     WORKER_LOST = "worker_lost"
     TRAINER_LOST = "trainer_lost"
     OUT_OF_MEMORY = "out_of_memory"

@@ -10,10 +10,11 @@ from itertools import islice
 from typing import NamedTuple, TypedDict
 
 from service.access.audit import AuditLog, Told
-from service.access.errors import KeyChanged, KeyEnded, KeyNotFound, KeyRefused, LastKey, ProjectNotFound
+from service.access.errors import KeyChanged, KeyEnded, KeyNotFound, KeyRefused, LastKey, ProjectChanged, ProjectNotFound
 from service.access.keys import Key, Project, Secret, digest, new_id, new_secret
-from service.access.ports import AccessStore
+from service.access.ports import AccessStore, Accounts
 from service.access.principal import EVERYWHERE, Principal, Role
+from service.access.quota import NO_QUOTA, Quota, Usage
 from service.jobs.errors import StorageUnavailable
 from service.jobs.ports import ArtifactStore
 from service.safekeeping import save_access, stored_audit
@@ -25,12 +26,14 @@ MOST_LOOKED_THROUGH = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Every collaborator of these use cases. `has_own`: the environment gives a key, too."""
+    """Every collaborator of these use cases. `quota`: of projects that have none of their own; `has_own`: the environment gives a key, too."""
 
     store: AccessStore
     audit: AuditLog
     artifacts: ArtifactStore
     now: Callable[[], datetime]
+    accounts: Accounts
+    quota: Quota = NO_QUOTA
     has_own: bool = False
 
     def save(self) -> None:
@@ -203,6 +206,33 @@ def delete_project(name: str, *, access: Access) -> None:
     """Forget a project that has nothing. Raises ProjectNotFound, ProjectInUse."""
     access.store.unmake(name)
     access.save()
+
+
+class Share(NamedTuple):
+    """What a project may have, and has: what was set for it, what holds (the installation's settings where nothing was), what is used."""
+
+    project: str
+    quota: Quota
+    limits: Quota
+    used: Usage
+
+
+def share(project: Project, *, access: Access) -> Share:
+    """Of one project, now."""
+    limits = project.quota.otherwise(access.quota).limits
+    return Share(project=project.name, quota=project.quota, limits=limits, used=access.accounts.usage(project.name))
+
+
+def limit_project(name: str, quota: Quota, *, access: Access) -> Project:
+    """The project with another quota, in place of the one before. Raises ProjectNotFound."""
+    while True:
+        project = access.store.project(name).limited(quota)
+        try:
+            access.store.change(project)
+        except ProjectChanged:  # whatever it was changed to, the last word holds
+            continue
+        access.save()
+        return project
 
 
 class AuditPage(NamedTuple):

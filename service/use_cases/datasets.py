@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from service.access.quota import QuotaExceeded, of_dataset
 from service.datasets.ports import DatasetStore, LocalData, Look
 from service.datasets.record import NAME, VERSION, DatasetState, DatasetVersion, key_of
 from service.jobs.errors import DatasetNotFound, LocalDataMissing, Unavailable, UploadRefused
@@ -34,8 +35,16 @@ def check_name(name: str) -> None:
         raise UploadRefused("name", detail)
 
 
+def check_room(size: int, *, project: str, services: Services) -> None:
+    """Before an upload is sent in vain; `take_in` decides. Raises QuotaExceeded."""
+    room = services.accounts.room(project)
+    if room is not None and size > room:
+        used = services.accounts.usage(project).stored_bytes
+        raise QuotaExceeded("stored_bytes", used=used, limit=used + room, wanted=size)
+
+
 def take_in(received: Received, *, project: str, name: str, expected: str | None, services: Services) -> DatasetVersion:
-    """Keep an upload, to be looked at. The same bytes are the same version. Raises UploadRefused, Unavailable.
+    """Keep an upload, to be looked at. The same bytes are the same version. Raises UploadRefused, QuotaExceeded, Unavailable.
 
     `expected` is the SHA-256 that the sender says it has.
     """
@@ -48,7 +57,13 @@ def take_in(received: Received, *, project: str, name: str, expected: str | None
     if known is not None and known.state is not DatasetState.INVALID:
         return known
     version = DatasetVersion(project=project, name=name, version=received.sha256, size=received.size, created_at=services.now())
-    services.artifacts.put_file(key_of(version, "upload"), received.path)
+    owner = of_dataset(name, version.place)
+    services.accounts.reserve(project, owner, received.size)
+    try:
+        services.artifacts.put_file(key_of(version, "upload"), received.path)
+    except Unavailable:
+        services.accounts.charge(project, owner, 0)
+        raise
     stored = services.datasets.put(version)
     services.look()
     return stored

@@ -39,7 +39,7 @@ def queue(project: str, *, services: Services) -> Sequence[Waiting]:
 
 def _waiting(project: str, device: Device, workers: Sequence[WorkerBeat], services: Services) -> Waiting:
     found, slots = services.jobs.queue(project, device, limit=SHOWN), sum(worker.slots for worker in workers)
-    limited = min(slots, services.project_slots or slots) if found.alone else 0
+    limited = min(slots, found.most or slots) if found.alone else 0
     now, seconds = services.now(), starts(slots=limited, running=found.running, waiting=found.jobs)
     return Waiting(
         device=device,

@@ -31,7 +31,7 @@ def estimated_start(job: Job, *, position: int | None, services: Services) -> da
     if ahead is None:
         return None
     slots = sum(worker.slots for worker in services.workers.workers() if worker.device == job.device)
-    limited = min(slots, services.project_slots or slots)
+    limited = min(slots, ahead.most or slots)
     seconds = seconds_to_start(slots=limited, running=ahead.running, before=ahead.waiting)
     return None if seconds is None else services.now() + timedelta(seconds=seconds)
 

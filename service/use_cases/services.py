@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from service.access.ports import Accounts
 from service.datasets.ports import DatasetStore, Inspector, LocalData, Spool
 from service.jobs.job import Device
 from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Predictor, Preflight, Requests, WorkerRegistry
@@ -33,6 +34,7 @@ class Services:
     artifacts: ArtifactStore
     preflight: Preflight
     workers: WorkerRegistry
+    accounts: Accounts
     datasets: DatasetStore
     local_data: LocalData
     inspector: Inspector
@@ -44,8 +46,6 @@ class Services:
     """None where no webhooks are sent."""
     threads: int
     """Of a job that names none."""
-    project_slots: int
-    """Jobs of one project that may run at a time; 0 sets no limit."""
     ring: Ring
     """Wakes whoever rings the doorbell; never blocks."""
     tell: Callable[[], None]

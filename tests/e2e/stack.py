@@ -71,7 +71,8 @@ class Stack:
 
     def until_checked(self, spec: dict[str, Any]) -> None:
         """Until a checking child has loaded torch: before that a service on a busy machine answers 503."""
-        headers = {"Authorization": f"Bearer {self.environment.get('TRAINYARD_API_KEY', '')}"}
+        key = self.environment.get("TRAINYARD_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
         with httpx2.Client(base_url=self.client.url, timeout=60, trust_env=False, headers=headers) as client:
             until(lambda: client.post("/v1/jobs/validate", json=spec).status_code == 200, seconds=200)
 

@@ -65,6 +65,10 @@ def taken_out(blob: bytes) -> dict[str, object]:
 def _read(pipeline: redis.client.Pipeline, name: str) -> None:
     _, kind, *rest = name.split(":")
     match kind, rest[1:]:
+        case ("stored" | "gpu_ms" | "projects", _):
+            pipeline.hgetall(name)
+        case ("reserved", _):
+            pipeline.zrange(name, 0, -1, withscores=True)
         case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses", _) | ("successes" | "counts", _):
             pipeline.hgetall(name)
         case ("worked", _):
@@ -121,6 +125,7 @@ def faults(keys: Keys) -> list[str]:
         *_worked(keys),
         *_specs(keys),
         *_leftovers(keys),
+        *_accounts(keys),
         *(fault for id in keys.records for fault in _of_record(id, keys)),
     ]
 
@@ -181,6 +186,17 @@ def _leftovers(keys: Keys) -> Iterator[str]:
         yield f"passes are counted for {strangers}, which nobody looks at again"
     if living := places & set(keys.others.get("deleted", {})):
         yield f"{living} have a tombstone and live"
+
+
+def _accounts(keys: Keys) -> Iterator[str]:
+    """A project's bytes are those of its owners."""
+    sums = {name.removeprefix("stored:"): each for name, each in keys.others.items() if name.startswith("stored:")}
+    for project, told in keys.others.get("stored", {}).items():
+        owners = sums.pop(project, {})
+        if int(told) != sum(map(int, owners.values())):
+            yield f"{project} is said to have {told} bytes, its owners have {owners}"
+    if sums:
+        yield f"{sums} are nobody's"
 
 
 def _of_record(id: str, keys: Keys) -> Iterator[str]:

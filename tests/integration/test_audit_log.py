@@ -91,10 +91,12 @@ def test_two_sweepers_at_once_save_each_entry_once_for_who_reads(stores: Stores,
 
 def test_what_the_store_lost_is_read_from_storage(stores: Stores, clock: Clock) -> None:
     artifacts = MemoryArtifacts()
-    access = Access(store=stores.access, audit=stores.audit, artifacts=artifacts, now=clock.now)
+    access = Access(store=stores.access, audit=stores.audit, accounts=stores.accounts, artifacts=artifacts, now=clock.now)
     stores.audit.append([entry(clock, number, outcome=401 if number % 2 else 202) for number in range(6)])
     save_audit(audit=stores.audit, artifacts=artifacts, now=clock.now() + timedelta(hours=1))
-    lost = Access(store=stores.access, audit=memory.stores(now=clock.now).audit, artifacts=artifacts, now=clock.now)
+    lost = Access(
+        store=stores.access, audit=memory.stores(now=clock.now).audit, accounts=stores.accounts, artifacts=artifacts, now=clock.now
+    )
 
     for each in (access, lost):
         page = read_audit(before=None, limit=2, wanted=lambda entry: entry.outcome == 401, access=each)

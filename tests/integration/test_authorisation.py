@@ -136,6 +136,11 @@ TABLE = [
     row("GET /v1/projects/{project}", Role.ADMIN, 404, 404, "/v1/projects/empty", but={"installation": 200}),
     row("DELETE /v1/projects/{project}", Role.ADMIN, 404, 404, "/v1/projects/empty", but={"installation": 204}),
     row("DELETE /v1/projects/{project}", Role.ADMIN, 403, 404, "/v1/projects/red", but={"installation": 409}),
+    row("GET /v1/quota", Role.READ, 200, 200),
+    row("GET /v1/projects/{project}/quota", Role.ADMIN, 200, 404, "/v1/projects/red/quota"),
+    row("GET /v1/projects/{project}/quota", Role.ADMIN, 404, 404, "/v1/projects/empty/quota", but={"installation": 200}),
+    row("PUT /v1/projects/{project}/quota", Role.ADMIN, 403, 404, "/v1/projects/red/quota", json={"queued": 9}, but={"installation": 200}),
+    row("PUT /v1/projects/{project}/quota", Role.ADMIN, 404, 404, "/v1/projects/empty/quota", json={}, but={"installation": 200}),
     row("GET /v1/audit", Role.ADMIN, 200, 200),
     # webhooks
     row(f"GET {JOB}/deliveries", Role.READ, 200, 404, "/v1/jobs/{done}/deliveries"),

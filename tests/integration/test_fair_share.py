@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import pytest
 
+from service.access.quota import Quota
 from service.adapters import redis_jobs
 from service.adapters.stores import Stores
 from service.jobs.job import Job
@@ -91,7 +92,7 @@ def limit(request: pytest.FixtureRequest) -> int:
 
 def played(redis_url: str, clock: Clock, new_job: NewJob, limit: int, submitters: Sequence[str]) -> Played:
     # a lease that outlives every job: renewals are not what is looked at here
-    stores = redis_jobs.connect(redis_url, lease_seconds=10_000, project_slots=limit, now_ms=clock.now_ms)
+    stores = redis_jobs.connect(redis_url, lease_seconds=10_000, quota=Quota(running=limit), now_ms=clock.now_ms)
     try:
         return play(stores, clock, new_job, submitters)
     finally:

@@ -25,7 +25,7 @@ NOBODY = Principal(key_id=None, project="default", role=Role.ADMIN, everywhere=T
 @pytest.fixture
 def access(stores: Stores, clock: Clock) -> Access:
     """On stores that are empty."""
-    return Access(store=stores.access, audit=stores.audit, artifacts=MemoryArtifacts(), now=clock.now)
+    return Access(store=stores.access, audit=stores.audit, accounts=stores.accounts, artifacts=MemoryArtifacts(), now=clock.now)
 
 
 def admin(access: Access) -> Principal:
@@ -88,7 +88,7 @@ def test_storage_that_is_away_keeps_nobody_from_revoking(access: Access, stores:
         def put_bytes(self, *_: object, **__: object) -> None:
             raise StorageUnavailable("away")
 
-    away = Access(store=access.store, audit=access.audit, artifacts=Away(), now=clock.now)
+    away = Access(store=access.store, audit=access.audit, accounts=access.accounts, artifacts=Away(), now=clock.now)
     use_cases.revoke_key(who, key.id, access=away)
     assert access.store.find(key.id).revoked_at is not None
 
@@ -118,7 +118,9 @@ def test_the_last_key_that_can_make_others_stays(access: Access) -> None:
     second = use_cases.create_key(who, name="b", project=EVERYWHERE, role=Role.ADMIN, access=access).key
     use_cases.revoke_key(who, second.id, access=access)
     use_cases.revoke_key(who, second.id, access=access)
-    with_own = Access(store=access.store, audit=access.audit, artifacts=access.artifacts, now=access.now, has_own=True)
+    with_own = Access(
+        store=access.store, audit=access.audit, accounts=access.accounts, artifacts=access.artifacts, now=access.now, has_own=True
+    )
     use_cases.revoke_key(who, who.key_id, access=with_own)
 
     assert access.store.exist()

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
+from service.access.quota import Quota, QuotaExceeded, of_job
 from service.jobs.errors import Fenced, IdempotencyConflict, IllegalTransition, StillNeeded
 from service.jobs.job import CheckpointPointer, Device, Endpoint, Job
 from service.jobs.layout import checkpoint_prefix
@@ -29,6 +30,8 @@ from tests.integration.twins import Moment, Twins
 
 LONG = os.environ.get("TRAINYARD_LONG_TESTS") == "1"
 LEASE, SWEEP = 60, 20
+LEFT_BYTES = 1500
+"""Of an ended job in storage."""
 RESTART_SECONDS = 0.1
 """Redis is away for at least so long when it comes up again without its newest writes."""
 PROJECTS = ("mine", "theirs")
@@ -80,11 +83,11 @@ class Life(RuleBasedStateMachine):
 
     url: str
 
-    @initialize(project_slots=st.sampled_from([0, 0, 2]))
-    def begin(self, project_slots: int) -> None:
+    @initialize(quota=st.sampled_from([Quota(), Quota(), Quota(running=2), Quota(queued=6, stored_bytes=5000, gpu_hours=0.01)]))
+    def begin(self, quota: Quota) -> None:
         """Two empty stores on one clock."""
-        self.clock, self.numbers, self.known = Clock(), count(1), Known()
-        self.both = Twins(self.url, clock=self.clock, lease=LEASE, sweep=SWEEP, project_slots=project_slots)
+        self.clock, self.numbers, self.known, self.quota = Clock(), count(1), Known(), quota
+        self.both = Twins(self.url, clock=self.clock, lease=LEASE, sweep=SWEEP, quota=quota)
         self.claims: list[Claim] = []
         self.minted: dict[str, int] = {}
         """The newest token of each job, also of those that Redis forgot."""
@@ -139,6 +142,9 @@ class Life(RuleBasedStateMachine):
         except IdempotencyConflict as conflict:
             self._there(conflict.job_id)
             return
+        except QuotaExceeded as refused:
+            self._full(job, refused)
+            return
         assert answer.replayed == (answer.job.id != job.id)
         again = self.both(lambda stores: stores.jobs.submit(job, idempotency=idempotency))
         assert again.job == answer.job
@@ -154,11 +160,22 @@ class Life(RuleBasedStateMachine):
         kept = {name: getattr(source, name) for name in ("project", "max_retries", "priority", "device", "notify", "spec", "resolved_spec")}
         fresh = Job(id=f"job-{next(self.numbers):03}", created_at=self.clock.now(), retry_of=source.id, **kept)
         job = fresh.model_copy(update={"checkpoints": source.checkpoints, "token": source.token})
-        answer = self.both(lambda stores: stores.jobs.submit(job, idempotency=None, rows=rows, steps=steps))
+        try:
+            answer = self.both(lambda stores: stores.jobs.submit(job, idempotency=None, rows=rows, steps=steps))
+        except QuotaExceeded as refused:
+            self._full(job, refused)
+            return
         assert answer.replayed == (answer.job.id != job.id)
         self.minted.setdefault(answer.job.id, source.token)
         if cancelled and answer.job.state is not JobState.RUNNING:
             self.both(lambda stores: stores.requests.cancel(source.project, answer.job.id))
+
+    def _full(self, job: Job, refused: QuotaExceeded) -> None:
+        """Nobody is refused who has room."""
+        usage = self.both(lambda stores: stores.accounts.usage(job.project))
+        used = {"queued": usage.queued, "stored_bytes": usage.stored_bytes, "gpu_hours": usage.gpu_hours}[refused.quota]
+        assert used >= getattr(self.quota.limits, refused.quota)
+        assert refused.quota != "gpu_hours" or job.device == "gpu"
 
     @some(ids)
     @rule(job_id=of(ids), ask=st.sampled_from(["cancel", "pause", "resume"]))
@@ -220,7 +237,9 @@ class Life(RuleBasedStateMachine):
         """The holder hears the flags."""
         flags = self.both(lambda stores: stores.attempts.renew(claim))
         job = self.known.jobs[claim.job.id]
-        assert (flags.cancel, flags.pause) == (job.cancel_requested, job.pause_requested)
+        used, most = self.both(lambda stores: stores.accounts.usage(job.project)).gpu_hours, self.quota.gpu_hours
+        spent = most is not None and job.device == "gpu" and used >= most
+        assert (flags.cancel, flags.pause) == (job.cancel_requested, job.pause_requested or spent)
         self.known.leases[job.id] = self.clock.ms + 1000 * LEASE
 
     @some(held)
@@ -314,6 +333,28 @@ class Life(RuleBasedStateMachine):
         if told[at:]:
             self.both(lambda stores: stores.outbox.replay(job.project, job_id, told[at].id))
 
+    # --- uploads
+
+    @rule(project=st.sampled_from(PROJECTS), owner=st.sampled_from(["datasets/a/1", "datasets/b/2"]), size=st.sampled_from([0, 1000, 3000]))
+    def reserve(self, project: str, owner: str, size: int) -> None:
+        """Bytes on their way are counted, or refused; in the end they come, or do not, or nobody says."""
+        most, before = self.quota.stored_bytes, self.both(lambda stores: stores.accounts.room(project))
+        refused = None
+        try:
+            self.both(lambda stores: stores.accounts.reserve(project, owner, size))
+        except QuotaExceeded as error:
+            refused = error
+        assert (before is None) == (most is None)
+        if refused is not None:
+            assert refused.used + size > refused.limit == most
+        elif most is not None and size:
+            assert self.both(lambda stores: stores.accounts.usage(project)).stored_bytes <= most
+
+    @rule(project=st.sampled_from(PROJECTS), owner=st.sampled_from(["datasets/a/1", "datasets/b/2"]), size=st.sampled_from([0, 0, 1000]))
+    def charge(self, project: str, owner: str, size: int) -> None:
+        """They have come, or gone."""
+        self.both(lambda stores: stores.accounts.charge(project, owner, size))
+
     # --- time and sweepers
 
     @rule(seconds=st.sampled_from([0.001, 1, 5, SWEEP, LEASE + 1, 10 * LEASE]))
@@ -357,8 +398,11 @@ class Life(RuleBasedStateMachine):
         due = self.both(lambda stores: sorted(stores.disposal.deleted(1000)))
         assert not {job_id for _, job_id in due} & set(self.known.jobs)
         for place in due:
+            self.both(lambda stores, place=place: stores.accounts.charge(place[0], of_job(place[1]), 0))
             self.both(lambda stores, place=place: stores.disposal.erased(*place))
         for place in self.both(lambda stores: sorted(stores.disposal.littered(1000))):
+            if place[1] in self.known.jobs:
+                self.both(lambda stores, place=place: stores.accounts.charge(place[0], of_job(place[1]), LEFT_BYTES))
             self.both(lambda stores, place=place: stores.disposal.collected(*place))
 
     # --- a Redis that forgets
@@ -388,6 +432,12 @@ class Life(RuleBasedStateMachine):
     def monitors_are_told_alike(self) -> None:
         """Queues, ages, ends by reason, lost leases, records to save."""
         self.both(lambda stores: replace(stores.monitor.standing(), used_bytes=None, most_bytes=None, workers=()))
+
+    @invariant()
+    def usage_is_told_alike(self) -> None:
+        """Jobs, bytes, GPU time."""
+        for project in PROJECTS:
+            self.both(lambda stores, project=project: stores.accounts.usage(project))
 
     @invariant()
     def nothing_goes_back(self) -> None:
@@ -433,6 +483,7 @@ class Life(RuleBasedStateMachine):
     def _the_rest_is_done(self) -> None:
         """Every job that waits is claimed and done; the history has nothing to blame."""
         self._resume_all()  # where the wish to pause outlived the worker
+        self.clock.pass_by(31 * 86400)  # GPU hours are to be had again
         for worker in ("w1", "w3"):
             before = -1
             while len(self.claims) != before:
@@ -455,8 +506,13 @@ class Life(RuleBasedStateMachine):
         for _ in range(3):
             self.dispose()
             self.clock.pass_by(11 * LEASE)
+        for project in PROJECTS:
+            for owner in ("datasets/a/1", "datasets/b/2"):
+                self.both(lambda stores, project=project, owner=owner: stores.accounts.charge(project, owner, 0))
+            assert self.both(lambda stores, project=project: stores.accounts.usage(project)).stored_bytes == 0
         left = {name.decode() for name in self.both.client.keys("ty:*")}
-        assert {name for name in left if not name.startswith(EXPIRES)} <= {
+        assert {name for name in left if not name.startswith((*EXPIRES, "ty:gpu_ms:"))} <= {
+            "ty:stored",
             "ty:counts",
             "ty:history",
             "ty:successes",
@@ -479,7 +535,7 @@ def _report(claim: Claim, phase: Phase | None, epoch: int, step: int, seed: int)
 
 def _pointer(claim: Claim, step: int, *, token: int) -> CheckpointPointer:
     prefix = checkpoint_prefix(claim.job.project, claim.job.id, token, step)
-    return CheckpointPointer(token=token, epoch=0, step=step, prefix=prefix)
+    return CheckpointPointer(token=token, epoch=0, step=step, prefix=prefix, size=1000)
 
 
 def _place(job: Job) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import redis
 
+from service.access.quota import Quota
 from service.adapters import memory, redis_jobs
 from service.adapters.memory.shelf import Shelf
 from service.adapters.stores import Stores
@@ -31,10 +32,10 @@ class Moment:
 class Twins:
     """The two, on one clock."""
 
-    def __init__(self, url: str, *, clock: Clock, lease: int, sweep: int, project_slots: int) -> None:
+    def __init__(self, url: str, *, clock: Clock, lease: int, sweep: int, quota: Quota) -> None:
         self.client = redis.Redis.from_url(url)
         self.client.flushall()
-        settings: dict[str, Any] = {"lease_seconds": lease, "sweep_seconds": sweep, "project_slots": project_slots}
+        settings: dict[str, Any] = {"lease_seconds": lease, "sweep_seconds": sweep, "quota": quota}
         self.redis = redis_jobs.connect(url, now_ms=clock.now_ms, **settings)
         self.memory = memory.stores(now=clock.now, **settings)
 

@@ -1,8 +1,8 @@
 #!lua flags=no-writes
 -- AHEAD: what has to end before a waiting job starts.
---   reads   ty:pending:{device}:{project}, ty:waiting:{device}, ty:leases, ty:job:{id} and its parts
---   args    now, id, project, device, most jobs before it
---   answers {jobs that run, jobs that wait before it}, or nil: it does not wait, more are before it, one of them has no estimate,
+--   reads   ty:pending:{device}:{project}, ty:waiting:{device}, ty:leases, ty:projects, ty:job:{id} and its parts
+--   args    now, id, project, device, most jobs before it, the quota of projects that have none of their own (JSON)
+--   answers {jobs that run, jobs that wait before it, how many may run at a time (0: any number)}, or nil: it does not wait, more are before it, one of them has no estimate,
 --           or another project's job waits or runs there
 local id, project, device = ARGV[2], ARGV[3], ARGV[4]
 local pending = 'ty:pending:' .. device .. ':' .. project
@@ -22,4 +22,4 @@ for _, other in ipairs(redis.call('ZRANGE', 'ty:leases', 0, -1)) do
   end
 end
 for at, other in ipairs(before) do before[at] = read(other) end
-return { running, before }
+return { running, before, quotas(project, ARGV[6])('running') or 0 }

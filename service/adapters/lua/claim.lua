@@ -1,21 +1,31 @@
 #!lua flags=allow-oom
 -- CLAIM: a worker takes the best pending job, with a new fencing token and a lease.
---   reads   ty:waiting:{device}, ty:pending:{device}:*, ty:running:*
+--   reads   ty:waiting:{device}, ty:pending:{device}:*, ty:running:*, ty:projects, ty:gpu_ms:*
 --   writes  ty:job:{id} and its parts, ty:pending:*, ty:waiting:*, ty:running:{project}, ty:leases, ty:worked:{worker}, ty:claim:{nonce}, ty:unsaved, ty:counts, ty:history
---   args    now, worker, device, lease ms, nonce, newest spec_version understood, most running jobs of a project (0: no limit),
+--   args    now, worker, device, lease ms, nonce, newest spec_version understood, the quota of projects that have none of their own (JSON),
 --           GPUs that are free there, the most that it ever has for one job, the warning (JSON) of a job that is left to newer workers
 --   answers the job, or nil where none waits, or one for which the worker keeps its GPUs
 local now, worker, device, lease, nonce = clock(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local understood, most, free, most_gpus, LOOKED_AT = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), 32
+local understood, free, most_gpus, LOOKED_AT = tonumber(ARGV[6]), tonumber(ARGV[8]), tonumber(ARGV[9]), 32
 local taken = redis.call('GET', 'ty:claim:' .. nonce)
 if taken then return read(taken) end -- the answer to the first try was lost
 
--- Projects under their limit, the one with the fewest running jobs first; of equals, the one whose head has waited longest.
+-- The first of a project whose GPU hours are used up says so, once.
+local function hold(id)
+  if field(id, 'reason') == 'gpu_hours' then return end
+  redis.call('HSET', job_key(id), 'reason', 'gpu_hours')
+  touch(id)
+  mark(id, now)
+end
+
+-- Projects within their quota, the one with the fewest running jobs first; of equals, the one whose head has waited longest.
 local projects = {}
 for _, project in ipairs(redis.call('SMEMBERS', 'ty:waiting:' .. device)) do
-  local running = redis.call('SCARD', 'ty:running:' .. project)
-  if most == 0 or running < most then
-    local head = redis.call('ZRANGE', 'ty:pending:' .. device .. ':' .. project, 0, 0, 'WITHSCORES')
+  local running, limit = redis.call('SCARD', 'ty:running:' .. project), quotas(project, ARGV[7])
+  local head = redis.call('ZRANGE', 'ty:pending:' .. device .. ':' .. project, 0, 0, 'WITHSCORES')
+  if device == 'gpu' and is_spent(project, limit, now) then
+    hold(head[1])
+  elseif running < (limit('running') or math.huge) then
     table.insert(projects, { name = project, running = running, submitted = tonumber(head[2]) % PRIORITY_STEP })
   end
 end
@@ -84,7 +94,7 @@ if field(id, 'started') == '' then
   observe('wait', id, now)
 end
 redis.call('HINCRBY', job_key(id), 'attempt', 1)
-redis.call('HSET', job_key(id), 'token', token, 'owner', worker)
+redis.call('HSET', job_key(id), 'token', token, 'owner', worker, 'metered', 'at ' .. whole(now), 'spent', '')
 withdraw(id)
 move(id, now, 'running', 'preparing', '')
 return read(id)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- FINISH: end an attempt. A cancel flag wins, also over a success. Asked again by the same attempt it answers the same.
 --   reads   ty:job:{id}
---   writes  it and its parts, ty:leases, ty:worked:*, ty:running:{project}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:counts, ty:history
+--   writes  it and its parts, ty:leases, ty:worked:*, ty:running:{project}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:counts, ty:history, ty:gpu_ms:{project}
 --   args    now, id, token, kind, reason, counts ("1" or ""), error (JSON)
 --   answers nil where FENCED | the state the job went to
 local now, id, token, kind, reason, counts, failure = clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
@@ -10,6 +10,7 @@ if not holds(id, token) then
   return ended and field(id, 'ended_as')
 end
 
+meter(id, now)
 release(id, now)
 local state
 if field(id, 'cancel') == '1' or kind == 'cancelled' then

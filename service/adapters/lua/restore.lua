@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- RESTORE: put a record back that storage kept and this Redis does not know. One that ran waits again; what is here already is left alone.
 --   reads   ty:job:{id}, ty:deleted
---   writes  ty:job:{id} and its parts, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:successes, ty:pending:*, ty:waiting:*, ty:unsaved, ty:history
+--   writes  ty:job:{id} and its parts, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:successes, ty:pending:*, ty:waiting:*, ty:unsaved, ty:garbage, ty:history
 --   args    now, id, project, record (JSON of flat strings), created ms, state, reason, transitions (JSON list), metrics (JSON object of JSON texts),
 --           tails ("", or JSON: its metric rows and steps, lists of JSON texts), then digest and blob of each spec
 --   answers 1, or 0 where there was nothing to do
@@ -17,6 +17,7 @@ if home ~= '' and not TERMINAL[state] then redis.call('SADD', part_key(home, 'bo
 list_under(id, '', (TERMINAL[state] or state == 'paused') and state or 'queued', ARGV[5])
 if TERMINAL[state] then
   redis.call('HSET', job_key(id), 'state', state, 'phase', '', 'reason', ARGV[7], 'marked', field(id, 'version'))
+  litter(id, now) -- what it has in storage is counted then, too
 elseif state == 'paused' then
   step(id, now, 'paused', '', ARGV[7]) -- it was told of already
   mark(id, now)

@@ -38,6 +38,10 @@
 --   ty:keys_used                   hash    when each was last used, in ms
 --   ty:projects                    hash    the record of every project but `default`, as JSON, by its name
 --   ty:access_unsaved              set     key/{id} and project/{name} whose record in storage is old
+--   ty:stored                      hash    bytes that each project has in storage, those on their way among them
+--   ty:stored:{project}            hash    the same by owner: jobs/{id}, datasets/{name}/{place}
+--   ty:reserved:{project}          zset    owners whose bytes are on their way, by the ms until when that is believed
+--   ty:gpu_ms:{project}            hash    GPU time of the last days in ms, by the day (since 1970)
 --   ty:session_secret              string  what signs browsers' sessions
 --   ty:audit, ty:audit_saved       stream, string  what was done and refused, capped; the last entry that storage has
 --   ty:counts                      hash    what happened so often since this Redis is there, for monitors: words with | between them; submitted|{device},
@@ -62,6 +66,7 @@ local PRIORITY_STEP = 4398046511104 -- 2^42 ms: later than any submit time
 local WORKED_KEPT = 20
 local GONE_SECONDS = 86400
 local DELIVERIES_KEPT, DELIVERY_SECONDS = 200, 2592000 -- of a job that moves more often only the end is told
+local DAY_MS, GPU_DAYS, HOUR_MS = 86400000, 30, 3600000 -- the quota of GPU hours is of so many days, today among them
 local SILENCE_MS = 30000 -- a worker that says nothing for so long is forgotten
 
 -- Now, in ms. Tests give their own.
@@ -224,6 +229,80 @@ local function flag(id, now, name, value)
   chronicle(id, now, 'flag', 'flag', name, 'value', value)
 end
 
+-- What a project may have, as a function of a quota's name; nil where nothing limits it. `common`: what holds where the project's record says
+-- nothing, as JSON. 0 sets no limit.
+local function quotas(project, common)
+  local record = redis.call('HGET', 'ty:projects', project)
+  local own, others = record and cjson.decode(record).quota or {}, cjson.decode(common)
+  return function(name)
+    local limit = type(own[name]) == 'number' and own[name] or others[name]
+    return type(limit) == 'number' and limit > 0 and limit or nil
+  end
+end
+
+-- So many bytes in storage are the owner's, from now on.
+local function charge(project, owner, bytes)
+  local key = 'ty:stored:' .. project
+  local before = tonumber(redis.call('HGET', key, owner)) or 0
+  if bytes > 0 then redis.call('HSET', key, owner, whole(bytes)) else redis.call('HDEL', key, owner) end
+  redis.call('HINCRBY', 'ty:stored', project, whole(bytes - before))
+  redis.call('ZREM', 'ty:reserved:' .. project, owner)
+end
+
+-- Bytes that never came are nobody's.
+local function lapse(project, now)
+  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', 'ty:reserved:' .. project, '-inf', whole(now))) do charge(project, owner, 0) end
+end
+
+local function stored_bytes(project) return tonumber(redis.call('HGET', 'ty:stored', project)) or 0 end
+
+-- How many jobs wait, or are set aside.
+local function queued(project)
+  return redis.call('ZCARD', 'ty:jobs:' .. project .. ':queued') + redis.call('ZCARD', 'ty:jobs:' .. project .. ':paused')
+end
+
+local function gpu_ms(project, now)
+  local sum, last, flat = 0, math.floor(now / DAY_MS) - GPU_DAYS, redis.call('HGETALL', 'ty:gpu_ms:' .. project)
+  for at = 1, #flat, 2 do
+    if tonumber(flat[at]) > last then sum = sum + tonumber(flat[at + 1]) end
+  end
+  return sum
+end
+
+-- Count the GPU time of an attempt since that was last done. One that is lost is counted up to its last sign of life.
+local function meter(id, now)
+  if field(id, 'device') ~= 'gpu' then return end
+  local key, today = 'ty:gpu_ms:' .. field(id, 'project'), math.floor(now / DAY_MS)
+  local ms = math.max(0, now - (tonumber(field(id, 'metered'):match('%d+')) or now)) * tonumber(field(id, 'gpus'))
+  redis.call('HINCRBY', key, whole(today), whole(ms))
+  redis.call('HSET', job_key(id), 'metered', 'at ' .. whole(now))
+  local days = redis.call('HGETALL', key)
+  for at = 1, #days, 2 do
+    if tonumber(days[at]) <= today - GPU_DAYS then redis.call('HDEL', key, days[at]) end
+  end
+end
+
+-- Whether a project has used its GPU hours up.
+local function is_spent(project, limit, now)
+  local hours = limit('gpu_hours')
+  return hours and gpu_ms(project, now) >= hours * HOUR_MS
+end
+
+-- The quota that keeps a project from one job more: {"quota", its name, what is used, the limit}; nil where none does.
+local function beyond(project, device, common, now)
+  local limit = quotas(project, common)
+  local most = limit('queued')
+  if most and queued(project) >= most then return { 'quota', 'queued', whole(queued(project)), whole(most) } end
+  most = limit('stored_bytes')
+  if most then
+    lapse(project, now)
+    if stored_bytes(project) >= most then return { 'quota', 'stored_bytes', whole(stored_bytes(project)), whole(most) } end
+  end
+  if device == 'gpu' and is_spent(project, limit, now) then
+    return { 'quota', 'gpu_hours', tostring(gpu_ms(project, now) / HOUR_MS), tostring(limit('gpu_hours')) }
+  end
+end
+
 local function keep_spec(digest, blob)
   redis.call('SETNX', 'ty:spec:' .. digest, blob)
   redis.call('HINCRBY', 'ty:spec_uses', digest, 1)
@@ -305,6 +384,7 @@ local function give_back(id, now, reason, counts, failure)
     redis.call('HINCRBY', job_key(id), 'retries', 1)
     redis.call('HINCRBY', job_key(id), 'retries_since_checkpoint', 1)
   end
+  if field(id, 'spent') ~= '' and not counts then reason = 'gpu_hours' end
   if field(id, 'pause') == '1' then return set_aside(id, now, reason) end
   enqueue(id)
   move(id, now, 'queued', '', reason)

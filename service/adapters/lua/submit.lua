@@ -1,10 +1,10 @@
 #!lua
 -- SUBMIT: store a job and put it in the pending order. Refused when Redis is nearly full: no allow-oom here.
---   reads   ty:idempotency:{project}:{key}, ty:dataset:*, ty:live:*, ty:idle:*, ty:successes
---   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:job:{home}:borrowers, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:counts, ty:history
+--   reads   ty:idempotency:{project}:{key}, ty:dataset:*, ty:live:*, ty:idle:*, ty:successes, ty:projects, ty:stored, ty:gpu_ms:{project}
+--   writes  it, ty:job:{id} and its parts, ty:job:{retry_of}, ty:job:{home}:borrowers, ty:spec:{sha256}, ty:dataset_jobs:*, ty:jobs:{project}:{state}, ty:pending:*, ty:waiting:*, ty:unsaved, ty:counts, ty:history, ty:stored of what never came
 --   args    now, id, project, record (JSON of flat strings), created ms, idempotency key, body sha256, tails ("", or JSON: metric rows and steps, lists of JSON texts),
---           the outlook that the submitter goes by ("": any), then digest and blob of each spec
---   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"outdated"} | {"no_dataset", name/version} | {"replayed" | "found", job}
+--           the outlook that the submitter goes by ("": any), the quota of projects that have none of their own (JSON), then digest and blob of each spec
+--   answers {"full"} | {"gone", id of the job to retry} | {"conflict", id} | {"outdated"} | {"no_dataset", name/version} | {"quota", which, used, limit} | {"replayed" | "found", job}
 --           | of a new job four numbers as text: version, now, place in the pending order from 0, 1 where an idle slot is to be woken;
 --           {"changed", these, job} where it is not stored as it was sent
 local now, id, project = clock(ARGV[1]), ARGV[2], ARGV[3]
@@ -26,14 +26,18 @@ if record.upload then
   local name, version = record.upload:match('^([^/]+)/(.+)$')
   if redis.call('HEXISTS', dataset_key(project, name), version) == 0 then return { 'no_dataset', record.upload } end
 end
-if ARGV[6] ~= '' then redis.call('SET', idempotency, id .. '|' .. ARGV[7], 'EX', 86400) end
-
 local source = record.retry_of
 if source ~= '' then
   if redis.call('EXISTS', job_key(source)) == 0 then return { 'gone', source } end
   local again = field(source, 'retried_as')
   local live = again ~= '' and field(again, 'state') ~= '' and not TERMINAL[field(again, 'state')]
   if live then return { 'replayed', read(again) } end
+end
+local kept_by = beyond(project, record.device, ARGV[10], now)
+if kept_by then return kept_by end
+
+if ARGV[6] ~= '' then redis.call('SET', idempotency, id .. '|' .. ARGV[7], 'EX', 86400) end
+if source ~= '' then
   redis.call('HSET', job_key(source), 'retried_as', id)
   if record.borrowed_from ~= '' and redis.call('EXISTS', job_key(record.borrowed_from)) == 0 then
     -- a retry of a retry: the job whose checkpoint both would start from was deleted, and the checkpoint with it
@@ -44,7 +48,7 @@ if source ~= '' then
 end
 
 record.submitted = whole(now)
-store(id, record, tails, 10)
+store(id, record, tails, 11)
 list_under(id, '', 'queued', ARGV[5])
 enqueue(id)
 count('submitted', record.device)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from service.access.quota import NO_QUOTA, Quota
 from service.adapters.memory.access import MemoryAccess, MemoryAudit
+from service.adapters.memory.accounts import MemoryAccounts
 from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
@@ -18,16 +20,16 @@ from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores
 __all__ = ["MemoryArtifacts", "MemoryDoorbell", "stores"]
 
 
-def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEEP_SECONDS, project_slots: int = 0) -> Stores:
+def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEEP_SECONDS, quota: Quota = NO_QUOTA) -> Stores:
     """Every store, empty, on one clock."""
-    shelf = Shelf(now=now, lease=timedelta(seconds=lease_seconds), sweep=timedelta(seconds=sweep_seconds))
+    shelf = Shelf(now=now, lease=timedelta(seconds=lease_seconds), sweep=timedelta(seconds=sweep_seconds), common=quota)
     workers = MemoryWorkers(shelf)
     jobs = MemoryJobs(shelf, workers)
     return Stores(
         jobs=jobs,
         intake=MemoryIntake(jobs),
         requests=MemoryRequests(shelf),
-        attempts=MemoryAttempts(shelf, project_slots=project_slots),
+        attempts=MemoryAttempts(shelf),
         facts=MemoryFacts(shelf),
         housekeeping=MemoryHousekeeping(shelf, workers),
         disposal=MemoryDisposal(shelf, again=timedelta(seconds=AGAIN_LEASES * lease_seconds)),
@@ -35,6 +37,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         datasets=MemoryDatasets(shelf),
         workers=workers,
         access=MemoryAccess(shelf),
+        accounts=MemoryAccounts(shelf),
         audit=MemoryAudit(shelf),
         outbox=MemoryOutbox(shelf),
         secrets=MemorySecrets(shelf),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from service.access.audit import Entry, Told, place
-from service.access.errors import KeyChanged, KeyNotFound, ProjectExists, ProjectInUse, ProjectNotFound
+from service.access.errors import KeyChanged, KeyNotFound, ProjectChanged, ProjectExists, ProjectInUse, ProjectNotFound
 from service.access.keys import Key, Project
 from service.access.principal import DEFAULT_PROJECT
 from service.adapters.memory.shelf import Shelf
@@ -83,6 +83,15 @@ class MemoryAccess:
         """By name."""
         return sorted(self._projects.values(), key=lambda project: project.name)
 
+    def change(self, project: Project) -> None:
+        """Keep the next version of a project. Raises ProjectNotFound, ProjectChanged where the record is not the version before."""
+        with self._lock, self._shelf.lock:
+            if self.project(project.name).version != project.version - 1:
+                raise ProjectChanged(project.name)
+            self._projects[project.name] = project
+            self._shelf.quotas[project.name] = project.quota
+            self._unsaved["project", project.name] = None
+
     def unmake(self, name: str) -> None:
         """Raises ProjectNotFound, ProjectInUse."""
         if name == DEFAULT_PROJECT:
@@ -97,6 +106,7 @@ class MemoryAccess:
                 if key.project == name and key.revoked_at is None:
                     raise ProjectInUse(name, by=f"a key that is not revoked: {key.id}")
             del self._projects[name]
+            self._shelf.quotas.pop(name, None)
             self._unsaved["project", name] = None
 
     def session_secret(self) -> bytes:
@@ -111,10 +121,19 @@ class MemoryAccess:
     def saved_access(self, written: Key | Project | str) -> None:
         """It is done."""
         with self._lock:
-            if not isinstance(written, Key):
-                self._unsaved.pop(("project", written if isinstance(written, str) else written.name), None)
+            if isinstance(written, str):
+                self._settle("project", written, is_same=written not in self._projects)
+            elif isinstance(written, Project):
+                self._settle("project", written.name, is_same=self._projects.get(written.name) == written)
             elif self._keys[written.id].version == written.version:
                 self._unsaved.pop(("key", written.id), None)
+
+    def _settle(self, kind: str, name: str, *, is_same: bool) -> None:
+        """Storage has the record as it is here; or what landed there was of another version."""
+        if is_same:
+            self._unsaved.pop((kind, name), None)
+        else:
+            self._unsaved[kind, name] = None
 
     def restore_access(self, record: Key | Project) -> bool:
         """Put a record back unless one is here that is as new; False where there was nothing to do."""
@@ -128,6 +147,7 @@ class MemoryAccess:
             if record.name in self._projects:
                 return False
             self._projects[record.name] = record
+            self._shelf.quotas[record.name] = record.quota
             return True
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.access.quota import of_job
 from service.adapters.memory.shelf import Attempt, Shelf, Tail, told
 from service.adapters.stores import exactness, failure, finite, newer_spec, reason_of, to_ms
 from service.jobs.job import NEWER_SPEC, Best, CheckpointPointer, Device, Job, Progress, Transition
@@ -21,8 +22,8 @@ LOOKED_AT = 32
 class MemoryAttempts:
     """The AttemptStore."""
 
-    def __init__(self, shelf: Shelf, *, project_slots: int) -> None:
-        self._shelf, self._project_slots = shelf, project_slots
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
 
     def claim(self, *, worker: str, device: Device, free_gpus: int = 1, most_gpus: int = 1) -> Claim | None:
         """Take the best pending job this worker can run, with a new fencing token and a lease; None where none waits, or one for which GPUs are kept.
@@ -34,8 +35,10 @@ class MemoryAttempts:
             running = Counter(job.project for job in shelf.jobs.values() if job.state is JobState.RUNNING)
             pending: dict[str, list[Job]] = {}
             for job in shelf.waiting(device):
-                if not self._project_slots or running[job.project] < self._project_slots:
-                    pending.setdefault(job.project, []).append(job)
+                pending.setdefault(job.project, []).append(job)
+            for project in list(pending):
+                if not self._may_run(pending[project][0], running[project]):
+                    del pending[project]
             order = sorted(pending, key=lambda project: (running[project], shelf.submitted[pending[project][0].id], project))
             enough = (job for project in order for job in pending[project][:LOOKED_AT] if device == "cpu" or job.gpus <= most_gpus)
             best = next((job for job in enough if self._understood(job)), None)
@@ -47,8 +50,20 @@ class MemoryAttempts:
             warnings = tuple(each for each in best.warnings if each.code != NEWER_SPEC)
             job = shelf.move(best.claimed(owner=worker, token=token, at=shelf.now()).model_copy(update={"warnings": warnings}))
             shelf.leases[job.id] = shelf.now() + shelf.lease
+            shelf.metered[job.id] = shelf.now()
+            shelf.spent.discard(job.id)
             shelf.worked[worker].append(Attempt(job_id=job.id, token=token, started_at=shelf.now()))
             return Claim(job=job, token=token, worker=worker)
+
+    def _may_run(self, head: Job, running: int) -> bool:
+        """Whether the project of a waiting job is within its quota; if its GPU hours keep it back, the job says so, once."""
+        shelf = self._shelf
+        if head.device == "gpu" and shelf.is_spent(head.project):
+            if head.reason != Reason.GPU_HOURS:
+                shelf.mark(shelf.keep(head, reason=Reason.GPU_HOURS))
+            return False
+        most = shelf.quota(head.project).running
+        return most is None or running < most
 
     def _understood(self, job: Job) -> bool:
         """Whether this worker may take the job; if not, it says so once."""
@@ -66,7 +81,10 @@ class MemoryAttempts:
         with self._shelf.lock:
             job = self._shelf.held(claim)
             self._shelf.leases[job.id] = self._shelf.now() + self._shelf.lease
-            return Flags(cancel=job.cancel_requested, pause=job.pause_requested)
+            self._shelf.meter(job)
+            if job.device == "gpu" and self._shelf.is_spent(job.project):
+                self._shelf.spent.add(job.id)
+            return Flags(cancel=job.cancel_requested, pause=job.pause_requested or job.id in self._shelf.spent)
 
     def checkpoint(self, claim: Claim, pointer: CheckpointPointer, *, keep: int) -> Sequence[CheckpointPointer]:
         """Make an uploaded checkpoint the one to start from, and answer those that are not among the `keep` newest any more.
@@ -81,6 +99,7 @@ class MemoryAttempts:
             self._shelf.retries[job.id] = 0
             older = () if job.borrowed_from else job.checkpoints
             job = self._shelf.keep(job, checkpoints=(pointer, *older[: keep - 1]))
+            self._shelf.charge(job.project, of_job(job.id), sum(each.size for each in job.checkpoints))
             self._shelf.mark(job)
             return older[keep - 1 :]
 
@@ -92,6 +111,7 @@ class MemoryAttempts:
             now = shelf.jobs.get(claim.job.id)
             if now and ended and now.state is not JobState.RUNNING and ended[0] == now.token == claim.token:
                 return ended[1]
+            shelf.meter(shelf.held(claim))
             job = self._ended(shelf.held(claim), outcome)
             shelf.counts["attempt", job.device, outcome.kind, reason_of(outcome)] += 1
             shelf.ended[job.id] = (claim.token, job.state)

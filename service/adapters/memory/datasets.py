@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from service.access.quota import of_dataset
 from service.adapters.memory.shelf import Shelf
 from service.datasets.record import DatasetState, DatasetVersion, chosen, in_order
 from service.jobs.errors import DatasetInUse, DatasetNotFound
@@ -24,7 +25,9 @@ class MemoryDatasets:
         """Store a new version, to be looked at; the one with the same bytes that is there already, unless it was invalid."""
         known = self._shelf.datasets.get(_place(version))
         if known is not None and known.state is not DatasetState.INVALID:
+            self._shelf.charge(version.project, of_dataset(version.name, version.place), 0)
             return known
+        self._shelf.charge(version.project, of_dataset(version.name, version.place), version.size)
         self._shelf.datasets[_place(version)] = version
         self._due[_place(version)] = self._shelf.now()
         return version
@@ -83,7 +86,11 @@ class MemoryDatasets:
 
     def restore(self, version: DatasetVersion) -> bool:
         """Put a record back unless one is here; False where there was nothing to do."""
-        return self._shelf.datasets.setdefault(_place(version), version) is version
+        if _place(version) in self._shelf.datasets:
+            return False
+        self._shelf.datasets[_place(version)] = version
+        self._shelf.charge(version.project, of_dataset(version.name, version.place), version.size)
+        return True
 
 
 def _place(version: DatasetVersion) -> Place:

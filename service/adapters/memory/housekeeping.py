@@ -156,6 +156,7 @@ class MemoryRebuilding:
                 shelf.tails[job.id].gone_at = shelf.now()
                 shelf.successes[job.project] += job.state is JobState.SUCCEEDED
                 shelf.jobs[job.id], shelf.marked[job.id] = fresh, job.version
+                shelf.litter("garbage", job.project, job.id)
             elif job.state is JobState.RUNNING:
                 shelf.move(fresh.requeued(reason=Reason.WORKER_LOST, retries=job.retries, at=shelf.now()))
             else:

@@ -50,14 +50,14 @@ class MemoryJobs:
             if outlook and outlook.stamp != self._stamp(job.project):
                 raise Outdated
             self._check_data(job)
+            again = self._living_retry(job)
+            if again:
+                return Submitted(job=again, replayed=True)
+            shelf.check_quota(job)
             if idempotency:
                 until = shelf.now() + timedelta(seconds=IDEMPOTENCY_SECONDS)
                 shelf.keys[job.project, idempotency.key] = (job.id, idempotency.body_sha256, until)
             if job.retry_of:
-                shelf.job(job.project, job.retry_of)
-                again = shelf.jobs.get(shelf.retried_as.get(job.retry_of, ""))
-                if again and not again.is_terminal:
-                    return Submitted(job=again, replayed=True)
                 shelf.retried_as[job.retry_of] = job.id
                 if job.borrowed_from and job.borrowed_from not in shelf.jobs:  # deleted, and the checkpoint with it
                     job, rows, steps = job.model_copy(update={"checkpoints": ()}), (), ()
@@ -83,6 +83,14 @@ class MemoryJobs:
 
     def _stamp(self, project: str) -> str:
         return " ".join((*sorted(self._devices()), str(self._job_gpus()), str(self._shelf.successes[project])))
+
+    def _living_retry(self, job: Job) -> Job | None:
+        """Of the job that this one is to retry. Raises JobNotFound."""
+        if not job.retry_of:
+            return None
+        self._shelf.job(job.project, job.retry_of)
+        again = self._shelf.jobs.get(self._shelf.retried_as.get(job.retry_of, ""))
+        return again if again and not again.is_terminal else None
 
     def _check_data(self, job: Job) -> None:
         if job.upload and (job.project, *job.upload) not in self._shelf.datasets:
@@ -147,7 +155,11 @@ class MemoryJobs:
         before = waiting[: ids.index(job.id)]
         if any(each.estimate is None or each.estimate.seconds_per_epoch is None for each in before):
             return None
-        return Ahead(running=sorted(running, key=lambda each: self._shelf.leases[each.id]), waiting=before)
+        return Ahead(
+            running=sorted(running, key=lambda each: self._shelf.leases[each.id]),
+            waiting=before,
+            most=self._shelf.quota(job.project).running,
+        )
 
     def queue(self, project: str, device: Device, *, limit: int) -> Queue:
         """What waits and runs in a class, `limit` of what waits."""
@@ -156,7 +168,8 @@ class MemoryJobs:
             held = [each for each in self._shelf.jobs.values() if each.state is JobState.RUNNING and each.device == device]
         running = sorted((each for each in held if each.project == project), key=lambda each: self._shelf.leases[each.id])
         own = [each for each in waiting if each.project == project]
-        return Queue(waiting=len(own), jobs=own[:limit], running=running, alone={each.project for each in (*waiting, *held)} <= {project})
+        alone = {each.project for each in (*waiting, *held)} <= {project}
+        return Queue(waiting=len(own), jobs=own[:limit], running=running, alone=alone, most=self._shelf.quota(project).running)
 
 
 class MemoryIntake:

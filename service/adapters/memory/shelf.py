@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from service.access.quota import GPU_DAYS, NO_QUOTA, Quota, QuotaExceeded
 from service.adapters.stores import (
     DELIVERIES_KEPT,
     EVENTS_KEPT,
@@ -34,6 +35,7 @@ from service.webhooks.delivery import Delivery, DeliveryState, Facts
 from service.webhooks.ports import Secret
 
 Clock = Callable[[], datetime]
+DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 
 
 @dataclass
@@ -135,6 +137,18 @@ class Shelf:
     """How often a project's succeeded jobs changed."""
     datasets: dict[tuple[str, str, str], DatasetVersion] = field(default_factory=dict)
     """Uploaded data sets by project, name and version."""
+    common: Quota = NO_QUOTA
+    """Of projects that have none of their own."""
+    quotas: dict[str, Quota] = field(default_factory=dict)
+    stored: defaultdict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    """Bytes in storage by project and owner."""
+    reserved: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """Whose bytes are on their way, and until when that is believed."""
+    gpu_time: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    """In ms, by project and day."""
+    metered: dict[str, datetime] = field(default_factory=dict)
+    spent: set[str] = field(default_factory=set)
+    """Running jobs whose project has used its GPU hours up."""
     worked: defaultdict[str, deque[Attempt]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=WORKED_KEPT)))
     """The last attempts of each worker, the newest last."""
     posted: dict[str, Posted] = field(default_factory=dict)
@@ -249,9 +263,62 @@ class Shelf:
         if counts and self.retries[job.id] >= job.max_retries:
             return self.move(job.failed(error=error, at=self.now()))
         self.retries[job.id] += counts
+        if job.id in self.spent and not counts:
+            reason = Reason.GPU_HOURS
         if job.pause_requested:
             return self.move(job.paused(reason=reason, retries=job.retries + counts, at=self.now()))
         return self.move(job.requeued(reason=reason, retries=job.retries + counts, at=self.now()))
+
+    def quota(self, project: str) -> Quota:
+        """What limits it."""
+        return self.quotas.get(project, NO_QUOTA).otherwise(self.common).limits
+
+    def queued(self, project: str) -> int:
+        """How many jobs wait, or are set aside."""
+        return sum(job.project == project and job.state in (JobState.QUEUED, JobState.PAUSED) for job in self.jobs.values())
+
+    def stored_bytes(self, project: str) -> int:
+        """Those on their way among them."""
+        return sum(self.stored[project].values())
+
+    def gpu_ms(self, project: str) -> int:
+        """Of the last days."""
+        last = to_ms(self.now()) // DAY_MS - GPU_DAYS
+        return sum(ms for day, ms in self.gpu_time[project].items() if day > last)
+
+    def is_spent(self, project: str) -> bool:
+        """Whether it has used its GPU hours up."""
+        hours = self.quota(project).gpu_hours
+        return hours is not None and self.gpu_ms(project) >= hours * HOUR_MS
+
+    def meter(self, job: Job) -> None:
+        """Count the GPU time of an attempt since that was last done."""
+        if job.device == "gpu":
+            ms = to_ms(self.now()) - to_ms(self.metered.get(job.id, self.now()))
+            self.gpu_time[job.project][to_ms(self.now()) // DAY_MS] += max(0, ms) * job.gpus
+            self.metered[job.id] = self.now()
+
+    def charge(self, project: str, owner: str, size: int) -> None:
+        """So many bytes in storage are the owner's, from now on."""
+        self.stored[project][owner] = size
+        self.reserved.pop((project, owner), None)
+
+    def lapse(self, project: str) -> None:
+        """Bytes that never came are nobody's."""
+        for place in [each for each, until in self.reserved.items() if each[0] == project and until <= self.now()]:
+            self.charge(*place, 0)
+
+    def check_quota(self, job: Job) -> None:
+        """Raises QuotaExceeded where the project may have no such job more."""
+        limit, project = self.quota(job.project), job.project
+        if limit.queued is not None and self.queued(project) >= limit.queued:
+            raise QuotaExceeded("queued", used=self.queued(project), limit=limit.queued)
+        if limit.stored_bytes is not None:
+            self.lapse(project)
+            if self.stored_bytes(project) >= limit.stored_bytes:
+                raise QuotaExceeded("stored_bytes", used=self.stored_bytes(project), limit=limit.stored_bytes)
+        if limit.gpu_hours is not None and job.device == "gpu" and self.is_spent(project):
+            raise QuotaExceeded("gpu_hours", used=self.gpu_ms(project) / HOUR_MS, limit=limit.gpu_hours)
 
     def waiting(self, device: Device) -> list[Job]:
         """The pending order of a class, all projects together."""

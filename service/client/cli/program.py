@@ -16,7 +16,7 @@ from service.client.cli import alone, running, keeping  # noqa: F401
 from service.client.cli import submitting, spec, catalog  # noqa: F401
 from service.client.cli import watching, acting  # noqa: F401
 from service.client.cli import results, comparing  # noqa: F401
-from service.client.cli import datasets, notifying, keys, installation  # noqa: F401
+from service.client.cli import datasets, notifying, keys, quotas, installation  # noqa: F401
 # isort: on
 
 

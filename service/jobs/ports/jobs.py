@@ -63,6 +63,8 @@ class Ahead:
 
     running: Sequence[Job]
     waiting: Sequence[Job]
+    most: int | None
+    """Jobs of the project that may run at a time; None: any number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,8 @@ class Queue:
     running: Sequence[Job]
     alone: bool
     """Whether no other project has jobs that wait or run there: else they take turns, and nobody knows when a job starts."""
+    most: int | None
+    """Jobs of the project that may run at a time; None: any number."""
 
 
 class JobStore(Protocol):
