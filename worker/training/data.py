@@ -13,9 +13,11 @@ from service.spec.catalog import Declared
 from service.spec.job import JobSpec
 from worker.training.build import Transform, build_transforms
 from worker.training.cutting import aligned, by_bytes
-from worker.training.resident import Batch, Lookup, Residents
+from worker.training.resident import Lookup, Residents
 from worker.training.splits import Packed, Split
 from worker.training.textbook import Augmented, Transformed
+
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class EpochOrder:

@@ -63,7 +63,7 @@ class Plan:
         def forward(inputs: torch.Tensor) -> torch.Tensor:
             if records:
                 keep_gradients(parameters)
-                torch.compiler.cudagraph_mark_step_begin()
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch ships it untyped
             with autocast:
                 outputs: torch.Tensor = call(inputs.contiguous(memory_format=layout))
             # a graph gives out the memory that its next run writes to

@@ -67,7 +67,7 @@ class Resident:
             sizes = [len(group) for group in ahead]
             samples, labels = self._gathered(order[at : at + sum(sizes)])
             inputs = samples if lookup is None else lookup(samples)
-            for batch, answers in zip(inputs.split(sizes), labels.split(sizes), strict=True):
+            for batch, answers in zip(torch.split(inputs, sizes), torch.split(labels, sizes), strict=True):
                 yield aligned(batch, to=ALIGNMENT), answers
             at += sum(sizes)
 
@@ -114,6 +114,6 @@ def _sent(split: Packed, device: torch.device) -> Packed:
     kind = split.images
     images = torch.empty((len(split), *kind.shape[1:]), dtype=kind.dtype, device=device)
     count = max(1, _SENT_BYTES // max(1, kind[:1].numel() * kind.element_size()))
-    for rows, place in zip(split.rows.split(count), images.split(count), strict=True):
+    for rows, place in zip(torch.split(split.rows, count), torch.split(images, count), strict=True):
         place.copy_(kind.index_select(0, rows))
     return Packed(images, split.labels[split.rows].to(device))
