@@ -167,6 +167,7 @@ def _steps(run: Run) -> Iterator[StepDone]:
         now = time.perf_counter()  # from step to step: what the reader of facts costs is time of the epoch
         position.seconds, started = position.seconds + now - started, now
         yield StepDone(epoch=position.epoch, step=position.step)
+    run.tally.fold()  # a GPU may be many steps behind: the epoch is over when its last one is done
     position.seconds += time.perf_counter() - started
     run.order.end()
 
