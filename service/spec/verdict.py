@@ -67,7 +67,10 @@ class LayerRow(Record):
 
 
 class Memory(Record):
-    """Bytes of a training step at its fullest, by what holds them; activations are those of a whole batch."""
+    """Bytes of a training step at its fullest, by what holds them; activations are those of a whole batch.
+
+    Data are not counted: of each split a GPU holds up to a sixteenth of what it has free.
+    """
 
     weights: int
     gradients: int

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from service.spec.catalog import Declared
 from service.spec.job import JobSpec
 from worker.training.build import Transform, build_transforms
+from worker.training.cutting import aligned, by_bytes
+from worker.training.resident import Lookup, Residents
 from worker.training.splits import Packed, Split
 from worker.training.textbook import Augmented, Transformed
 
@@ -41,9 +43,9 @@ class EpochOrder:
             torch.randperm(self._size, generator=self.generator)
 
 
-_WHOLE_BATCHES = frozenset(
-    ("ToImage", "PILToTensor", "ToTensor", "ToPureTensor", "Identity", "ToDtype", "ConvertImageDtype", "Normalize", "CenterCrop", "Pad")
-)
+_BY_NUMBER = frozenset(("ToImage", "PILToTensor", "ToTensor", "ToPureTensor", "Identity", "ToDtype", "ConvertImageDtype", "Normalize"))
+"""Transforms that make of each number another one, whatever stands beside it."""
+_WHOLE_BATCHES = _BY_NUMBER | {"CenterCrop", "Pad"}
 """Transforms that give equal bits on a batch and on its samples."""
 READ_AHEAD_BYTES = 2**21
 """Of transformed samples: half of a core's second-level cache on common servers, or all of it."""
@@ -57,11 +59,13 @@ class Batches:
     """The batches of one split: by tensor indexing where that gives equal bits, else through a DataLoader, sample by sample.
 
     `augmented_in` is the epoch (from 0) whose random transforms are drawn, None for an evaluation. What is drawn for whole batches, and what
-    follows it, is left to `training_batches`.
+    follows it, is left to `training_batches`. With `residents` a GPU does the indexing where that gives equal bits, too.
     """
 
-    def __init__(self, split: Split, spec: JobSpec, *, device: torch.device, augmented_in: int | None = None) -> None:
-        self._split, self._spec, self._device = split, spec, device
+    def __init__(
+        self, split: Split, spec: JobSpec, *, device: torch.device, augmented_in: int | None = None, residents: Residents | None = None
+    ) -> None:
+        self._split, self._spec, self._device, self._residents = split, spec, device, residents
         augmented = augmented_in is not None and spec.dataset.train_transforms and not spec.dataset.augments_batches
         self._declared = spec.dataset.train_only if augmented else spec.dataset.transforms
         if augmented_in is not None and spec.dataset.augments_batches:
@@ -71,19 +75,28 @@ class Batches:
 
     def over(self, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
         """One (inputs, labels) pair for each group of indices: inputs [B, ...], labels int64 [B]."""
-        whole = self._epoch is None and not self._workers and _batchable(self._split, self._declared)
-        batches = self._indexed(self._split, groups) if whole and isinstance(self._split, Packed) else self._loaded(groups)
-        for inputs, labels in batches:
+        for inputs, labels in self._made(groups):
             # what the loader pinned is copied while the GPU goes on
             yield inputs.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+
+    def _made(self, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
+        split = self._split
+        if self._epoch is not None or self._workers or not isinstance(split, Packed) or not _batchable(split, self._declared):
+            return self._loaded(groups)
+        if self._residents is not None and all(each.type in _BY_NUMBER for each in self._declared):
+            resident = self._residents.of(split, self._device)
+            if resident is not None:
+                return resident.over(groups, lookup(split, self._declared, self._device))
+        return self._indexed(split, groups)
 
     def _indexed(self, split: Packed, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
         # the packed bytes are what ToImage makes of a sample
         transforms = [on_bytes(each) for each in self._declared]
-        for ahead in _by_bytes(groups, 4 * split.images[:1].numel()):
+        for ahead in by_bytes(groups, 4 * split.images[:1].numel(), most=READ_AHEAD_BYTES):
             images, labels = split.batch(torch.cat(list(ahead)))
             sizes = [len(group) for group in ahead]
-            yield from zip(map(_aligned, torch.split(applied(transforms, images), sizes)), torch.split(labels, sizes), strict=True)
+            inputs = (aligned(batch, to=ALIGNMENT) for batch in torch.split(applied(transforms, images), sizes))
+            yield from zip(inputs, torch.split(labels, sizes), strict=True)
 
     def _loaded(self, groups: Sequence[torch.Tensor]) -> Iterator[Batch]:
         transform = partial(applied, build_transforms(self._declared))
@@ -101,24 +114,8 @@ class Batches:
         )
 
 
-def _by_bytes(groups: Sequence[torch.Tensor], sample_bytes: int) -> Iterator[Sequence[torch.Tensor]]:
-    """Neighbouring groups that fit the processor's cache together: what is done to many batches at once costs each of them little."""
-    at = 0
-    while at < len(groups):
-        count = max(1, READ_AHEAD_BYTES // max(1, sample_bytes * len(groups[at])))
-        yield groups[at : at + count]
-        at += count
-
-
-def _aligned(batch: torch.Tensor) -> torch.Tensor:
-    """The batch where an allocation of its own would lie: maths libraries may give other bits where memory begins elsewhere."""
-    return batch if batch.data_ptr() % ALIGNMENT == 0 else batch.clone()
-
-
-def _batchable(split: Split, declared: Sequence[Declared]) -> bool:
+def _batchable(split: Packed, declared: Sequence[Declared]) -> bool:
     """Whether indexing whole batches gives the bits that sample by sample would."""
-    if not isinstance(split, Packed):
-        return False
     if not split.holds_images:
         return not declared
     return bool(declared) and declared[0].type in TO_TENSOR and all(each.type in _WHOLE_BATCHES for each in declared)
@@ -131,6 +128,13 @@ def on_bytes(declared: Declared) -> Transform:
     if declared.type in ("ToImage", "PILToTensor"):
         return lambda images: images
     return build_transforms([declared])[0]
+
+
+def lookup(split: Packed, declared: Sequence[Declared], device: torch.device) -> Lookup | None:
+    """What the transforms, each number by number, make of the split's bytes; None of plain numbers, which have no transforms."""
+    if not split.holds_images:
+        return None
+    return Lookup.of([on_bytes(each) for each in declared], channels=split.images.shape[1], device=device)
 
 
 def applied(transforms: Sequence[Transform], images: Any) -> Any:

@@ -22,12 +22,15 @@ class NoDevice(Exception):
 
 
 def device_of(spec: JobSpec, ranks: Ranks = ALONE) -> torch.device:
-    """The device, told whether to take operators that give the same bits each time. Before anything runs on it."""
+    """The device, told whether to take operators that give the same bits each time, or the fastest. Before anything runs on it."""
     device = torch.device("cuda" if spec.resources.device == "gpu" and not is_rehearsed() else "cpu")
     if ranks.count > 1 and device.type == "cuda":
         device = torch.device("cuda", ranks.rank)
     if device.type == "cuda" and spec.training.deterministic:  # on the CPU every operator that trains is so anyway
         be_deterministic()
+    elif device.type == "cuda":
+        # cuDNN times its convolutions on each shape that it meets first. A training has three or four: batches, the last one, those of evaluations
+        torch.backends.cudnn.benchmark = True
     return device
 
 

@@ -15,6 +15,7 @@ from service.spec.job import JobSpec
 from worker.training.build import build_mixing, build_transforms
 from worker.training.data import Batch, Batches, applied, grouped
 from worker.training.ranks import ALONE, Ranks
+from worker.training.resident import Residents
 from worker.training.splits import Split
 from worker.training.textbook import augmented, mixed
 
@@ -30,23 +31,31 @@ def epoch_batches(order: torch.Tensor, spec: JobSpec, epoch: int) -> list[torch.
 
 
 def training_batches(
-    split: Split, spec: JobSpec, groups: list[torch.Tensor], *, epoch: int, device: torch.device, ranks: Ranks = ALONE
+    split: Split,
+    spec: JobSpec,
+    groups: list[torch.Tensor],
+    *,
+    epoch: int,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+    residents: Residents | None = None,
 ) -> Iterator[Batch]:
     """The last batches of an epoch, of these indices, after all that the spec does to them: inputs [B, ...] and labels [B].
 
     Of several processes each gets its part; where whole batches are drawn for, each makes them whole and cuts it out.
     """
     whole = spec.dataset.augments_batches or bool(spec.dataset.batch_transforms)
-    batches = _after_transforms(split, spec, groups if whole else ranks.parts(groups), epoch=epoch, device=device)
+    source = Batches(split, spec, device=device, augmented_in=epoch, residents=residents)
+    batches = _drawn_for(source.over(groups if whole else ranks.parts(groups)), split, spec, len(groups), epoch=epoch)
     return ranks.in_parts(batches, groups, accumulate=spec.training.gradient_accumulation_steps, cut=whole)
 
 
-def _after_transforms(split: Split, spec: JobSpec, groups: list[torch.Tensor], *, epoch: int, device: torch.device) -> Iterator[Batch]:
-    batches = Batches(split, spec, device=device, augmented_in=epoch).over(groups)
+def _drawn_for(batches: Iterator[Batch], split: Split, spec: JobSpec, count: int, *, epoch: int) -> Iterator[Batch]:
+    """The last so many batches of an epoch after what is drawn for whole ones."""
     if not spec.dataset.augments_batches and not spec.dataset.batch_transforms:
         return batches
     kept = numbers(spec, len(split), epoch)
-    numbered = zip(kept[len(kept) - len(groups) :], batches, strict=True)
+    numbered = zip(kept[len(kept) - count :], batches, strict=True)
     if spec.dataset.augments_batches:
         transform = partial(applied, build_transforms(spec.dataset.after_shaping))
         numbered = augmented(numbered, transform, spec.seed, epoch)  # type: ignore[assignment]  # an iterator like the other

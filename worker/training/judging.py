@@ -92,7 +92,7 @@ def _evaluated(run: Run, split: Split, beside: list[Answers]) -> Generator[Evalu
 
 def _batches(run: Run, split: Split) -> Iterator[Batch]:
     groups = grouped(torch.arange(len(split)), size=run.spec.dataloader.eval_batch_size)
-    return Batches(split, run.spec, device=run.device).over(groups)
+    return Batches(split, run.spec, device=run.device, residents=run.residents).over(groups)
 
 
 def class_names(run: Run) -> list[str]:

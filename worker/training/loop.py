@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -19,6 +19,7 @@ from worker.training.evaluate import evaluate
 from worker.training.facts import EpochDone, Evaluating, StepDone
 from worker.training.plan import Forward, Plan
 from worker.training.ranks import ALONE, Ranks
+from worker.training.resident import Residents
 from worker.training.splits import Splits
 from worker.training.tally import Tally
 from worker.training.textbook import targets_for
@@ -79,6 +80,8 @@ class Run:
     """Of the weights, where the spec asks for one."""
     ranks: Ranks = ALONE
     """The processes that train together, seen from this one."""
+    residents: Residents = field(default_factory=Residents)
+    """The data that a GPU holds."""
 
     @property
     def judged(self) -> nn.Module:
@@ -125,7 +128,9 @@ def _steps(run: Run) -> Iterator[StepDone]:
         position.loader_state = run.order.generator.get_state()
     groups = epoch_batches(run.order.start(), spec, position.epoch)
     ahead = from_place(groups, position.batch, position.trimmed)
-    batches = training_batches(run.splits.train, spec, ahead, epoch=position.epoch, device=run.device, ranks=run.ranks)
+    batches = training_batches(
+        run.splits.train, spec, ahead, epoch=position.epoch, device=run.device, ranks=run.ranks, residents=run.residents
+    )
     first = position.batch = len(groups) - len(ahead)
     position.trimmed = 0
     run.tally.start(first)
@@ -162,6 +167,7 @@ def _steps(run: Run) -> Iterator[StepDone]:
         now = time.perf_counter()  # from step to step: what the reader of facts costs is time of the epoch
         position.seconds, started = position.seconds + now - started, now
         yield StepDone(epoch=position.epoch, step=position.step)
+    run.tally.fold()  # a GPU may be many steps behind: the epoch is over when its last one is done
     position.seconds += time.perf_counter() - started
     run.order.end()
 
@@ -185,7 +191,7 @@ def _end_epoch(run: Run) -> Generator[Evaluating, None, EpochDone]:
     metrics = run.tally.metrics()
     if len(run.splits.validation) and run.ranks.leads:
         held_out = grouped(torch.arange(len(run.splits.validation)), size=spec.dataloader.eval_batch_size)
-        batches = Batches(run.splits.validation, spec, device=run.device).over(held_out)
+        batches = Batches(run.splits.validation, spec, device=run.device, residents=run.residents).over(held_out)
         validated = yield from evaluate(run.judged, run.loss_fn, batches, spec=spec, metrics=run.metrics)
         metrics |= validated.scalars("val")
     metrics = run.ranks.agreed(lambda: metrics)  # schedules, early stopping and the best go by the same numbers everywhere

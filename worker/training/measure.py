@@ -49,7 +49,7 @@ def forward(module: nn.Module, batch: torch.Tensor) -> Forward:
 
 
 def memory(module: nn.Module, optimizer: torch.optim.Optimizer, *, passed: Forward, batch: torch.Tensor, averaged: bool = False) -> Memory:
-    """Bytes of a training step at its fullest; `averaged`: a moving average of the weights is kept.
+    """Bytes of a training step at its fullest, the samples that a GPU may hold not counted; `averaged`: a moving average of the weights is kept.
 
     `optimizer` has made a step over tiny parameters of the same numbers of dimensions.
     """

@@ -13,7 +13,7 @@ from worker.training.loop import Run
 class PeakMemory:
     """The most memory that training held, weights and their average included. Of several processes the leader's.
 
-    On a GPU it is what torch's allocator gave out there; else what the process had resident, on Linux only.
+    On a GPU it is what torch's allocator gave out there, the data that it holds included; else what the process had resident, on Linux only.
     """
 
     def __init__(self, run: Run) -> None:

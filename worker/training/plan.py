@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -14,6 +14,8 @@ from service.spec.training import Training
 from worker.training.textbook import to_channels_last
 
 COMPILERS = ("g++", "clang++", "c++")
+RECORDING = ("reduce-overhead", "max-autotune")
+"""Modes of torch.compile that record CUDA graphs."""
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
@@ -51,17 +53,27 @@ class Plan:
         if self.compile:
             # not model.compile(): that leaves an nn.Sequential as it is (tried on torch 2.13)
             call = torch.compile(model, mode=None if self.compile is True else self.compile)
+        records = self.records(device)
         dtype, layout = DTYPES.get(self.precision), torch.channels_last if self.channels_last else torch.contiguous_format
-        if dtype is None and not self.channels_last:
+        if dtype is None and not self.channels_last and not records:
             return call
         autocast = torch.autocast(device.type, dtype=dtype or torch.float32, enabled=dtype is not None)
+        parameters = list(model.parameters()) if records else []
 
         def forward(inputs: torch.Tensor) -> torch.Tensor:
+            if records:
+                keep_gradients(parameters)
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch ships it untyped
             with autocast:
                 outputs: torch.Tensor = call(inputs.contiguous(memory_format=layout))
-            return outputs.float()
+            # a graph gives out the memory that its next run writes to
+            return outputs.to(torch.float32, copy=records)
 
         return forward
+
+    def records(self, device: torch.device) -> bool:
+        """Whether the compiled model records CUDA graphs."""
+        return device.type == "cuda" and self.compile in RECORDING
 
     def scaler(self, device: torch.device) -> torch.amp.GradScaler:
         """Keeps float16's gradients from vanishing; does nothing for other types, whose range is float32's."""
@@ -78,6 +90,16 @@ class Plan:
         words += ["fused"] if self.fused else []
         words += ["compile" if self.compile is True else f"compile: {self.compile}"] if self.compile else []
         return ", ".join(words)
+
+
+def keep_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Put the gradients of a step that is not done yet into memory of their own, before a CUDA graph runs again.
+
+    Autograd takes a first gradient as it is given, in the graph's memory; the next micro-batch's run writes there.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.clone()
 
 
 def why_not_compiled(device: torch.device) -> str | None:

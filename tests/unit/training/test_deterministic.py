@@ -33,6 +33,7 @@ def settings() -> Iterator[None]:
         yield
     torch.use_deterministic_algorithms(False)
     torch.utils.deterministic.fill_uninitialized_memory = filled
+    torch.backends.cudnn.benchmark = False
 
 
 def spec_for(device: str, *, deterministic: bool) -> JobSpec:
@@ -49,6 +50,7 @@ def test_torch_is_told_where_it_matters(device: str, deterministic: bool, told: 
     assert torch.are_deterministic_algorithms_enabled() == told
     assert torch.is_deterministic_algorithms_warn_only_enabled() == told
     assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == told
+    assert torch.backends.cudnn.benchmark == (device == "gpu" and not deterministic)
 
 
 @pytest.mark.usefixtures("settings")

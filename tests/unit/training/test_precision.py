@@ -230,3 +230,78 @@ def test_a_compiled_training_and_its_program_come_as_close_as_said(tmp_path: Pat
     found = re.search(r"epoch 2: train_loss ([\d.]+)", capsys.readouterr().out)
     assert found is not None
     assert float(found[1]) == pytest.approx(last["train_loss"], rel=0.05)
+
+
+class Recorded:
+    """A Linear layer's CUDA graph, as far as its memory goes: each run writes outputs and gradients to the same place, and over what was there."""
+
+    def __init__(self, layer: nn.Linear, mode: str) -> None:
+        self.weight, self.mode = layer.weight, mode
+        self.outputs, self.gradient = torch.empty(4, layer.out_features), torch.empty_like(layer.weight)
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The outputs, in the graph's memory."""
+        outputs: torch.Tensor = _Replayed.apply(inputs, self.weight, self)
+        return outputs
+
+
+class _Replayed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, graph: Recorded) -> torch.Tensor:
+        ctx.save_for_backward(inputs)
+        ctx.graph = graph
+        graph.gradient.fill_(float("nan"))
+        return graph.outputs.copy_(inputs @ weight.T).detach()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor, None]:  # type: ignore[override]  # torch has *args
+        return None, ctx.graph.gradient.copy_(gradient.T @ ctx.saved_tensors[0]).detach(), None
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_what_a_graph_gave_out_outlives_its_next_run(monkeypatch: pytest.MonkeyPatch, mode: str):
+    """Outputs that wait to be counted, and the gradients of a step of several batches; of a parameter that had none, None."""
+    layer, twin = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
+    twin.load_state_dict(layer.state_dict())
+    layer.register_parameter("unused", nn.Parameter(torch.zeros(2)))
+    monkeypatch.setattr(torch, "compile", Recorded)
+    monkeypatch.setattr(Plan, "records", lambda *_: True)
+    forward = Plan(compile=mode).forward(layer, torch.device("cpu"))
+    optimizer, batches = torch.optim.SGD(layer.parameters(), lr=0.1), [torch.randn(4, 3) for _ in range(6)]
+
+    kept = []
+    for number, inputs in enumerate(batches, 1):
+        outputs = forward(inputs)
+        outputs.square().mean().backward()
+        kept.append(outputs.detach())
+        if number % 3 == 0:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    expected, plain = [], torch.optim.SGD(twin.parameters(), lr=0.1)
+    for number, inputs in enumerate(batches, 1):
+        outputs = twin(inputs)
+        outputs.square().mean().backward()
+        expected.append(outputs.detach())
+        if number % 3 == 0:
+            plain.step()
+            plain.zero_grad(set_to_none=True)
+    torch.testing.assert_close(kept, expected)
+    torch.testing.assert_close(layer.weight, twin.weight)
+    assert layer.get_parameter("unused").grad is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "device", "recording"),
+    [
+        ("reduce-overhead", "cuda", True),
+        ("max-autotune", "cuda", True),
+        (True, "cuda", False),
+        (False, "cuda", False),
+        ("reduce-overhead", "cpu", False),
+    ],
+)
+def test_graphs_are_recorded_on_a_gpu_where_the_mode_says_so(mode: bool | str, device: str, recording: bool):
+    """Elsewhere the compiled model is called as it is."""
+    assert Plan(compile=mode).records(torch.device(device)) == recording

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from tests.checking import resolved
 from worker.training.deciding import Decision
+from worker.training.facts import EpochDone
+from worker.training.loop import train
+from worker.training.preparing import prepare
 from worker.training.tally import Tally
 
 LOSSES = [0.1, 0.7, 1.3]
@@ -83,3 +89,22 @@ def test_a_steps_loss_is_the_mean_of_its_batches(read_every: int):
     assert [(step, loss) for step, _, loss, _ in marked(3, read_every=read_every)] == [(2, 5), (4, 10)]
     assert [(step, loss) for step, _, loss, _ in marked(4, read_every=read_every)] == [(2, 6.5)]
     assert marked(4, read_every=read_every, loss_is_sum=True) == [(2, 1, 3.25, 0.2)]
+
+
+def test_an_epochs_seconds_last_until_the_device_is_done(monkeypatch: pytest.MonkeyPatch):
+    """On a GPU the host is steps ahead: what is waited for at the end is the epoch's time, and speed is told by it."""
+    layers = ["Flatten", {"type": "Linear", "out_features": 10}]
+    body = {"dataset": {"type": "Digits", "limit": 64}, "model": {"type": "Sequential", "layers": layers}, "loss": "CrossEntropyLoss"}
+    run = prepare(resolved(body | {"optimizer": "SGD", "epochs": 2, "resources": {"threads": 1}}), datasets_dir=Path())
+    waited = 0.0
+    fold = run.tally.fold
+
+    def slow() -> None:
+        nonlocal waited
+        waited += 100.0 if run.tally._losses else 0.0
+        fold()
+
+    monkeypatch.setattr(run.tally, "fold", slow)
+    monkeypatch.setattr("worker.training.loop.time.perf_counter", lambda: waited)
+
+    assert [fact.train_seconds for fact in train(run) if isinstance(fact, EpochDone)] == [100.0, 100.0]
