@@ -11,7 +11,7 @@ from typing import Any
 
 from service.access.audit import AuditLog
 from service.access.keys import Project
-from service.access.ports import AccessStore
+from service.access.ports import AccessStore, Rates
 from service.access.principal import DEFAULT_PROJECT
 from service.datasets.ports import DatasetStore
 from service.jobs.job import NEWER_SPEC, Exactness, JobError
@@ -82,6 +82,7 @@ class Stores:
     workers: WorkerRegistry
     access: AccessStore
     audit: AuditLog
+    rates: Rates
     outbox: Outbox
     secrets: Secrets
     changes: Changes

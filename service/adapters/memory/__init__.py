@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from service.adapters.memory.access import MemoryAccess, MemoryAudit
+from service.adapters.memory.access import MemoryAccess, MemoryAudit, MemoryRates
 from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
@@ -36,6 +36,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         workers=workers,
         access=MemoryAccess(shelf),
         audit=MemoryAudit(shelf),
+        rates=MemoryRates(shelf),
         outbox=MemoryOutbox(shelf),
         secrets=MemorySecrets(shelf),
         changes=MemoryChanges(shelf.waiters),
