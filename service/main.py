@@ -221,7 +221,7 @@ def build(settings: ApiSettings) -> Api:
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
         hosts=own_names(settings),
         places=Places(most=settings.streams, most_of_one=settings.streams_per_client),
-        rating=_rating(settings, stores),
+        rating=rating_of(settings, stores),
         closing=closing,
     )
     mount(app)
@@ -239,7 +239,7 @@ def own_names(settings: ApiSettings) -> tuple[str, ...] | None:
     return None if settings.api_key is not None or settings.require_api_key else (machine, f"{machine}.local")
 
 
-def _rating(settings: ApiSettings, stores: Stores) -> Rating:
+def rating_of(settings: ApiSettings, stores: Stores) -> Rating:
     """How often each may ask. Who comes without a key, where none is needed, shares one rate with all others, so there is none unless it is set."""
     per_second = USUAL_RATE if settings.rate_limit is None else settings.rate_limit
     if not per_second:

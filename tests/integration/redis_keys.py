@@ -65,7 +65,7 @@ def taken_out(blob: bytes) -> dict[str, object]:
 def _read(pipeline: redis.client.Pipeline, name: str) -> None:
     _, kind, *rest = name.split(":")
     match kind, rest[1:]:
-        case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses", _) | ("successes" | "counts", _):
+        case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses" | "rate", _) | ("successes" | "counts", _):
             pipeline.hgetall(name)
         case ("worked", _):
             pipeline.lrange(name, 0, -1)

@@ -17,6 +17,8 @@ from service.adapters import memory
 from service.api.app import create_app
 from service.api.keyring import Keyring
 from service.api.rating import Rating
+from service.main import rating_of
+from service.settings import ApiSettings, SettingsFault
 from tests.worlds import NOW, World, application, furnished
 
 FEW = Policy(name="key", per_second=0.01, burst=5)
@@ -178,6 +180,40 @@ def test_an_old_cookie_and_a_revoked_key_are_no_guesses(ask: Ask) -> None:
     assert statuses(ask, 20, "nobody", "GET", "/v1/me", headers={"Cookie": "trainyard_session=a.b.c.1.x"}) == [401] * 20
     assert statuses(ask, 20, "revoked", "GET", "/v1/me") == [401] * 20
     assert ask("nobody", "GET", "/v1/me", headers=bearer(new_secret("f" * 12))).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("environment", "key", "nobody"),
+    [
+        ({}, (1000, 2000), None),
+        ({"TRAINYARD_RATE_LIMIT": "0"}, None, None),
+        ({"TRAINYARD_RATE_LIMIT": "0.3"}, (0.3, 1), (0.3, 1)),
+        ({"TRAINYARD_RATE_LIMIT": "20", "TRAINYARD_RATE_BURST": "7"}, (20, 7), (20, 7)),
+        ({"TRAINYARD_RATE_BURST": "5000"}, (1000, 5000), None),
+    ],
+)
+def test_settings_say_how_often(
+    environment: dict[str, str], key: tuple[float, int] | None, nobody: tuple[float, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests a second, and at once; who comes without a key has no limit unless one is set."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    rating = rating_of(ApiSettings.read(), memory.stores(now=lambda: NOW))
+
+    counted = [asyncio.run(rating.count(each)) for each in ("k", None)]
+
+    assert [each and (each.policy.per_second, each.policy.burst) for each in counted] == [key, nobody]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TRAINYARD_RATE_LIMIT", "0.0001"), ("TRAINYARD_RATE_LIMIT", "-1"), ("TRAINYARD_RATE_LIMIT", "1e9"), ("TRAINYARD_RATE_BURST", "0")],
+)
+def test_a_rate_that_cannot_be_is_refused_at_the_start(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsFault, match=name):
+        ApiSettings.read()
 
 
 def test_nothing_is_limited_where_nothing_is_said(world: World) -> None:

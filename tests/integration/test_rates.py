@@ -32,17 +32,22 @@ POLICIES = st.builds(
 
 
 class Heard:
-    """The port, with what it was asked; away where it is told so."""
+    """The port, with what it was asked, about one who asks once at a time; away where it is told so."""
 
     def __init__(self, rates: Rates) -> None:
         self.rates, self.away, self.asked = rates, False, Counter[str]()
-        self.given_back = asyncio.Event()
+        self.asking, self.given_back, self.busy = asyncio.Event(), asyncio.Event(), set[tuple[str, str]]()
 
     async def take(self, who: str, policy: Policy, *, process: str, back: int, wanted: int) -> Grant:
         self.asked[who] += 1
+        self.asking.set()
         if self.away:
             raise StoreUnavailable("away")
+        assert (who, process) not in self.busy
+        self.busy.add((who, process))
+        await asyncio.sleep(0)
         grant = await self.rates.take(who, policy, process=process, back=back, wanted=wanted)
+        self.busy.remove((who, process))
         if not wanted:
             self.given_back.set()
         return grant
@@ -142,6 +147,24 @@ def test_most_requests_do_not_wait_for_the_store(stores: Stores) -> None:
     one_by_one, at_once = on(stores, story)
     assert one_by_one == 2
     assert at_once <= 2
+
+
+def test_who_comes_while_the_store_is_asked_waits_for_that_answer(stores: Stores) -> None:
+    """What it brings is enough for them, too; where it is not, they ask together."""
+
+    async def story(rates: Heard) -> list[int]:
+        rating, asked = Rating(rates, keys=SLOW), []
+        for others in (5, 20):
+            before = rates.asked["key:k"]
+            rates.asking.clear()
+            first = asyncio.create_task(let_in(rating, 6))  # more than were left over from the last turn
+            await rates.asking.wait()
+            assert await let_in(rating, others) == others
+            await first
+            asked.append(rates.asked["key:k"] - before)
+        return asked
+
+    assert on(stores, story) == [1, 2]
 
 
 def test_what_a_process_does_not_spend_another_gets(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.access.rates import LENT_US, Bucket, Policy, network_of
@@ -49,11 +49,16 @@ STEPS = st.tuples(
     st.sampled_from([0, 1000, 40_000, SECOND, LENT_US - 1, LENT_US, LENT_US + 1, 60 * SECOND]),
     st.sampled_from(PROCESSES),
     st.sampled_from(["ask", "spend", "give back", "die"]),
-    st.integers(1, 200),
+    st.sampled_from([1, 2, 20, 1000]),
 )
+TEN = Policy(name="key", per_second=10, burst=100)
 
 
+@settings(max_examples=300, deadline=None)
 @given(POLICIES, st.lists(STEPS, max_size=40))
+@example(TEN, [(0, "one", "ask", 1), (LENT_US - 1, "two", "ask", 1000), (0, "one", "spend", 5)])
+@example(TEN, [(0, "one", "ask", 1), (LENT_US - 1, "one", "spend", 5), (1, "two", "ask", 1000)])
+@example(TEN, [(0, "one", "ask", 1), (LENT_US - 1, "one", "ask", 1), (LENT_US - 1, "one", "spend", 5), (1, "two", "ask", 1000)])
 def test_from_any_moment_on_no_more_is_let_in_than_was_said(policy: Policy, steps: list[tuple[int, str, str, int]]) -> None:
     """`burst + t / interval` in every window of t, whatever was lent, spent late, given back, or lost with a process."""
     bucket, now_us = Bucket(), 10**15
@@ -110,6 +115,17 @@ def test_the_last_tokens_are_lent_to_nobody() -> None:
 
     assert let == 1000
     assert max(process.lent for process in processes) == 0
+
+
+@pytest.mark.parametrize(("left", "lent"), [(1000, 50), (201, 50), (101, 25), (5, 1), (4, 0)])
+def test_less_is_lent_the_less_there_is(left: int, lent: int) -> None:
+    """A quarter of what is left at most: it may be that nobody asks there again."""
+    policy = Policy(name="key", per_second=0.001, burst=1000)
+    bucket = Bucket(tat_us=(1000 - left) * policy.interval_us)
+
+    grant = bucket.take(policy, process="one", now_us=0, back=0, wanted=1)
+
+    assert (grant.let, grant.lent) == (1, lent)
 
 
 def test_what_is_lent_keeps_its_place_until_it_is_known_to_be_lost() -> None:
