@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import resource
 import signal
@@ -10,7 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -18,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service import killpoints, logs
+from service.access.rates import Policy
 from service.adapters.celery_doorbell import CeleryDoorbell, LoopBell, celery_app
 from service.adapters.inspecting_child import InspectingChildren
 from service.adapters.local_data import LocalData
@@ -34,6 +36,7 @@ from service.api.connections import RESERVED_FILES, Connection
 from service.api.guarding import HEAD_BYTES
 from service.api.keyring import Keyring
 from service.api.places import Places
+from service.api.rating import Rating
 from service.background import Repeating
 from service.dashboard.mounting import mount
 from service.jobs.errors import NewerFormat, Unavailable
@@ -49,6 +52,8 @@ from service.webhooks.delivering import Deliverer
 
 STORE_SECONDS = 1.0
 """How long a request waits for Redis before it is answered with 503."""
+USUAL_RATE = 1000.0
+"""Requests a second of a key: about what one API process answers. Scripts and pages come nowhere near it; what runs wild is held (ADR 25)."""
 DELIVER_SECONDS = 1.0
 """How often is looked for what is to be told; who makes room for more looks at once."""
 LAST_WEBHOOKS_SECONDS = 3.0
@@ -190,6 +195,7 @@ def build(settings: ApiSettings) -> Api:
     async def closing() -> None:
         await stores.changes.aclose()
         await stores.intake.aclose()
+        await stores.rates.aclose()
         await bell.aclose()
 
     recorder = Recorder(stores.audit)
@@ -218,6 +224,7 @@ def build(settings: ApiSettings) -> Api:
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
         hosts=own_names(settings),
         places=Places(most=settings.streams, most_of_one=settings.streams_per_client),
+        rating=rating_of(settings, stores),
         closing=closing,
     )
     mount(app)
@@ -233,6 +240,16 @@ def own_names(settings: ApiSettings) -> tuple[str, ...] | None:
         return settings.hosts
     machine = socket.gethostname().lower()
     return None if settings.api_key is not None or settings.require_api_key else (machine, f"{machine}.local")
+
+
+def rating_of(settings: ApiSettings, stores: Stores) -> Rating:
+    """How often each may ask. Who comes without a key, where none is needed, shares one rate with all others, so there is none unless it is set."""
+    per_second = USUAL_RATE if settings.rate_limit is None else settings.rate_limit
+    if not per_second:
+        return Rating(stores.rates)
+    policy = Policy(name="key", per_second=per_second, burst=settings.rate_burst or math.ceil(2 * per_second))
+    everybody = replace(policy, name="everybody") if settings.rate_limit is not None else None
+    return Rating(stores.rates, keys=policy, nobody=everybody)
 
 
 def _deliverer(settings: ApiSettings, stores: Stores, *, freed: Callable[[], None]) -> Deliverer | None:

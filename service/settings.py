@@ -14,6 +14,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, Validation
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.access.quota import LARGEST, Quota
+from service.access.rates import HIGHEST_RATE, LARGEST_BURST, LOWEST_RATE
 from service.certificates import trusting, with_certificates
 from service.webhooks.addresses import Allowed
 from service.webhooks.delivery import LONGEST_PAUSE, PAUSES
@@ -146,6 +147,10 @@ class ApiSettings(StoreSettings):
     """Event streams and long polls at a time."""
     streams_per_client: int = Field(default=1_000, ge=1, validation_alias=AliasChoices("TRAINYARD_STREAMS_PER_CLIENT"))
     """Of these, from one address."""
+    rate_limit: float | None = Field(default=None, ge=0, le=HIGHEST_RATE, validation_alias=AliasChoices("TRAINYARD_RATE_LIMIT"))
+    """Requests a second of one key, on the average; 0 sets no limit. None: 1,000, and no limit where no key is needed."""
+    rate_burst: int | None = Field(default=None, ge=1, le=LARGEST_BURST, validation_alias=AliasChoices("TRAINYARD_RATE_BURST"))
+    """Requests at once; None: as many as two seconds bring."""
     metrics_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_METRICS_TOKEN"))
     """Opens `/metrics`, and nothing else."""
     webhooks: bool = Field(default=True, validation_alias=AliasChoices("TRAINYARD_WEBHOOKS"))
@@ -164,6 +169,13 @@ class ApiSettings(StoreSettings):
     """Addresses and networks, by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed; of all others they are not."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
     """Let nobody in without a key; where there is none, the API makes the first and prints it."""
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _slow_enough(cls, value: float | None) -> float | None:
+        if value and value < LOWEST_RATE:
+            raise ValueError(f"it is requests a second, at least {LOWEST_RATE:g}; 0 sets no limit")
+        return value
 
     @field_validator("webhook_allow", mode="before")
     @classmethod

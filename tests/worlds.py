@@ -24,6 +24,7 @@ from service.api import sessions
 from service.api.app import create_app
 from service.api.auditing import Recorder
 from service.api.keyring import Keyring
+from service.api.rating import Rating
 from service.dashboard.mounting import mount
 from service.datasets.record import DatasetVersion, key_of
 from service.jobs.job import CheckpointPointer, Job
@@ -111,7 +112,7 @@ def furnished(app: FastAPI, stores: Stores) -> World:
     intake = MemoryIntake(stores.jobs)  # type: ignore[arg-type]  # it asks for nothing but `submit`
     app.state.services = services_of(stores, artifacts=artifacts, preflight=LenientPreflight(), predictor=OnePredictor(), intake=intake)
     app.state.changes, app.state.access = MemoryChanges(Waiters()), access
-    app.state.keyring = Keyring(stores.access)
+    app.state.keyring, app.state.rating = Keyring(stores.access), Rating()
     app.state.recorder = Recorder(stores.audit)
     for name in (RED, BLUE, "empty"):
         stores.access.make(Project(name=name, created_at=NOW))

@@ -54,6 +54,15 @@ def id_of(text: str) -> str:
     return found[1]
 
 
+def is_made(text: str) -> bool:
+    """Whether it reads as a key that was made, here or elsewhere."""
+    try:
+        id_of(text)
+    except Malformed:
+        return False
+    return True
+
+
 def digest(text: str) -> str:
     """What is kept of a key. SHA-256 is enough: nobody guesses 190 bits of chance, however fast the hash; a slow one would only slow us."""
     return hashlib.sha256(text.encode()).hexdigest()

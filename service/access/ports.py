@@ -8,6 +8,7 @@ from typing import Protocol
 
 from service.access.keys import Key, Project
 from service.access.quota import Usage
+from service.access.rates import Grant, Policy
 
 
 class KeyStore(Protocol):
@@ -116,3 +117,18 @@ class Safekeeping(Protocol):
 
 class AccessStore(KeyStore, KeyUses, ProjectStore, SessionSecret, Safekeeping, Protocol):
     """All of them, as one store stands behind them."""
+
+
+class Rates(Protocol):
+    """What is left of everybody's rate, the same for every API process. For an event loop."""
+
+    async def take(self, who: str, policy: Policy, *, process: str, back: int, wanted: int) -> Grant:
+        """Tokens for `wanted` requests of `who`, as many as there are, and some in advance for this process. Raises StoreUnavailable.
+
+        It gives `back` what it did not spend of its last ones, and asks for one `who` once at a time.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let the connection go."""
+        ...

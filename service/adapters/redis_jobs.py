@@ -27,6 +27,7 @@ from service.adapters.redis_housekeeping import DEVICES, RedisHousekeeping, Redi
 from service.adapters.redis_intake import RedisIntake
 from service.adapters.redis_monitor import RedisMonitor
 from service.adapters.redis_outbox import RedisOutbox, RedisSecrets
+from service.adapters.redis_rates import RedisRates
 from service.adapters.redis_records import Packed, end_of, fresh_fields, job_of, own_fields, packed, shared_fields, tails
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, admit, open_client, our_errors
@@ -78,6 +79,7 @@ def connect(
         access=RedisAccess(scripts),
         accounts=RedisAccounts(scripts, quota=quota),
         audit=RedisAudit(scripts),
+        rates=RedisRates(url, scripts, seconds=socket_seconds),
         outbox=RedisOutbox(scripts),
         secrets=RedisSecrets(scripts),
         changes=RedisChanges(url),

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.access.audit import AuditLog
 from service.access.keys import Project
-from service.access.ports import AccessStore, Accounts
+from service.access.ports import AccessStore, Accounts, Rates
 from service.access.principal import DEFAULT_PROJECT
 from service.datasets.ports import DatasetStore
 from service.jobs.job import NEWER_SPEC, Exactness, JobError
@@ -83,6 +83,7 @@ class Stores:
     access: AccessStore
     accounts: Accounts
     audit: AuditLog
+    rates: Rates
     outbox: Outbox
     secrets: Secrets
     changes: Changes

@@ -20,6 +20,7 @@ from service.api.keyring import Keyring
 from service.api.lingering import Lingering
 from service.api.observing import Observing
 from service.api.places import Places
+from service.api.rating import Rating
 from service.api.streams import Readings
 from service.jobs.errors import Unavailable
 from service.jobs.ports import Changes, Monitor, PreflightLoad
@@ -42,11 +43,13 @@ def create_app(
     metrics_token: str | None = None,
     hosts: Iterable[str] | None = None,
     places: Places | None = None,
+    rating: Rating | None = None,
     closing: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
     """The application. `checks` are what readiness asks, each raising Unavailable; `closing` is awaited at the end.
 
-    `hosts` are the names that it goes by, None for any; `places` the room for answers that wait. `monitor` and `preflight_load` are what
+    `hosts` are the names that it goes by, None for any; `places` the room for answers that wait, `rating` how often
+    each may ask, which has no limit unless given. `monitor` and `preflight_load` are what
     `/metrics` tells; `metrics_token` opens that alone.
     """
 
@@ -69,6 +72,7 @@ def create_app(
     app.state.services, app.state.changes = services, changes
     app.state.keyring, app.state.access, app.state.recorder = keyring, access, recorder
     app.state.places, app.state.readings, app.state.rooms = places or Places(), Readings(), Rooms()
+    app.state.rating = rating or Rating()
     app.state.metrics_token = metrics_token
     app.state.registry, requests = monitoring.registry_of(monitor, preflight_load)
     problems.install(app)
@@ -130,7 +134,7 @@ def _add_problem_schema(app: FastAPI) -> None:
         schema["components"]["schemas"].setdefault(
             "Problem", problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         )
-        described = problems.responses(400, 403, 408, 421, 431)
+        described = problems.responses(400, 403, 408, 421, 429, 431)
         schema["components"]["securitySchemes"] = {
             "key": {"type": "http", "scheme": "bearer", "description": "Where the service has a key."}
         }
@@ -138,7 +142,7 @@ def _add_problem_schema(app: FastAPI) -> None:
             for method, operation in operations.items():
                 # what is looked at before a route is chosen: Host, the size of the head; where something changes, the page it is asked from
                 statuses = (400, 421, 431, *(() if method == "get" else (403,)), *((408,) if "requestBody" in operation else ()))
-                for status in statuses:
+                for status in (*statuses, *((429,) if path.startswith("/v1/") else ())):
                     operation["responses"].setdefault(str(status), described[status])
                 if path.startswith("/v1/"):
                     operation["security"] = [{"key": []}]

@@ -19,7 +19,7 @@ COUNTED = timedelta(minutes=1)
 MOST_ALIKE = 1000
 """Kinds of refusals that are told apart; more in a minute are counted as one."""
 MOST_WAITING = 100_000
-REFUSED = (401, 403)
+REFUSED = (401, 403, 429)
 UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 _Kind = tuple[str | None, str, int, str | None]

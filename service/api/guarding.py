@@ -29,7 +29,7 @@ ADDED = [
 
 
 class Guarding:
-    """Refuses by Host and Origin, and has every answer carry the headers that keep browsers from misusing it.
+    """Refuses by Host and Origin, and has every answer carry the headers that keep browsers from misusing it, and those of its rate.
 
     `hosts` are the names that the service goes by; None allows any. Addresses and localhost are always allowed: a page of another site can
     have its own name point here (DNS rebinding), but not an address.
@@ -48,7 +48,7 @@ class Guarding:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = list(message["headers"])
+                told = [*message["headers"], *scope.get("state", {}).get("rated", ())]
                 names = {name for name, _ in told}
                 message = {**message, "headers": told + [pair for pair in ADDED if pair[0] not in names]}
             await send(message)

@@ -38,8 +38,10 @@ router = APIRouter()
 class MonitorsDoor(Door):
     """For the token of monitors, which stands for nobody, and for admins of the installation: what is told names every project."""
 
+    counts = False  # a monitor that is refused is blind when it is needed
+
     async def __call__(self, request: Request) -> Principal:
-        """Whoever asks. Raises Refused (401, 403)."""
+        """Whoever asks. Raises Refused (401, 403, 429)."""
         token: str | None = request.app.state.metrics_token
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if token is not None and scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
@@ -53,7 +55,11 @@ class MonitorsDoor(Door):
 
 
 @router.get(
-    "/metrics", dependencies=[Depends(MonitorsDoor(Role.ADMIN))], responses=responses(401, 403), response_class=Response, tags=["health"]
+    "/metrics",
+    dependencies=[Depends(MonitorsDoor(Role.ADMIN))],
+    responses=responses(401, 403, 429),
+    response_class=Response,
+    tags=["health"],
 )
 def get_metrics(request: Request) -> Response:
     """Queues, workers, ends by reason, requests: for Prometheus."""

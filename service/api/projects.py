@@ -100,7 +100,7 @@ class AuditFilters:
     project: Annotated[str | None, Query(description="Only in this project.")] = None
     action: Annotated[str | None, Query(max_length=200, description="Only routes in which this stands: `DELETE`, `/v1/keys`.")] = None
     object: Annotated[str | None, Query(description="Only what was done to this: an id, a name.")] = None
-    refused: Annotated[bool, Query(description="Only what was not let in (401, 403).")] = False
+    refused: Annotated[bool, Query(description="Only what was not let in (401, 403, 429).")] = False
     since: Annotated[AwareDatetime | None, Query(description="Only from this moment on.")] = None
 
     def fit(self, entry: Told) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -29,7 +29,7 @@ class PageRoute(APIRoute):
             except Refused as error:
                 if error.status == HTTPStatus.UNAUTHORIZED:
                     return to_sign_in(request)
-                return _told(request, error.status, error.detail)
+                return _told(request, error.status, error.detail, headers=error.headers)
             except TrainyardError as error:
                 return _told(request, status_of(error)[0], str(error))
             except RequestValidationError as error:
@@ -44,6 +44,8 @@ def pages() -> APIRouter:
     return APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
-def _told(request: Request, status: int, detail: str) -> Response:
+def _told(request: Request, status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> Response:
     template = "error_part.html" if is_fragment(request) else "error.html"
-    return page(template, request, status=status, title=HTTPStatus(status).phrase, detail=detail)
+    answer = page(template, request, status=status, title=HTTPStatus(status).phrase, detail=detail)
+    answer.headers.update(headers or {})
+    return answer

@@ -53,7 +53,9 @@ async def sign_in(request: Request) -> Response:
     try:
         key = await key_shown(text, request)
     except Refused as error:
-        return page("sign_in.html", request, status=401, next=wanted, wrong=error.detail)
+        answer = page("sign_in.html", request, status=error.status, next=wanted, wrong=error.detail)
+        answer.headers.update(error.headers or {})
+        return answer
     await keyring.note_use(key)
     request.state.principal = as_principal(key)
     answer = RedirectResponse(wanted, status_code=303)

@@ -81,6 +81,7 @@ _STATUS = {
     "421": "the service does not go by that name",
     "422": "the request, the spec or the data are at fault: `errors` lists every fault with its place",
     "431": "the head of the request is too large",
+    "429": "this key asked too often, or too many keys that are none came from this address: ask again after `Retry-After` seconds; without it, the project has all that its quota allows",
     "503": "a part of the service is away or busy: ask again after `Retry-After` seconds",
     "507": "the disk of the service is full",
 }

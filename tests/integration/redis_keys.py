@@ -69,7 +69,7 @@ def _read(pipeline: redis.client.Pipeline, name: str) -> None:
             pipeline.hgetall(name)
         case ("reserved", _):
             pipeline.zrange(name, 0, -1, withscores=True)
-        case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses", _) | ("successes" | "counts", _):
+        case ("job", []) | ("job", ["metrics"]) | ("passes", _) | ("spec_uses" | "rate", _) | ("successes" | "counts", _):
             pipeline.hgetall(name)
         case ("worked", _):
             pipeline.lrange(name, 0, -1)

@@ -44,6 +44,7 @@
 --   ty:gpu_ms:{project}            hash    GPU time of the last days in ms, by the day (since 1970)
 --   ty:session_secret              string  what signs browsers' sessions
 --   ty:audit, ty:audit_saved       stream, string  what was done and refused, capped; the last entry that storage has
+--   ty:rate:{who}                  hash    key:{id}, wrong:{address} or nobody: `tat`, the us at which all tokens are there again; by process, tokens lent|us until when; goes when whole
 --   ty:counts                      hash    what happened so often since this Redis is there, for monitors: words with | between them; submitted|{device},
 --                                          attempt|{device}|{outcome}|{reason}, ended|{device}|{state}|{reason}, {wait or first_step}|{device}|{seconds}
 --                                          for those of at most so many seconds that are in no smaller one, and |ms for the sum of all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from service.access.quota import NO_QUOTA, Quota
-from service.adapters.memory.access import MemoryAccess, MemoryAudit
+from service.adapters.memory.access import MemoryAccess, MemoryAudit, MemoryRates
 from service.adapters.memory.accounts import MemoryAccounts
 from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.datasets import MemoryDatasets
@@ -39,6 +39,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
         access=MemoryAccess(shelf),
         accounts=MemoryAccounts(shelf),
         audit=MemoryAudit(shelf),
+        rates=MemoryRates(shelf),
         outbox=MemoryOutbox(shelf),
         secrets=MemorySecrets(shelf),
         changes=MemoryChanges(shelf.waiters),

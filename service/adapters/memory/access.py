@@ -1,9 +1,10 @@
-"""The twins of keys and projects, and of the audit log."""
+"""The twins of keys and projects, of the audit log, and of rates."""
 
 from __future__ import annotations
 
 import secrets
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -11,8 +12,9 @@ from service.access.audit import Entry, Told, place
 from service.access.errors import KeyChanged, KeyNotFound, ProjectChanged, ProjectExists, ProjectInUse, ProjectNotFound
 from service.access.keys import Key, Project
 from service.access.principal import DEFAULT_PROJECT
+from service.access.rates import Bucket, Grant, Policy
 from service.adapters.memory.shelf import Shelf
-from service.adapters.stores import ALWAYS_THERE, AUDIT_KEPT
+from service.adapters.stores import ALWAYS_THERE, AUDIT_KEPT, to_ms
 
 
 class MemoryAccess:
@@ -183,3 +185,19 @@ class MemoryAudit:
     def saved_audit(self, id: str) -> None:
         """Storage has all up to this one."""
         self._saved = max(self._saved, place(id))
+
+
+class MemoryRates:
+    """The Rates port."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._buckets: dict[str, Bucket] = defaultdict(Bucket)
+
+    async def take(self, who: str, policy: Policy, *, process: str, back: int, wanted: int) -> Grant:
+        """Tokens for requests, and some in advance."""
+        now_us = to_ms(self._shelf.now()) * 1000
+        return self._buckets[who].take(policy, process=process, now_us=now_us, back=back, wanted=wanted)
+
+    async def aclose(self) -> None:
+        """Nothing to let go."""

@@ -82,10 +82,11 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_key(pauses: list[float])
     assert pauses == sorted(pauses)
 
 
-def test_a_busy_service_is_given_the_time_it_asks_for(pauses: list[float]) -> None:
-    """A 503 with Retry-After is tried again, not before that many seconds."""
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_service_is_given_the_time_it_asks_for(status: int, pauses: list[float]) -> None:
+    """Whether it has too much to do, or this key has asked too often: tried again, not before so many seconds."""
     answers = iter(
-        [httpx2.Response(503, headers={"Retry-After": "3"}, json={}), httpx2.Response(200, json={"id": "job_1", "state": "queued"})]
+        [httpx2.Response(status, headers={"Retry-After": "3"}, json={}), httpx2.Response(200, json={"id": "job_1", "state": "queued"})]
     )
 
     with client(lambda _: next(answers)) as trainyard:
