@@ -189,6 +189,7 @@ def build(settings: ApiSettings) -> Api:
     async def closing() -> None:
         await stores.changes.aclose()
         await stores.intake.aclose()
+        await stores.stamps.aclose()
         await bell.aclose()
 
     recorder = Recorder(stores.audit)
@@ -202,6 +203,7 @@ def build(settings: ApiSettings) -> Api:
     app = create_app(
         services=services,
         changes=stores.changes,
+        stamps=stores.stamps,
         checks=checks | {"preflight": torch_beside},
         keyring=Keyring(
             stores.access,

@@ -10,8 +10,10 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as Hanging
 
 from service.adapters.sockets import TCP_OPTIONS
+from service.jobs.errors import StoreUnavailable
 
 QUIET_SECONDS = 25.0
 """A connection that was not used for so long may be dead without anybody having said so: a new one is opened."""
@@ -42,6 +44,15 @@ class Lines:
             await connection.connect()
             self._line = Line(connection)
             return self._line
+
+    async def ask(self, command: Sequence[str | bytes | float]) -> Any:
+        """The answer. Raises RedisError where Redis refuses or the connection breaks, StoreUnavailable where nothing comes in time."""
+        try:
+            line = self.now() or await self.open()
+            return await line.ask(command, seconds=self._seconds)
+        except (TimeoutError, Hanging) as error:
+            await self.aclose()
+            raise StoreUnavailable(f"Redis does not answer within {self._seconds:g} s.") from error
 
     async def aclose(self) -> None:
         """Let the connection go."""
