@@ -18,6 +18,9 @@ from service.jobs.errors import StoreUnavailable
 QUIET_SECONDS = 25.0
 """A connection that was not used for so long may be dead without anybody having said so: a new one is opened."""
 
+LOOK_SECONDS = 0.1
+"""How long it may take to read an answer that has come already."""
+
 
 class Lines:
     """One open line at a time, of one event loop. Nothing connects before the first `open`."""
@@ -46,9 +49,12 @@ class Lines:
             return self._line
 
     async def ask(self, command: Sequence[str | bytes | float]) -> Any:
-        """The answer. Raises RedisError where Redis refuses or the connection breaks, StoreUnavailable where nothing comes in time."""
+        """The answer. Raises RedisError where there is no connection, it breaks, or Redis refuses; StoreUnavailable where nothing comes in time."""
         try:
             line = self.now() or await self.open()
+        except (TimeoutError, Hanging) as error:  # an event loop that is busy takes as long as a Redis that hangs: a thread will tell
+            raise ConnectionLost("no connection was made in time") from error
+        try:
             return await line.ask(command, seconds=self._seconds)
         except (TimeoutError, Hanging) as error:
             await self.aclose()
@@ -86,11 +92,16 @@ class Line:
         self._unsent.append(_packed(command))
         self._waiting.append(answer)
         self._asked.set()
-        patience = self._loop.call_later(seconds, _give_up, answer)
+        patience = self._loop.call_later(seconds, self._look_once_more, answer)
         try:
             return await answer
         finally:
             patience.cancel()
+
+    def _look_once_more(self, answer: asyncio.Future[Any]) -> None:
+        """An event loop that was busy for so long has not looked yet whether the answer is there: it does so, and reads it, before this one gives up."""
+        if not answer.done():
+            self._loop.call_later(LOOK_SECONDS, self._loop.call_soon, _give_up, answer)
 
     async def aclose(self) -> None:
         """Whoever still waits hears that the connection is lost."""

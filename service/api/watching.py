@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
+from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
 from service.api.auth import reading, while_let_in
@@ -35,7 +36,7 @@ EVENTS = 200
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **responses(404)},
     tags=["watching"],
 )
-def list_events(
+async def list_events(
     job_id: Name,
     request: Request,
     project: Project,
@@ -47,13 +48,13 @@ def list_events(
 ) -> Response:
     """What happened, oldest first. With `Accept: text/event-stream` a live stream that ends after the terminal event."""
     if "text/event-stream" in request.headers.get("accept", ""):
-        job = services.jobs.find(project, job_id)
         state, first = request.app.state, last_event_id if last_event_id is not None else after
-        stream = event_stream(job, after=first, services=services, changes=changes, readings=state.readings)
+        await state.stamps.of(project, job_id)  # thousands come at once when a network is back: no thread for each
+        stream = event_stream(use_cases.Named(project, job_id), after=first, services=services, changes=changes, readings=state.readings)
         return EventStream(
             while_let_in(request, stream), places=state.places, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         )
-    return _events(project, job_id, after=after, limit=limit, services=services)
+    return await run_in_threadpool(_events, project, job_id, after=after, limit=limit, services=services)
 
 
 def _events(project: str, job_id: str, *, after: int, limit: int, services: Services) -> Response:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 import redis
 
+from service.adapters import redis_jobs
 from service.adapters.stores import Stores
 from service.jobs.errors import JobNotFound
 from service.jobs.job import CheckpointPointer, Job
@@ -150,3 +153,24 @@ def test_stamps_survive_what_their_connection_does_not(redis_stores: Stores, red
         await redis_stores.stamps.aclose()
 
     asyncio.run(ask())
+
+
+def test_an_event_loop_that_was_busy_does_not_take_an_answer_that_has_come_for_none(
+    store_url: str, redis_url: str, new_job: NewJob
+) -> None:
+    """Ten thousand streams that wake at once hold it for longer than Redis may take."""
+    with closing(redis_jobs.connect(store_url, socket_seconds=0.2)) as stores:
+        job = stores.jobs.submit(new_job(), idempotency=None).job
+
+        async def ask() -> None:
+            first = await stores.stamps.of("default", job.id)
+            asked = asyncio.create_task(stores.stamps.of("default", job.id))
+            with redis.Redis.from_url(redis_url) as client:
+                client.execute_command("CLIENT", "PAUSE", "100", "ALL")
+            for _ in range(3):  # until the question has left
+                await asyncio.sleep(0)
+            time.sleep(0.5)  # noqa: ASYNC251  # the loop is busy
+            assert await asked == first
+            await stores.stamps.aclose()
+
+        asyncio.run(ask())
