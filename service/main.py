@@ -196,6 +196,7 @@ def build(settings: ApiSettings) -> Api:
         await stores.changes.aclose()
         await stores.intake.aclose()
         await stores.rates.aclose()
+        await stores.stamps.aclose()
         await bell.aclose()
 
     recorder = Recorder(stores.audit)
@@ -211,6 +212,7 @@ def build(settings: ApiSettings) -> Api:
     app = create_app(
         services=services,
         changes=stores.changes,
+        stamps=stores.stamps,
         checks=checks | {"preflight": torch_beside},
         keyring=Keyring(
             stores.access,

@@ -16,7 +16,7 @@ from service.access.keys import Key, Project, Secret, digest, new_secret
 from service.access.principal import EVERYWHERE, Role
 from service.adapters import memory
 from service.adapters.memory import MemoryArtifacts
-from service.adapters.memory.jobs import MemoryIntake
+from service.adapters.memory.jobs import MemoryIntake, MemoryStamps
 from service.adapters.memory.others import MemoryChanges
 from service.adapters.stores import Stores
 from service.adapters.waiting import Waiters
@@ -25,6 +25,7 @@ from service.api.app import create_app
 from service.api.auditing import Recorder
 from service.api.keyring import Keyring
 from service.api.rating import Rating
+from service.api.remembered import Remembered
 from service.dashboard.mounting import mount
 from service.datasets.record import DatasetVersion, key_of
 from service.jobs.job import CheckpointPointer, Job
@@ -91,6 +92,7 @@ def application() -> FastAPI:
     app = create_app(
         services=nothing,
         changes=nothing,
+        stamps=nothing,
         checks={},
         keyring=nothing,
         access=nothing,
@@ -109,7 +111,10 @@ def furnished(app: FastAPI, stores: Stores) -> World:
         store=stores.access, audit=stores.audit, accounts=stores.accounts, artifacts=artifacts, now=lambda: datetime.now(tz=UTC)
     )
     # requests come from many event loops here, which no connection outlives: jobs are taken in by threads
+    access = Access(store=stores.access, audit=stores.audit, artifacts=artifacts, now=lambda: datetime.now(tz=UTC))
+    # requests come from many event loops here, which no connection outlives: jobs are taken in, and asked after, by threads' own clients
     intake = MemoryIntake(stores.jobs)  # type: ignore[arg-type]  # it asks for nothing but `submit`
+    app.state.stamps, app.state.remembered = MemoryStamps(stores.jobs), Remembered()
     app.state.services = services_of(stores, artifacts=artifacts, preflight=LenientPreflight(), predictor=OnePredictor(), intake=intake)
     app.state.changes, app.state.access = MemoryChanges(Waiters()), access
     app.state.keyring, app.state.rating = Keyring(stores.access), Rating()

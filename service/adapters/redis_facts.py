@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import redis
 from pydantic_core import from_json
 
 from service.adapters.redis_records import own, pack, step_texts
-from service.adapters.redis_scripts import Scripts, our_errors
+from service.adapters.redis_scripts import Scripts
 from service.adapters.stores import finite, from_ms, rfc3339
 from service.jobs.errors import Fenced, JobNotFound
 from service.jobs.ports import Claim, Report
@@ -22,7 +21,6 @@ class RedisFacts:
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
-        self._client: redis.Redis = scripts.client
 
     def report(self, claim: Claim, report: Report) -> None:
         """Record what an attempt learnt. Raises Fenced."""
@@ -34,8 +32,7 @@ class RedisFacts:
 
     def events(self, project: str, job_id: str, *, after: int, limit: int) -> Sequence[Mapping[str, Any]] | None:
         """Events with id > after, oldest first: {id, type, at, message, data}; None once the live tail is gone."""
-        key = f"ty:job:{job_id}:events"
-        entries = self._tail(project, job_id, lambda pipeline: pipeline.xrange(key, min=f"{after + 1}-0", count=limit))
+        entries = self._tail(project, job_id, "events", after, limit)
         return entries if entries is None else [_event(*entry) for entry in entries]
 
     def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
@@ -57,18 +54,14 @@ class RedisFacts:
 
     def logs(self, project: str, job_id: str) -> Sequence[str] | None:
         """Log lines, oldest first; None once the live tail is gone."""
-        lines = self._tail(project, job_id, lambda pipeline: pipeline.lrange(f"ty:job:{job_id}:logs", 0, -1))
-        return lines if lines is None else [line.decode() for line in lines]
+        lines: Sequence[str] | None = self._tail(project, job_id, "logs")
+        return lines
 
-    def _tail(self, project: str, job_id: str, read: Any) -> Any:
-        with our_errors(), self._client.pipeline() as pipeline:
-            pipeline.hget(f"ty:job:{job_id}", "project")
-            pipeline.exists(f"ty:job:{job_id}:events")  # there from SUBMIT on: once it is gone, so is the whole tail
-            read(pipeline)
-            owner, alive, entries = pipeline.execute()
-        if owner is None or owner.decode() != project:
+    def _tail(self, project: str, job_id: str, part: str, *which: int) -> Any:
+        text: bytes | int | None = self._scripts.call("tail", job_id, project, part, *which)
+        if text is None:
             raise JobNotFound(job_id)
-        return entries if alive else None
+        return from_json(text) if isinstance(text, bytes) else None
 
 
 def _for_lua(report: Report) -> dict[str, Any]:
@@ -98,11 +91,5 @@ def _for_lua(report: Report) -> dict[str, Any]:
     return told
 
 
-def _event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> dict[str, Any]:
-    return {
-        "id": int(entry_id.partition(b"-")[0]),
-        "type": fields[b"type"].decode(),
-        "at": rfc3339(from_ms(int(fields[b"at"]))),
-        "message": fields[b"message"].decode(),
-        "data": json.loads(fields[b"data"]),
-    }
+def _event(number: str, kind: str, at: str, message: str, data: str) -> dict[str, Any]:
+    return {"id": int(number), "type": kind, "at": rfc3339(from_ms(int(at))), "message": message, "data": from_json(data)}

@@ -6,10 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as Hanging
 
 from service.adapters.redis_line import Lines
-from service.jobs.errors import StoreUnavailable
 from service.jobs.job import Job
 from service.jobs.ports import Idempotency, Outlook, Submitted
 
@@ -22,17 +20,13 @@ class RedisIntake:
 
     def __init__(self, url: str, jobs: RedisJobs, *, seconds: float) -> None:
         self._lines = Lines(url, seconds=seconds)
-        self._jobs, self._seconds = jobs, seconds
+        self._jobs = jobs
 
     async def submit(self, job: Job, *, shape: str, idempotency: Idempotency | None, outlook: Outlook | None) -> Submitted:
         """As JobStore.submit. Raises IdempotencyConflict, Outdated, StoreUnavailable."""
         command = self._jobs.submission(job, shape=shape, idempotency=idempotency, outlook=outlook)
         try:
-            line = self._lines.now() or await self._lines.open()
-            answer = await line.ask(command, seconds=self._seconds)
-        except (TimeoutError, Hanging) as error:
-            await self._lines.aclose()
-            raise StoreUnavailable(f"Redis does not answer within {self._seconds:g} s.") from error
+            answer = await self._lines.ask(command)
         except RedisError:  # the connection broke, or the script is not there: the store knows what to do
             return await asyncio.to_thread(self._jobs.submit, job, idempotency=idempotency, outlook=outlook)
         return self._jobs.submitted(answer, job, idempotency=idempotency)

@@ -31,6 +31,7 @@ from service.adapters.redis_rates import RedisRates
 from service.adapters.redis_records import Packed, end_of, fresh_fields, job_of, own_fields, packed, shared_fields, tails
 from service.adapters.redis_requests import RedisRequests
 from service.adapters.redis_scripts import SOCKET_SECONDS, Scripts, admit, open_client, our_errors
+from service.adapters.redis_stamps import RedisStamps
 from service.adapters.stores import AGAIN_LEASES, SWEEP_SECONDS, Stores, from_ms, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, JobNotFound, Outdated, StoreUnavailable
 from service.jobs.job import Device, Job, Transition
@@ -68,6 +69,7 @@ def connect(
     return Stores(
         jobs=jobs,
         intake=RedisIntake(url, jobs, seconds=socket_seconds),
+        stamps=RedisStamps(url, scripts, seconds=socket_seconds),
         requests=RedisRequests(scripts),
         attempts=RedisAttempts(scripts, lease_seconds=lease_seconds, quota=quota),
         facts=RedisFacts(scripts),

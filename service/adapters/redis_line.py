@@ -10,11 +10,16 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as Hanging
 
 from service.adapters.sockets import TCP_OPTIONS
+from service.jobs.errors import StoreUnavailable
 
 QUIET_SECONDS = 25.0
 """A connection that was not used for so long may be dead without anybody having said so: a new one is opened."""
+
+LOOK_SECONDS = 0.1
+"""How long it may take to read an answer that has come already."""
 
 
 class Lines:
@@ -42,6 +47,18 @@ class Lines:
             await connection.connect()
             self._line = Line(connection)
             return self._line
+
+    async def ask(self, command: Sequence[str | bytes | float]) -> Any:
+        """The answer. Raises RedisError where there is no connection, it breaks, or Redis refuses; StoreUnavailable where nothing comes in time."""
+        try:
+            line = self.now() or await self.open()
+        except (TimeoutError, Hanging) as error:  # an event loop that is busy takes as long as a Redis that hangs: a thread will tell
+            raise ConnectionLost("no connection was made in time") from error
+        try:
+            return await line.ask(command, seconds=self._seconds)
+        except (TimeoutError, Hanging) as error:
+            await self.aclose()
+            raise StoreUnavailable(f"Redis does not answer within {self._seconds:g} s.") from error
 
     async def aclose(self) -> None:
         """Let the connection go."""
@@ -75,11 +92,16 @@ class Line:
         self._unsent.append(_packed(command))
         self._waiting.append(answer)
         self._asked.set()
-        patience = self._loop.call_later(seconds, _give_up, answer)
+        patience = self._loop.call_later(seconds, self._look_once_more, answer)
         try:
             return await answer
         finally:
             patience.cancel()
+
+    def _look_once_more(self, answer: asyncio.Future[Any]) -> None:
+        """An event loop that was busy for so long has not looked yet whether the answer is there: it does so, and reads it, before this one gives up."""
+        if not answer.done():
+            self._loop.call_later(LOOK_SECONDS, self._loop.call_soon, _give_up, answer)
 
     async def aclose(self) -> None:
         """Whoever still waits hears that the connection is lost."""

@@ -29,6 +29,7 @@ from service.jobs.ports import (
     Outcome,
     Rebuilding,
     Requests,
+    Stamps,
     WorkerRegistry,
 )
 from service.jobs.state import Reason
@@ -72,6 +73,7 @@ class Stores:
 
     jobs: JobStore
     intake: Intake
+    stamps: Stamps
     requests: Requests
     attempts: AttemptStore
     facts: FactLog

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api import datasets, files, house, keys, monitoring, problems, projects, quotas, routes, watching, webhooks
@@ -21,9 +21,11 @@ from service.api.lingering import Lingering
 from service.api.observing import Observing
 from service.api.places import Places
 from service.api.rating import Rating
+from service.api.remembered import Remembered
+from service.api.shortcuts import Chosen, Shortcut, Shortcuts
 from service.api.streams import Readings
 from service.jobs.errors import Unavailable
-from service.jobs.ports import Changes, Monitor, PreflightLoad
+from service.jobs.ports import Changes, Monitor, PreflightLoad, Stamps
 from service.use_cases import Services
 from service.use_cases.access import Access
 
@@ -34,6 +36,7 @@ def create_app(
     *,
     services: Services,
     changes: Changes,
+    stamps: Stamps,
     checks: Mapping[str, Callable[[], None]],
     keyring: Keyring,
     access: Access,
@@ -70,6 +73,7 @@ def create_app(
         redirect_slashes=False,  # it would redirect to whatever host the request names
     )
     app.state.services, app.state.changes = services, changes
+    app.state.stamps, app.state.remembered = stamps, Remembered()
     app.state.keyring, app.state.access, app.state.recorder = keyring, access, recorder
     app.state.places, app.state.readings, app.state.rooms = places or Places(), Readings(), Rooms()
     app.state.rating = rating or Rating()
@@ -82,6 +86,7 @@ def create_app(
     app.add_middleware(Lingering)
     app.add_middleware(Auditing)
     app.add_middleware(Observing, requests=requests)
+    app.router.routes.append(Shortcuts(*routes.SHORTCUTS, *watching.SHORTCUTS, *files.SHORTCUTS, *house.SHORTCUTS, ALIVE))
     app.include_router(routes.taking)
     for part in (routes, watching, files, house, datasets, keys, projects, quotas, webhooks, monitoring):
         app.include_router(part.router)
@@ -90,11 +95,19 @@ def create_app(
     return app
 
 
+async def _alive(_: Request, __: Chosen) -> Response:
+    return JSONResponse(ALIVE_BODY)
+
+
+ALIVE_BODY = {"status": "ok"}
+ALIVE = Shortcut("/healthz", _alive)
+
+
 def _add_health(app: FastAPI, checks: Mapping[str, Callable[[], None]]) -> None:
     @app.get("/healthz", dependencies=[Depends(public)], tags=["health"])
     async def healthz() -> dict[str, str]:
         """The process answers."""
-        return {"status": "ok"}
+        return ALIVE_BODY
 
     @app.get("/readyz", dependencies=[Depends(public)], tags=["health"])
     async def readyz(request: Request) -> JSONResponse:

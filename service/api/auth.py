@@ -174,6 +174,11 @@ async def while_let_in(request: Request, stream: AsyncGenerator[str, None]) -> A
             yield said
 
 
+async def check_again(request: Request) -> None:
+    """For an answer that kept whoever asks waiting: raises Refused where they would not be let in any more."""
+    await _identified(request)
+
+
 def check_site(request: Request) -> None:
     """Raises Refused (403) where a browser says that another site asks."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):

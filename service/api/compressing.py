@@ -15,10 +15,15 @@ COMPRESSED_FROM = 4096
 LEVEL = 5
 
 
+def takes_gzip(request: Request) -> bool:
+    """Whether who asks can read it."""
+    return "gzip" in request.headers.get("accept-encoding", "")
+
+
 def compressed(request: Request, body: bytes, *, media_type: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """The body, gzipped where it is worth it and the asker takes it."""
     told = {**(headers or {}), "Vary": "Accept-Encoding"}
-    if len(body) > COMPRESSED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
+    if len(body) > COMPRESSED_FROM and takes_gzip(request):
         body, told = gzip.compress(body, compresslevel=LEVEL), {**told, "Content-Encoding": "gzip"}
     return Response(body, status_code=status, media_type=media_type, headers=told)
 
@@ -43,6 +48,6 @@ class Constant:
         told = {"ETag": self._etag, "Vary": "Accept-Encoding"}
         if request.headers.get("if-none-match") == self._etag:
             return Response(status_code=304, headers=told)
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if takes_gzip(request):
             return Response(self._zipped, media_type=self.media_type, headers={**told, "Content-Encoding": "gzip"})
         return Response(self.body, media_type=self.media_type, headers=told)

@@ -22,6 +22,48 @@ RESERVED_FILES = 512
 """Open files that are kept for everything but connections: stores, children, uploads."""
 
 
+class Joined:
+    """A transport by which two writes of one turn of the event loop leave as one: a head with its body, in one call of the kernel, one packet.
+
+    No more than one write is held, so that the transport's own bound on what waits stays one.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Now, with what was held; else at the end of this turn."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        elif data:
+            self._held = data
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """After all that was written."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more will be taken."""
+        return self._transport.is_closing()
+
+    def resume_reading(self) -> None:
+        """Once there is room again."""
+        self._transport.resume_reading()
+
+    def get_extra_info(self, name: str) -> Any:
+        """The transport's."""
+        return self._transport.get_extra_info(name)
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
+
 class Connection(H11Protocol):
     """One connection. A request's body and a handler's time are the application's own matter (`incoming`)."""
 
@@ -35,6 +77,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it, too
         """Somebody came."""
         super().connection_made(transport)
+        self.transport = Joined(transport, self.loop)  # type: ignore[assignment]  # it is one for all that is done with it here
         self._find_out_the_gone(transport.get_extra_info("socket"))
         if self.most is not None and len(self.connections) > self.most:
             self._refuse(503, "The service has as many connections as it can hold.", {"Retry-After": "5"})

@@ -12,14 +12,19 @@ from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
 from service.api.auth import reading
+from service.api.dressing import written
 from service.api.parts import LARGEST, Apart, FilePath, Name, Project, Used
 from service.api.predicting import PREDICT_BODY, Prediction, question_of, samples_of
 from service.api.problems import Refused, responses
 from service.api.ranges import Unsatisfiable, parse_range
+from service.api.shortcuts import Asked, Shortcut, about_a_job
 from service.api.streams import zipped
 from service.api.views import ArtifactPage, ArtifactView, CheckpointFile, CheckpointPage, CheckpointView
 
 router = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
+
+AT_ONCE = 64 * 1024
+"""Bytes that are read before they are sent: a stream would take a turn of a thread for each chunk."""
 
 
 @router.get(
@@ -29,10 +34,11 @@ router = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
     responses=responses(404, 409),
     tags=["artifacts"],
 )
-def list_artifacts(job_id: Name, project: Project, services: Used) -> ArtifactPage:
+def list_artifacts(job_id: Name, project: Project, services: Used) -> Response:
     """The files of an ended job, with sizes and SHA-256."""
     files = use_cases.manifest(services.jobs.find(project, job_id), artifacts=services.artifacts)
-    return ArtifactPage(data=[ArtifactView(**file, url=f"/v1/jobs/{job_id}/artifacts/{quote(file['path'])}") for file in files])
+    here = f"/v1/jobs/{job_id}/artifacts"
+    return written(ArtifactPage(data=[ArtifactView(**file, url=f"{here}/{quote(file['path'])}") for file in files]))
 
 
 @router.get(
@@ -143,7 +149,10 @@ def _file(
     headers["Content-Length"] = str(last - first + 1)
     if part:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    return StreamingResponse(read(first, last if part else None), status_code=206 if part else 200, media_type=kind, headers=headers)
+    chunks, status = read(first, last if part else None), 206 if part else 200
+    if last - first < AT_ONCE:
+        return Response(b"".join(chunks), status_code=status, media_type=kind, headers=headers)
+    return StreamingResponse(chunks, status_code=status, media_type=kind, headers=headers)
 
 
 @router.post(
@@ -171,3 +180,17 @@ async def predict(
 
 def _named(name: str) -> dict[str, str]:
     return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+
+
+def _manifest_asked(asked: Asked) -> Response:
+    return list_artifacts(project=asked.project, services=asked.services, **asked.chosen)
+
+
+def _artifact_asked(asked: Asked) -> Response:
+    return get_artifact(project=asked.project, services=asked.services, range=asked.request.headers.get("range"), **asked.chosen)
+
+
+SHORTCUTS = (
+    Shortcut("/v1/jobs/{job_id}/artifacts", about_a_job(_manifest_asked)),
+    Shortcut("/v1/jobs/{job_id}/artifacts/{path:path}", about_a_job(_artifact_asked), but_for=frozenset({b"if-none-match"})),
+)

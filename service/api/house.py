@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -15,9 +15,11 @@ from pydantic_core import to_json
 from service import use_cases
 from service.api.auth import reading
 from service.api.compressing import Constant
+from service.api.dressing import written
 from service.api.examples import examples
 from service.api.parts import Apart, Project, Used
 from service.api.problems import responses
+from service.api.shortcuts import Chosen, Shortcut, asked
 from service.jobs.job import Device, Job
 from service.jobs.ports import Worked, WorkerBeat
 from service.jobs.state import JobState
@@ -76,10 +78,11 @@ class WorkerList(BaseModel):
 
 
 @router.get("/workers", dependencies=[Depends(reading)], response_model=WorkerList, tags=["who works"])
-def get_workers(project: Project, services: Used) -> WorkerList:
+def get_workers(project: Project, services: Used) -> Response:
     """Live workers: what each is, what it is busy with, what it worked on of late."""
     found = use_cases.workers(project, services=services)
-    return WorkerList(data=[_worker(beat, use_cases.own_jobs(project, beat.jobs, services=services), history) for beat, history in found])
+    views = [_worker(beat, use_cases.own_jobs(project, beat.jobs, services=services), history) for beat, history in found]
+    return written(WorkerList(data=views))
 
 
 def _worker(beat: WorkerBeat, jobs: Sequence[Job], history: Sequence[Worked]) -> WorkerView:
@@ -116,9 +119,9 @@ class QueueView(BaseModel):
 
 
 @router.get("/queue", dependencies=[Depends(reading)], response_model=QueueView, tags=["who works"])
-def get_queue(project: Project, services: Used) -> QueueView:
+def get_queue(project: Project, services: Used) -> Response:
     """What waits, in its order, and who could take it."""
-    return QueueView(data=[_class(each) for each in use_cases.queue(project, services=services)])
+    return written(QueueView(data=[_class(each) for each in use_cases.queue(project, services=services)]))
 
 
 def _class(each: use_cases.Waiting) -> ClassView:
@@ -178,3 +181,18 @@ def _examples() -> Constant:
 @cache
 def _schema() -> Constant:
     return Constant(to_json(JobSpec.model_json_schema()), "application/schema+json")
+
+
+async def _workers_asked(request: Request, chosen: Chosen) -> Response:
+    who = await asked(request, chosen)
+    found: Response = await request.app.state.readings.once(("workers", who.project), partial(get_workers, who.project, who.services))
+    return found
+
+
+async def _queue_asked(request: Request, chosen: Chosen) -> Response:
+    who = await asked(request, chosen)
+    found: Response = await request.app.state.readings.once(("queue", who.project), partial(get_queue, who.project, who.services))
+    return found
+
+
+SHORTCUTS = (Shortcut("/v1/queue", _queue_asked), Shortcut("/v1/workers", _workers_asked))

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import re
 import time
-from uuid import uuid4
+from random import getrandbits
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,7 @@ GONE = 499
 """The status that nobody got: the client had hung up."""
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(ACCESS)
+M = TypeVar("M", Counter, Histogram)
 
 
 class Requests:
@@ -39,13 +41,21 @@ class Requests:
             buckets=SECONDS,
             registry=registry,
         )
+        self._labelled: dict[tuple[Any, tuple[str | int, ...]], Any] = {}
         self.streams = Gauge("trainyard_event_streams", "Open streams of events.", registry=registry)
 
     def note(self, method: str, route: str, status: int, seconds: float, *, waits: bool) -> None:
         """One answer."""
-        self._answered.labels(method, route, status).inc()
+        self._of(self._answered, method, route, status).inc()
         if not waits:
-            self._seconds.labels(method, route).observe(seconds)
+            self._of(self._seconds, method, route).observe(seconds)
+
+    def _of(self, metric: M, *labels: str | int) -> M:
+        """The one with these labels: the library takes longer to find it than to count."""
+        found: M | None = self._labelled.get((metric, labels))
+        if found is None:
+            found = self._labelled[metric, labels] = metric.labels(*labels)
+        return found
 
 
 class Observing:
@@ -100,7 +110,7 @@ class Observing:
 def _id_of(scope: Scope) -> str:
     """The client's own, where it is one; else a new one."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if _ID.fullmatch(given) else uuid4().hex
+    return given.decode() if given and _ID.fullmatch(given) else f"{getrandbits(128):032x}"  # a name, not a secret
 
 
 def _route_of(scope: Scope) -> str:

@@ -48,9 +48,10 @@ async def rooms_of(request: Request) -> Rooms:
 LARGEST = 2**53
 """What every reader of JSON takes for the same whole number."""
 
-Name = Annotated[str, Path(max_length=100)]
+LONGEST_NAME, LONGEST_PATH = 100, 1000
+Name = Annotated[str, Path(max_length=LONGEST_NAME)]
 """Of a job, a data set, a version, an entry of the catalog."""
-FilePath = Annotated[str, Path(max_length=1000)]
+FilePath = Annotated[str, Path(max_length=LONGEST_PATH)]
 After = Annotated[int, Query(ge=0, le=LARGEST)]
 At = Annotated[str | None, Query(max_length=1000, description="`next_cursor` of the page before")]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import nullcontext
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -13,23 +14,28 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
-from service.api.auth import reading, submitting
-from service.api.dressing import dressed
+from service.api.auth import check_again, reading, submitting
+from service.api.dressing import dressed, written
 from service.api.examples import examples
 from service.api.parts import Apart, At, Name, Project, Used, Watched, rooms_of, services_of
 from service.api.places import client_of
 from service.api.problems import Refused, responses
+from service.api.shortcuts import Chosen, Shortcut, asked
 from service.api.streams import settled
 from service.api.views import JobPage, JobView, job_view
+from service.jobs.job import Job
 from service.jobs.listing import SORT_KEY, SORTED_AMONG
 from service.jobs.ports import Idempotency, Submitted
 from service.jobs.state import JobState
 from service.spec.text import MAX_BYTES, parse_body
 from service.spec.verdict import Fault, Verdict
+from service.use_cases import Services
 
 taking = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
 router = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
 
+JOBS = 50
+"""In a page, where nobody says how many."""
 AT_ONCE = 16_384
 """Bytes of JSON that are read quicker than a thread takes over: a few milliseconds."""
 
@@ -153,7 +159,7 @@ async def script_of_job(body: Body, project: Project, services: Used, rooms: Apa
 def list_jobs(
     project: Project,
     services: Used,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, Query(ge=1, le=200)] = JOBS,
     cursor: At = None,
     state: Annotated[list[JobState] | None, Query(max_length=20)] = None,
     label: Annotated[list[Annotated[str, Field(max_length=300)]] | None, Query(max_length=20, description="key:value")] = None,
@@ -164,7 +170,7 @@ def list_jobs(
     sort: Annotated[
         str, Query(description=SORTS, pattern=f"^{SORT_KEY}$", examples=["created_at", "-val_accuracy", "name"])
     ] = "created_at",
-) -> JobPage:
+) -> Response:
     """Jobs, newest first or sorted otherwise, a page at a time."""
     labels = dict(each.partition(":")[::2] for each in label or ())
     try:
@@ -172,7 +178,7 @@ def list_jobs(
     except ValueError as error:
         raise Refused(422, "bad-cursor", str(error)) from error
     jobs = [dressed(job, services, alone=False) for job in page.jobs]
-    return JobPage(data=jobs, next_cursor=page.next_cursor, only_newest=page.only_newest)
+    return written(JobPage(data=jobs, next_cursor=page.next_cursor, only_newest=page.only_newest))
 
 
 @router.get("/jobs/{job_id}", dependencies=[Depends(reading)], response_model=JobView, responses=responses(404), tags=["jobs"])
@@ -189,12 +195,42 @@ async def get_job(
     """One job as it is now."""
     with request.app.state.places.place(client_of(request)) if wait else nullcontext():
         job = await settled(project, job_id, seconds=wait, leaving=leaving, services=services, changes=changes)
-    etag = f'W/"{job.version}"'
-    if if_none_match == etag:
-        return Response(status_code=304, headers={"ETag": etag})
+    if wait:
+        await check_again(request)
     # only of one that waits is there more to ask
-    view = await run_in_threadpool(dressed, job, services) if job.state is JobState.QUEUED else dressed(job, services)
-    return Response(view.model_dump_json(), media_type="application/json", headers={"ETag": etag})
+    told = partial(_told, job, services, known=if_none_match)
+    return await run_in_threadpool(told) if job.state is JobState.QUEUED else told()
+
+
+def _told(job: Job, services: Services, *, known: str | None = None) -> Response:
+    """The job, or 304 where it is `known`."""
+    etag = f'W/"{job.version}"'
+    if known == etag:
+        return Response(status_code=304, headers={"ETag": etag})
+    return Response(dressed(job, services).model_dump_json(), media_type="application/json", headers={"ETag": etag})
+
+
+async def _job_asked(request: Request, chosen: Chosen) -> Response:
+    _, project, services, _ = await asked(request, chosen)
+    state, known, job_id = request.app.state, request.headers.get("if-none-match"), chosen["job_id"]
+    stamp = await state.stamps.of(project, job_id)
+    if stamp.state is JobState.QUEUED:  # when it starts goes by others, too
+        return await run_in_threadpool(lambda: _told(services.jobs.find(project, job_id), services, known=known))
+    make = lambda: _told(services.jobs.find(project, job_id), services)  # noqa: E731  # named for the line's length
+    told: Response = await state.remembered.answer(("job", project, job_id), stamp.text, make)
+    etag = told.headers["etag"]
+    return Response(status_code=304, headers={"ETag": etag}) if known == etag else told
+
+
+async def _newest_asked(request: Request, chosen: Chosen) -> Response:
+    _, project, services, _ = await asked(request, chosen)
+    state, limit = request.app.state, chosen.get("limit", JOBS)
+    stamp = await state.stamps.of_newest(project, limit=limit + 1)  # one more tells whether there is another page
+    told: Response = await state.remembered.answer(("jobs", project, limit), stamp, partial(list_jobs, project, services, limit=limit))
+    return told
+
+
+SHORTCUTS = (Shortcut("/v1/jobs/{job_id}", _job_asked), Shortcut("/v1/jobs", _newest_asked, numbers={"limit": (1, 200)}))
 
 
 @router.post(

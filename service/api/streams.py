@@ -16,7 +16,7 @@ from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
 from service.jobs.ports import Changes
 from service.jobs.state import TERMINAL
-from service.use_cases import Services, events
+from service.use_cases import Services, Whose, events
 
 KEEP_ALIVE_SECONDS = 15.0
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Told(NamedTuple):
     over: bool
 
 
-async def event_stream(job: Job, *, after: int, services: Services, changes: Changes, readings: Readings) -> AsyncGenerator[str, None]:
+async def event_stream(job: Whose, *, after: int, services: Services, changes: Changes, readings: Readings) -> AsyncGenerator[str, None]:
     """The job's events as server-sent events, from after `after` to the terminal one. Many streams of one job read it once."""
     with changes.watch(job.id) as watch:
         while True:
@@ -80,7 +80,7 @@ async def event_stream(job: Job, *, after: int, services: Services, changes: Cha
             after = told.last
 
 
-def _told(job: Job, after: int, services: Services) -> Told:
+def _told(job: Whose, after: int, services: Services) -> Told:
     read = partial(events, job, after=after, limit=500, services=services)
     try:
         found = read()

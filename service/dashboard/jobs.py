@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from service import use_cases
-from service.api.auth import reading
+from service.api.auth import principal_of, reading
+from service.api.compressing import takes_gzip
 from service.api.dressing import dressed
 from service.api.parts import Apart, At, Name, Project, Used, Words
 from service.api.problems import Refused
+from service.api.shortcuts import Chosen, Shortcut, asked
 from service.api.views import JobView
 from service.api.webhooks import delivery_view
 from service.dashboard.highlighting import as_yaml, highlighted
 from service.dashboard.pages import is_fragment, page
 from service.dashboard.results import results_of
-from service.dashboard.routing import pages
+from service.dashboard.routing import as_page, pages
 from service.dashboard.sparks import Sparks, key_metric, monitored
 from service.jobs.errors import ArtifactNotFound, TrainyardError
 from service.jobs.job import Job
@@ -120,6 +124,22 @@ def head(job_id: Name, request: Request, project: Project, services: Used) -> Re
     return page("jobs/head.html", request, job=dressed(services.jobs.find(project, job_id), services))
 
 
+async def _head_asked(request: Request, chosen: Chosen) -> Response:
+    _, project, services, _ = await asked(request, chosen)
+    state, job_id = request.app.state, chosen["job_id"]
+    stamp = await state.stamps.of(project, job_id)
+    make = partial(head, job_id, request, project, services)
+    if stamp.state is JobState.QUEUED:  # when it starts goes by others, too
+        return await run_in_threadpool(make)
+    # what it shows of buttons goes by who asks
+    of = ("head", await principal_of(request), project, job_id, takes_gzip(request), getattr(request.state, "csrf_token", None))
+    shown: Response = await state.remembered.answer(of, stamp.text, make)
+    return shown
+
+
+SHORTCUTS = (Shortcut("/ui/jobs/{job_id}/head", as_page(_head_asked)),)
+
+
 @router.get("/ui/jobs/{job_id}/layers", dependencies=[Depends(reading)])
 async def layers(job_id: Name, request: Request, project: Project, services: Used, rooms: Apart) -> Response:
     """Its model, layer by layer."""
@@ -153,7 +173,7 @@ def try_it(job_id: Name, request: Request, project: Project, services: Used) -> 
 @router.get("/ui/jobs/{job_id}/log", dependencies=[Depends(reading)])
 def log(job_id: Name, request: Request, project: Project, services: Used) -> Response:
     """The end of its log."""
-    lines = use_cases.logs(services.jobs.find(project, job_id), services=services)
+    lines = use_cases.logs(use_cases.Named(project, job_id), services=services)
     return page("jobs/log.html", request, lines=lines[-LOG_LINES:], more=max(0, len(lines) - LOG_LINES), job_id=job_id)
 
 

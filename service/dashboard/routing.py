@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ParamSpec
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,28 +15,36 @@ from service.dashboard.pages import is_fragment, page
 from service.dashboard.sessions import to_sign_in
 from service.jobs.errors import TrainyardError
 
+P = ParamSpec("P")
+
 
 class PageRoute(APIRoute):
     """A route that answers a browser."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's own, with its errors dressed."""
-        handle = super().get_route_handler()
+        return as_page(super().get_route_handler())
 
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except Refused as error:
-                if error.status == HTTPStatus.UNAUTHORIZED:
-                    return to_sign_in(request)
-                return _told(request, error.status, error.detail, headers=error.headers)
-            except TrainyardError as error:
-                return _told(request, status_of(error)[0], str(error))
-            except RequestValidationError as error:
-                wrong = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
-                return _told(request, 422, f"This address cannot be understood: {wrong}.")
 
-        return answer
+def as_page(handle: Callable[P, Awaitable[Response]]) -> Callable[P, Coroutine[Any, Any, Response]]:
+    """The handler of a request, its first argument, with its errors dressed."""
+
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> Response:
+        request = args[0]
+        assert isinstance(request, Request)  # noqa: S101  # so says the handler's type
+        try:
+            return await handle(*args, **kwargs)
+        except Refused as error:
+            if error.status == HTTPStatus.UNAUTHORIZED:
+                return to_sign_in(request)
+            return _told(request, error.status, error.detail, headers=error.headers)
+        except TrainyardError as error:
+            return _told(request, status_of(error)[0], str(error))
+        except RequestValidationError as error:
+            wrong = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+            return _told(request, 422, f"This address cannot be understood: {wrong}.")
+
+    return answer
 
 
 def pages() -> APIRouter:

@@ -18,15 +18,29 @@ from service.use_cases.datasets import (
 from service.use_cases.notifying import deliveries, replay, rotate_secret, secret
 from service.use_cases.predicting import predict
 from service.use_cases.queueing import Waiting, own_jobs, queue, workers
-from service.use_cases.reading import artifact, estimated_start, events, is_expected, logs, manifest, metrics, read_artifact, steps
+from service.use_cases.reading import (
+    Named,
+    Whose,
+    artifact,
+    estimated_start,
+    events,
+    is_expected,
+    logs,
+    manifest,
+    metrics,
+    read_artifact,
+    steps,
+)
 from service.use_cases.services import Services
 from service.use_cases.submitting import new_id, retry, script, submit, submit_recalled, validate
 
 __all__ = [
     "Kept",
+    "Named",
     "Received",
     "Services",
     "Waiting",
+    "Whose",
     "all_datasets",
     "artifact",
     "cancel",

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.jobs.errors import ArtifactNotFound, JobNotFound, NotFinished
 from service.jobs.estimating import LOOKED_AHEAD, seconds_to_start
@@ -16,6 +16,16 @@ from service.jobs.ports import ArtifactStore
 from service.jobs.state import JobState
 from service.jobs.steps import Steps
 from service.use_cases.services import Services
+
+
+class Named(NamedTuple):
+    """A job by its name: what it told is found without reading it."""
+
+    project: str
+    id: str
+
+
+Whose = Job | Named
 
 
 def is_expected(position: int | None) -> bool:
@@ -36,15 +46,15 @@ def estimated_start(job: Job, *, position: int | None, services: Services) -> da
     return None if seconds is None else services.now() + timedelta(seconds=seconds)
 
 
-def events(job: Job, *, after: int, limit: int, services: Services) -> Sequence[Mapping[str, Any]]:
-    """Events with id > after, oldest first."""
+def events(job: Whose, *, after: int, limit: int, services: Services) -> Sequence[Mapping[str, Any]]:
+    """Events with id > after, oldest first. Raises JobNotFound, as all that tells of a job."""
     live = services.facts.events(job.project, job.id, after=after, limit=limit)
     if live is not None:
         return live
     return [event for event in _stored_lines(job, events_key(job.project, job.id), services) if event["id"] > after][:limit]
 
 
-def metrics(job: Job, *, after: int = -1, services: Services) -> Sequence[Mapping[str, Any]]:
+def metrics(job: Whose, *, after: int = -1, services: Services) -> Sequence[Mapping[str, Any]]:
     """One row per finished epoch, those with a greater step, oldest first."""
     live = services.facts.metrics(job.project, job.id, after=after)
     if live is not None:
@@ -52,13 +62,13 @@ def metrics(job: Job, *, after: int = -1, services: Services) -> Sequence[Mappin
     return [row for row in _stored_lines(job, metrics_key(job.project, job.id), services) if row["step"] > after]
 
 
-def steps(job: Job, *, after: int = -1, services: Services) -> Steps:
+def steps(job: Whose, *, after: int = -1, services: Services) -> Steps:
     """Logged steps with a greater number, oldest first."""
     live = services.facts.steps(job.project, job.id, after=after)
     return live if live is not None else Steps.parse(_stored(job, steps_key(job.project, job.id), services)).after(after)
 
 
-def logs(job: Job, *, services: Services) -> Sequence[str]:
+def logs(job: Whose, *, services: Services) -> Sequence[str]:
     """Log lines, oldest first."""
     live = services.facts.logs(job.project, job.id)
     return live if live is not None else _stored(job, logs_key(job.project, job.id), services).decode().splitlines()
@@ -94,11 +104,11 @@ def read_artifact(job: Job, path: str, *, start: int, end: int | None, artifacts
     return artifacts.open(artifacts_prefix(job.project, job.id, job.token) + path, start=start, end=end)
 
 
-def _stored_lines(job: Job, key: str, services: Services) -> list[Mapping[str, Any]]:
+def _stored_lines(job: Whose, key: str, services: Services) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in _stored(job, key, services).splitlines()]
 
 
-def _stored(job: Job, key: str, services: Services) -> bytes:
+def _stored(job: Whose, key: str, services: Services) -> bytes:
     """What was saved of the job, empty where it never told anything. Raises JobNotFound where it has been deleted meanwhile."""
     try:
         return b"".join(services.artifacts.open(key))

@@ -55,7 +55,7 @@ def answering(stack: Stack, job: str) -> Iterator[list[float]]:
                     answer = client.get(path)
                     seconds.append(time.perf_counter() - started)
                     if answer.status_code != 200:
-                        wrong.append(f"{path}: {answer.status_code}")
+                        wrong.append(f"{path}: {answer.status_code} {answer.text}")
                 over.wait(0.02)
 
     reader = threading.Thread(target=reads)

@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -394,6 +395,31 @@ def test_a_stream_ends_with_the_key_that_asked_for_it(fresh: Callable[[], World]
         return [said async for said in while_let_in(Request(scope), events())]
 
     assert asyncio.run(told()) == ["first"]
+
+
+def test_a_long_poll_ends_with_the_key_that_asked_for_it(fresh: Callable[[], World]) -> None:
+    """It was let in, and kept waiting; what has become of the job meanwhile is told to nobody whose key was revoked."""
+    world = fresh()
+
+    class Revoked:
+        """The key is, while somebody waits with it."""
+
+        @contextmanager
+        def watch(self, _: str) -> Iterator[Revoked]:
+            yield self
+
+        async def wait(self, _: float) -> bool:
+            key = next(key for key in world.stores.access.list() if key.name == "read of red")
+            world.stores.access.replace(key.revoked(NOW))
+            world.app.state.keyring.forget()
+            world.stores.requests.cancel("red", world.things["queued"])
+            return True
+
+    world.app.state.changes = Revoked()
+    answer = asyncio.run(world.ask("read", "GET", f"/v1/jobs/{world.things['queued']}?wait=9"))
+
+    assert answer.status_code == 401
+    assert "cancelled" not in answer.text
 
 
 def test_an_installations_session_looks_at_the_project_that_it_chose(fresh: Callable[[], World]) -> None:

@@ -91,6 +91,7 @@ def app(twins: Any) -> FastAPI:
     found = create_app(
         services=services_of(twins),
         changes=twins.changes,
+        stamps=twins.stamps,
         checks={},
         keyring=Keyring(twins.access),
         access=Access(

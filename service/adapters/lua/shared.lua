@@ -443,3 +443,12 @@ local function read(id)
     redis.call('GET', part_key(id, 'ended')),
   }
 end
+
+-- Words that are others as soon as anything of the job is: project|state|version and what tells it from a job of that id and version that was here
+-- before Redis was lost. False where there is no such job.
+local function stamp(id)
+  local words = redis.call('HMGET', job_key(id), 'project', 'state', 'version', 'token', 'created', 'started', 'finished')
+  if not words[1] then return false end
+  for at = 1, 7 do words[at] = words[at] or '' end
+  return table.concat(words, '|')
+end

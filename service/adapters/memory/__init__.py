@@ -10,7 +10,7 @@ from service.adapters.memory.accounts import MemoryAccounts
 from service.adapters.memory.attempts import MemoryAttempts, MemoryFacts
 from service.adapters.memory.datasets import MemoryDatasets
 from service.adapters.memory.housekeeping import MemoryDisposal, MemoryHousekeeping, MemoryRebuilding
-from service.adapters.memory.jobs import MemoryIntake, MemoryJobs, MemoryRequests
+from service.adapters.memory.jobs import MemoryIntake, MemoryJobs, MemoryRequests, MemoryStamps
 from service.adapters.memory.monitor import MemoryMonitor
 from service.adapters.memory.others import MemoryArtifacts, MemoryChanges, MemoryDoorbell, MemoryWorkers
 from service.adapters.memory.outbox import MemoryOutbox, MemorySecrets
@@ -28,6 +28,7 @@ def stores(*, now: Clock, lease_seconds: float = 60, sweep_seconds: float = SWEE
     return Stores(
         jobs=jobs,
         intake=MemoryIntake(jobs),
+        stamps=MemoryStamps(jobs),
         requests=MemoryRequests(shelf),
         attempts=MemoryAttempts(shelf),
         facts=MemoryFacts(shelf),

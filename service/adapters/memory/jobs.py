@@ -13,7 +13,7 @@ from service.adapters.stores import IDEMPOTENCY_SECONDS, to_ms
 from service.jobs.errors import DatasetNotFound, IdempotencyConflict, IllegalTransition, Outdated, StillNeeded
 from service.jobs.job import Device, Job, Transition
 from service.jobs.listing import SORTED_AMONG, Cursor, Order, Wanted, summary_of
-from service.jobs.ports import NONE, Ahead, Idempotency, Outlook, Page, Queue, Submitted
+from service.jobs.ports import NONE, Ahead, Idempotency, JobStore, Outlook, Page, Queue, Stamp, Submitted
 from service.jobs.state import JobState
 from service.jobs.steps import Step
 
@@ -184,6 +184,30 @@ class MemoryIntake:
 
     async def aclose(self) -> None:
         """Nothing to let go."""
+
+
+class MemoryStamps:
+    """The Stamps port, of any JobStore."""
+
+    def __init__(self, jobs: JobStore) -> None:
+        self._jobs = jobs
+
+    async def of(self, project: str, job_id: str) -> Stamp:
+        """One job's. Raises JobNotFound."""
+        job = self._jobs.find(project, job_id)
+        return Stamp(_words(job), job.state)
+
+    async def of_newest(self, project: str, *, limit: int) -> str:
+        """Another text as soon as anything of the project's newest jobs is another, or where they stand in the queue."""
+        jobs = self._jobs.list(project, limit=limit, cursor=None).jobs
+        return "\n".join(f"{job.id}|{_words(job)}|{self._jobs.position(job) or ''}" for job in jobs)
+
+    async def aclose(self) -> None:
+        """Nothing to let go."""
+
+
+def _words(job: Job) -> str:
+    return f"{job.version}|{job.token}|{job.created_at.isoformat()}"
 
 
 class MemoryRequests:

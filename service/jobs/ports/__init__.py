@@ -7,7 +7,7 @@ from service.jobs.ports.attempts import AttemptStore, Claim, FactLog, Flags, Out
 from service.jobs.ports.changes import Changes, Watch
 from service.jobs.ports.children import Fetch, Predictor, Preflight, PreflightLoad, Question
 from service.jobs.ports.housekeeping import Disposal, Housekeeping, IdempotencyKey, Rebuilding
-from service.jobs.ports.jobs import NONE, Ahead, Idempotency, Intake, JobStore, Outlook, Page, Queue, Requests, Submitted
+from service.jobs.ports.jobs import NONE, Ahead, Idempotency, Intake, JobStore, Outlook, Page, Queue, Requests, Stamp, Stamps, Submitted
 from service.jobs.ports.standing import WITHIN_SECONDS, Line, Monitor, Standing
 from service.jobs.ports.workers import Demand, Doorbell, GpuLoad, Worked, WorkerBeat, WorkerRegistry
 
@@ -44,6 +44,8 @@ __all__ = [
     "Rebuilding",
     "Report",
     "Requests",
+    "Stamp",
+    "Stamps",
     "Standing",
     "Stored",
     "Submitted",

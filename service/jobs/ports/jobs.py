@@ -146,6 +146,27 @@ class Intake(Protocol):
         """Let the connection go."""
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """What a job is at: the text is another as soon as anything of the job is. Of one that waits, its place in the queue is no part of it."""
+
+    text: str
+    state: JobState
+
+
+class Stamps(Protocol):
+    """Whether what is known of jobs is still so, asked from an event loop for less than reading them. Every method raises StoreUnavailable."""
+
+    async def of(self, project: str, job_id: str) -> Stamp:
+        """One job's. Raises JobNotFound."""
+
+    async def of_newest(self, project: str, *, limit: int) -> str:
+        """Another text as soon as anything of the project's newest jobs is another, or where they stand in the queue."""
+
+    async def aclose(self) -> None:
+        """Let the connection go."""
+
+
 class Requests(Protocol):
     """What users ask of a job, each in one step. Every method raises JobNotFound, StoreUnavailable, and IllegalTransition for a state too late."""
 
