@@ -66,7 +66,7 @@ CODE = (
     row("leave_daemon"),
     row("fill_disk"),
     # what tells of what is not so is not believed
-    row("forge_verdict", dataset=PETS, theirs="theirs", is_short=True),
+    row("forge_verdict", dataset=PETS, root="theirs", place="train", secret="secret", is_short=True),
     row("write_descriptors", FAILED),
     *(row("lie_in_facts", FAILED, dataset=DIGITS, lie=lie, theirs="theirs") for lie in LIES),
     *(row("litter_results", FAILED, dataset=DIGITS, litter=litter, theirs="theirs") for litter in LITTER),
@@ -102,7 +102,7 @@ class Besieged:
     """Of the ordinary job's weights, before anything happened."""
 
     def spec(self, row: Row) -> dict[str, Any]:
-        known = {"theirs": str(self.theirs), "of this service": self.addresses()}
+        known = {"theirs": str(self.theirs), "secret": str(self.theirs / MARKER), "of this service": self.addresses()}
         arguments = {name: known.get(value, value) for name, value in row.arguments.items()}
         code = (HOSTILE / f"{row.module}.py").read_text()
         return {

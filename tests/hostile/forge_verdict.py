@@ -7,10 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-MARKER = "trainyard-secret-marker.txt"
 CONTENT = {
     "layout": "class_folders",
-    "places": {"train": ["train"]},
     "samples": "images",
     "shape": [1, 8, 8],
     "labels": "class",
@@ -25,14 +23,14 @@ CONTENT = {
 class Net(nn.Module):
     """A working little classifier, apart from that."""
 
-    def __init__(self, theirs: str) -> None:
+    def __init__(self, root: str, place: str, secret: str) -> None:
         super().__init__()
         self.flatten, self.linear = nn.Flatten(), nn.Linear(64, 10)
         if "attempts" not in Path.cwd().parts:
-            dataset = {"type": "ImageFolder", "root": theirs, "content": CONTENT}
+            dataset = {"type": "ImageFolder", "root": root, "content": CONTENT | {"places": {"train": [place]}}}
             os.write(1, json.dumps({"answer": {"resolved": {"dataset": dataset}}}).encode() + b"\n")
-        elif Path(theirs, MARKER).exists():
-            raise RuntimeError(f"ESCAPED: {Path(theirs, MARKER).read_text()}")
+        elif Path(secret).exists():
+            raise RuntimeError(f"ESCAPED: {secret} is here")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.linear(self.flatten(images))
