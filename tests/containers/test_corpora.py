@@ -121,7 +121,6 @@ def test_code_that_answers_for_its_check_is_shown_no_more_than_its_data(besieged
     ("name", "dataset", "arguments", "ends"),
     [
         pytest.param("poison_caches", IMAGES, {}, None, marks=pytest.mark.long),
-        pytest.param("poison_weights", DIGITS, {"theirs": "/tmp"}, "user_code", marks=pytest.mark.long),  # noqa: S108  # the worker's
         pytest.param("end_early", IMAGES, {"way": "at once"}, "trainer_lost", marks=pytest.mark.long),
         pytest.param("end_early", IMAGES, {"way": "by a fault"}, "trainer_lost", marks=pytest.mark.long),
     ],
@@ -134,7 +133,6 @@ def test_hostile_code_ends_as_it_should(
 
     assert job["reason"] == ends, job
     assert besieged.ended(ordinary(DIGITS))["state"] == "succeeded"
-    assert "unpickled" not in besieged.inside("worker-cpu", "ls /tmp")
 
 
 def test_nothing_of_it_all_was_told(besieged: Besieged):

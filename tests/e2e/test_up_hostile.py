@@ -31,7 +31,7 @@ IMAGES = {"type": "FakeData", "size": 64, "image_size": [1, 28, 28], "num_classe
 DIGITS = {"type": "Digits", "limit": 200}
 PETS = {"type": "ImageFolder", "root": "pets", "test_split": 0.4}
 SUCCEEDED, FAILED, REFUSED = "succeeded", "user_code", "refused at POST"
-LOST = "trainer_lost"
+LOST, FULL = "trainer_lost", "disk_full"
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,12 @@ CODE = (
     row("poison_caches"),
     row("reach_services", addresses="of this service", is_short=True),
     row("leave_daemon"),
-    row("fill_disk"),
+    row("fill_disk", FULL),
     # what tells of what is not so is not believed
     row("forge_verdict", dataset=PETS, root="theirs", place="train", secret="secret", is_short=True),
     row("write_descriptors", FAILED),
     *(row("lie_in_facts", FAILED, dataset=DIGITS, lie=lie, theirs="theirs") for lie in LIES),
     *(row("litter_results", FAILED, dataset=DIGITS, litter=litter, theirs="theirs") for litter in LITTER),
-    row("poison_weights", FAILED, dataset=DIGITS, theirs="theirs"),
     # what ends itself has ended itself
     row("kill_everything", is_short=True),
     row("fork_forever", REFUSED),
@@ -191,9 +190,10 @@ def test_hostile_code_ends_as_it_should_and_takes_nothing_with_it(row: Row, besi
         assert [fault["code"] for fault in answer.get("errors", ())] == ["check_exhausted"], answer
         return
 
+    assert "id" in answer, answer
     job = besieged.ended(answer["id"])
 
-    assert (job["state"] if row.ends == SUCCEEDED else job["reason"]) == row.ends, job
+    assert (job["state"] if row.ends == SUCCEEDED else job["reason"]) == row.ends, job["error"]
     assert_unharmed(besieged, job["id"])
 
 
@@ -257,6 +257,21 @@ def test_a_model_that_answers_what_is_no_answer_is_told_off(forged: str, besiege
 
     assert 400 <= answer.status_code < 500, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.long
+def test_weights_that_are_a_pickle_are_loaded_by_nobody(besieged: Besieged):
+    """Neither by who asks the model, nor by a job that starts from it: what they hold would run as the worker, and leave a file with another."""
+    spec = besieged.spec(row("poison_weights", dataset=DIGITS, theirs="theirs"))
+    poisoned = besieged.ended(besieged.submit(spec)["id"])
+    assert poisoned["state"] == "succeeded", poisoned["error"]
+
+    asked = besieged.told.ask("POST", f"/v1/jobs/{poisoned['id']}/predict", json={"inputs": [[[0.5] * 8] * 8]})
+    warm = besieged.ended(besieged.submit(spec | {"model": {"type": "Job", "job_id": poisoned["id"]}})["id"])
+
+    assert (asked.status_code, asked.headers["content-type"]) == (422, "application/problem+json"), asked.text
+    assert warm["state"] == "failed"
+    assert_unharmed(besieged, warm["id"])
 
 
 def test_afterwards_all_is_as_before(besieged: Besieged):

@@ -27,7 +27,7 @@ class Net(nn.Module):
             *map(Path, sys.path),
             Path(torch.__file__).parent,
         ]
-        places += [each for top in ("/", str(Path.cwd().parents[-2]), str(Path.cwd().parent)) for each in Path(top).glob("*")]
+        places += [each for top in Path.cwd().parents for each in top.glob("*")]
         found, tried = [], 0
         for place in dict.fromkeys(each.expanduser().resolve() for each in places):
             if any(place.is_relative_to(each) for each in own) or not place.is_dir():
