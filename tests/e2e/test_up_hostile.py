@@ -193,7 +193,7 @@ def test_hostile_code_ends_as_it_should_and_takes_nothing_with_it(row: Row, besi
     """What it finds would be its error; whatever it does is its own, and over with it."""
     answer = besieged.submit(besieged.spec(row))
     if row.ends == REFUSED:
-        assert [fault["code"] for fault in answer.get("errors", ())] == ["check_exhausted"], answer
+        assert (answer["status"], bool(answer["errors"])) == (422, True), answer
         return
 
     assert "id" in answer, answer
@@ -206,14 +206,14 @@ def test_hostile_code_ends_as_it_should_and_takes_nothing_with_it(row: Row, besi
 @pytest.mark.long
 @pytest.mark.parametrize("row", ENDLESS, ids=name_of)
 def test_hostile_code_that_does_not_end_is_cancelled(row: Row, besieged: Besieged):
-    """However much it says, and whether or not it hears."""
+    """However much it prints, which nobody keeps, and whether or not it hears."""
     job = besieged.submit(besieged.spec(row))["id"]
     until(lambda: besieged.house.client.get(job)["state"] == "running" and bool(besieged.contained()), seconds=60)
-    until(lambda: row.module != "print_forever" or "xxx" in besieged.house.client.logs(job), seconds=60)
 
     besieged.house.client.cancel(job)
 
     assert besieged.ended(job)["state"] == "cancelled"
+    assert "xxx" not in besieged.house.client.logs(job)
     assert_unharmed(besieged, job)
 
 
@@ -289,7 +289,7 @@ def test_afterwards_all_is_as_before(besieged: Besieged):
 
 
 def test_nothing_of_it_all_was_told(besieged: Besieged):
-    """No answer, record or log has a secret; no answer says where the service lies, but what code knows of itself and prints."""
+    """No answer, record or log has a secret, and no answer says where the service lies."""
     house, answers = besieged.house, besieged.told.texts | besieged.house.records()
     stores = json.loads((house.data / "keys.json").read_text())
     secrets = [*stores.values(), KEY, CANARY, SECRET]
@@ -297,6 +297,5 @@ def test_nothing_of_it_all_was_told(besieged: Besieged):
 
     assert len(answers) > 50
     assert found(secrets, answers | house.logs() | commands) == []
-    own = re.compile(r"TRIED \S+")
-    assert found(house.places(), {name: own.sub("", text) for name, text in answers.items()}) == []
+    assert found(house.places(), answers) == []
     assert frames(answers) == []
