@@ -20,7 +20,7 @@ _STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def written_out(text: str) -> str:
-    """A text whose commands to a terminal, and turns of the direction of writing, are letters: names are others' to choose, and code prints into its log."""
+    """A text whose commands to a terminal, and turns of the direction of writing, are letters: names are others' to choose, and so are the words of errors."""
     return _STEERING.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
