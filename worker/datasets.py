@@ -43,6 +43,8 @@ class DatasetShelf:
 
     def find_local(self, name: str, *, unpacked_in: Path) -> Path:
         """The folder where the operator's data of that name begin; a file is unpacked first. Raises DatasetMissing."""
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise DatasetMissing(f"{name} leads out of the folder of data.")
         path = None if self._operators is None else self._operators / name
         if path is None or not path.exists():
             where = "TRAINYARD_DATASETS_DIR is not set here" if path is None else f"there is no {path} here"

@@ -122,6 +122,8 @@ class _Attempt:
         self.storage = Storage(patience_seconds=around.storage_patience_seconds, abandon=self.over, tell=self._storage_says)
         self.uploader = Uploader(around.sources.artifacts, self.storage)
         self.threads: list[threading.Thread] = []
+        self.before: Weight | None = None
+        """What lay in the folder before custom code began to write there."""
 
     def run(self) -> JobState | None:
         self._thread("lease", self._hold_lease)
@@ -225,20 +227,24 @@ class _Attempt:
         """A warm trainer; for custom code a contained one, unless the operator trusts it."""
         if not is_custom(prepared.spec) or self.around.trusts_code:
             return self.around.spawner.spawn(self.gpus)
-        before = weigh(self.folder)  # data that were unpacked there are not its work
+        self.before = weigh(self.folder)  # data that were unpacked there are not its work
         try:
             trainer = ContainedTrainer.start(self.folder, [prepared.datasets_dir, *prepared.decoded()])
         except NotContained as error:
             raise Ending(failed(Reason.USER_CODE, str(error))) from error
-        self._thread("written", lambda: self._watch_written(before))
+        self._thread("written", self._watch_written)
         return trainer
 
-    def _watch_written(self, before: Weight) -> None:
+    def _watch_written(self) -> None:
         try:
             while not self.over.wait(FLAG_SECONDS):
-                check_written(self.folder, before=before, limit_bytes=WRITTEN_BYTES)
+                self._check_written()
         except Unfit as error:
             self.inbox.put(error)
+
+    def _check_written(self) -> None:
+        if self.before is not None:
+            check_written(self.folder, before=self.before, limit_bytes=WRITTEN_BYTES)
 
     # --- while it runs
 
@@ -343,6 +349,7 @@ class _Attempt:
         job = self.claim.job
         if not folder.resolve().is_relative_to(self.folder.resolve()):
             raise Unfit("The job's code put its results elsewhere.")
+        self._check_written()  # a file of holes is large at once, and fills storage, which keeps none
         check_results(folder)
         self.reporter.put(Report(phase=Phase.UPLOADING, logs=["uploading"]))
         self.reporter.flush(force=True)

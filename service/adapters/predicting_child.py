@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+from typing_extensions import TypedDict  # pydantic's own need; it takes the standard library's from Python 3.12 on
+
 from service.adapters import bubblewrap
 from service.adapters.answers import Answers
 from service.jobs.errors import PredictBusy, Unavailable, Unpredictable
@@ -24,6 +28,18 @@ CHILDREN = 3
 FOLDERS = 8
 """Models whose files stay on this machine."""
 START_SECONDS, ANSWER_SECONDS, WAIT_SECONDS = 90.0, 30.0, 20.0
+
+
+class _Predicted(TypedDict):
+    """What a model answers; each list has a row for each sample."""
+
+    outputs: list[Any]
+    names: list[str]
+    classes: list[Any] | None
+    probabilities: list[Any] | None
+
+
+_PREDICTED = TypeAdapter(_Predicted)
 
 
 @dataclass(frozen=True)
@@ -125,14 +141,18 @@ class PredictingChildren:
         if answer is None:
             bubblewrap.kill(child.process)
             raise Unpredictable("The model gave no answer: it took too long, or too much memory. Send fewer samples at a time.")
-        if isinstance(predicted := answer.get("predicted"), dict):
-            return predicted
-        raise Unpredictable(str(answer.get("fault", "The model gave no answer that can be read.")))
+        if "fault" in answer:
+            raise Unpredictable(str(answer["fault"]))
+        try:
+            return dict(_PREDICTED.validate_python(answer.get("predicted")))
+        except ValidationError as error:
+            raise Unpredictable("The model gave no answer that can be read.") from error
 
     @staticmethod
     def _next(child: _Started, seconds: float) -> dict[str, Any] | None:
         try:
-            answer = json.loads(child.answers.next(seconds))
-        except (TimeoutError, ValueError, RecursionError):
+            # custom code can say what the standard library takes, and nobody else does: halves of surrogate pairs, numbers that are none
+            answer = from_json(child.answers.next(seconds), allow_inf_nan=False)
+        except (TimeoutError, ValueError):
             return None
         return answer if isinstance(answer, dict) else None

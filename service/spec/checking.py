@@ -23,6 +23,8 @@ from service.spec.training import AnyOptimizer, DataLoader, Evaluation, Loss, Op
 from service.spec.verdict import Checked, Fault, Verdict
 
 _NEEDED = ("dataset", "dataloader", "model", "loss", "optimizer", "lr_scheduler", "training", "evaluation", "export")
+_COMPLETED = ("model", "lr_scheduler")
+"""What sizes and lengths are missing in, until it is built."""
 
 
 def needed(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,9 +174,21 @@ def _merged(faults: list[Fault]) -> tuple[Fault, ...]:
     return tuple({(fault.pointer, fault.code): fault for fault in reversed(faults)}.values())[::-1]
 
 
+def _filled_in(body: Mapping[str, Any], checked: Checked) -> dict[str, Any]:
+    """The parts of a readable spec that building completes, and no others.
+
+    Custom code can answer in its check's place. It is not asked: its model stands in the spec whole, and a schedule's length is counted here.
+    """
+    if not is_custom(body):
+        return {name: checked.resolved[name] for name in _COMPLETED if name in checked.resolved}
+    parts = Parts.read(body)
+    return {} if parts.lr_scheduler is None else {"lr_scheduler": parts.timed_scheduler()[0].model_dump(mode="json")}
+
+
 def _resolved(spec: JobSpec, checked: Checked, *, threads: int) -> dict[str, Any]:
     # who is told of it is nothing of the training's
-    resolved = spec.model_dump(mode="json", exclude={"notify"}) | checked.resolved
+    body = spec.model_dump(mode="json", exclude={"notify"})
+    resolved = body | _filled_in(body, checked)
     if spec.resources.threads is None:
         resolved["resources"]["threads"] = threads
     if spec.evaluation.metrics is None or not spec.dataset.is_judged:

@@ -28,11 +28,13 @@ LIES = (
     "of a step that is none",
     "of a step beyond all numbers",
     "of epochs beyond its last",
+    "of a metric's name",
+    "of a metric that steers a terminal",
     "of a reason that is none",
     "of a plan that is none",
     "in brackets",
 )
-LITTER = ("link", "linked folder", "pipe", "newline", "no text", "many", "deep")
+LITTER = ("link", "linked folder", "pipe", "socket", "name turned round", "newline", "no text", "many", "sparse", "deep")
 
 
 @pytest.fixture(scope="module")

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
-import zipfile
 from collections.abc import Iterator
 from contextlib import closing
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from service.client.sdk import Client
-from service.local import free_port
-from tests.e2e.stack import ROOT, end, until
+from tests.e2e.house import House, Told, found, frames, running_house
+from tests.e2e.stack import until
 from tests.unit.ingest import corpus
 
 CANARY = "canary-4b1f0c9e"
@@ -45,71 +39,21 @@ class Net(nn.Module):
 """
 
 
-class Told:
-    """Everything that came back, by what was asked."""
-
-    def __init__(self, url: str) -> None:
-        self.texts: dict[str, str] = {}
-        self._client = httpx2.Client(base_url=url, timeout=60, trust_env=False, headers={"Authorization": f"Bearer {KEY}"})
-
-    def close(self) -> None:
-        self._client.close()
-
-    def ask(self, method: str, path: str, **request: Any) -> httpx2.Response:
-        answer = self._client.request(method, path, **request)
-        number = len(self.texts)
-        self.texts[f"{number} {method} {path} -> {answer.status_code}"] = f"{answer.headers}\n{answer.text}"
-        return answer
-
-    def take_all(self, job: str) -> None:
-        """Whatever there is of a job."""
-        for part in ("", "/events", "/metrics", "/metrics?per=step&format=csv", "/logs", "/checkpoints", "/artifacts"):
-            self.ask("GET", f"/v1/jobs/{job}{part}")
-        for part in ("head", "layers", "results", "log", "files", "spec", "program", "try"):
-            self.ask("GET", f"/ui/jobs/{job}/{part}")
-        whole = self.ask("GET", f"/v1/jobs/{job}/artifacts.zip")
-        if whole.status_code == 200:
-            with zipfile.ZipFile(BytesIO(whole.content)) as archive:
-                for name in archive.namelist():
-                    self.texts[f"artifact {name} of {job}"] = archive.read(name).decode("latin-1")
-
-
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Client, dict[str, int]]]:
-    """`trainyard up` with a key: its data folder, a client, and the pids of its parts by name."""
-    folder, port = tmp_path_factory.mktemp("house"), free_port()
-    data = folder / "data"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TRAINYARD_", "AWS_", "S3_", "REDIS_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "TRAINYARD_API_KEY": KEY, "SOME_TOKEN": CANARY, "TRAINYARD_LEASE_SECONDS": "3"}
-    command = [sys.executable, "-m", "service.client.cli", "up", "--port", str(port), "--data-dir", str(data), "--threads", "1"]
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-    try:
-        until(lambda: b"serves at" in (folder / "up.log").read_bytes() or process.poll() is not None, seconds=120)
-        assert process.poll() is None, (folder / "up.log").read_text()
-        with Client(f"http://127.0.0.1:{port}", KEY) as client:
-            yield folder, client, _parts(process.pid)
-    finally:
-        end(process)
-
-
-def _parts(pid: int) -> dict[str, int]:
-    found = {}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        command = Path(f"/proc/{child}/cmdline").read_bytes().decode()
-        name = next(name for name in ("valkey", "rclone", "service.main", "worker.main") if name in command)
-        found[name] = int(child)
-    return found
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """`trainyard up` with a key."""
+    with running_house(tmp_path_factory.mktemp("house"), key=KEY, SOME_TOKEN=CANARY, TRAINYARD_LEASE_SECONDS="3") as running:
+        yield running
 
 
 @pytest.mark.timeout(600)
-def test_nothing_is_told_that_is_nobodys_business(house: tuple[Path, Client, dict[str, int]], small: dict[str, Any]) -> None:
-    folder, client, parts = house
-    with closing(Told(client.url)) as told:
-        _look_into_everything(told, folder, client, parts, small)
+def test_nothing_is_told_that_is_nobodys_business(house: House, small: dict[str, Any]) -> None:
+    with closing(Told(house.client.url, KEY)) as told:
+        _look_into_everything(told, house, small)
 
 
-def _look_into_everything(told: Told, folder: Path, client: Client, parts: dict[str, int], small: dict[str, Any]) -> None:
+def _look_into_everything(told: Told, house: House, small: dict[str, Any]) -> None:
+    client, parts = house.client, house.parts()
     # which every user of the machine sees
     commands = {f"command of {name}": Path(f"/proc/{pid}/cmdline").read_bytes().decode() for name, pid in parts.items()}
     _bad_requests(told)
@@ -119,36 +63,15 @@ def _look_into_everything(told: Told, folder: Path, client: Client, parts: dict[
         told.take_all(job)
     _broken_stores(told, jobs[0], small, parts)
 
-    secrets = {**json.loads((folder / "data" / "keys.json").read_text()), "the API's key": KEY, "the environment": CANARY}
-    logs = {str(path.relative_to(folder)): path.read_text(errors="replace") for path in folder.rglob("*.log")}
-    records = {
-        str(path.relative_to(folder)): path.read_text(errors="replace")
-        for path in (folder / "data" / "s3").rglob("*")
-        if path.is_file() and path.suffix in (".json", ".jsonl", ".txt", ".md", ".py")
-    }
-    places = (str(ROOT), str(folder), sys.prefix, "site-packages")
+    secrets = {**json.loads((house.data / "keys.json").read_text()), "the API's key": KEY, "the environment": CANARY}
+    logs, records = house.logs(), house.records()
 
     assert len(told.texts) > 100
     assert len(logs) > 4
     assert any("artifact" in name for name in told.texts)
     assert found(secrets.values(), told.texts | logs | records | commands) == []
-    assert found(places, told.texts | records) == []
+    assert found(house.places(), told.texts | records) == []
     assert frames(told.texts | records) == []
-
-
-def found(words: Any, texts: dict[str, str]) -> list[str]:
-    return [
-        f"{word} in {name}: {text[max(0, text.index(word) - 200) : text.index(word) + 100]}"
-        for name, text in texts.items()
-        for word in words
-        if word in text
-    ]
-
-
-def frames(texts: dict[str, str]) -> list[str]:
-    """Lines of tracebacks. A custom module's own lines may be told to whoever sent it: they name the file that its code is."""
-    pattern = re.compile(r'File \\?"(?!<?(?:model|custom|module)[^"]*")[^"]+\\?", line \d+')
-    return [f"{match.group()} in {name}" for name, text in texts.items() for match in pattern.finditer(text)]
 
 
 def _bad_requests(told: Told) -> None:

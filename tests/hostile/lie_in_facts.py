@@ -33,6 +33,10 @@ LIES = {
     "of epochs beyond its last": lambda _: [
         {"fact": "EpochDone", "epoch": 9, "step": 9, "at": 0.0, "train_seconds": 0.0, "samples_per_second": 0.0, "metrics": {}}
     ],
+    "of a metric's name": lambda _: [
+        {"fact": "EpochDone", "epoch": 1, "step": 1, "at": 0.0, "train_seconds": 0.0, "samples_per_second": 0.0, "metrics": {"a 1\nb": 1.0}}
+    ],
+    "of a metric that steers a terminal": lambda _: [{"fact": "Evaluated", "metrics": {"\x1b[2J": 1.0}}],
     "of a reason that is none": lambda _: [{"fact": "Failed", "code": "because", "message": "because"}],
     "of a plan that is none": lambda _: [{"fact": "PlanChosen", "plan": "x", "training": {"precision": "int1"}, "measured": []}],
     "in brackets": lambda _: ["[" * 10**6],

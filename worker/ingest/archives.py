@@ -15,9 +15,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Literal, cast
+from typing import IO, BinaryIO, Literal, Self, cast
 
-from worker.ingest.flaws import bad
+from worker.ingest.flaws import BadData, bad
+from worker.ingest.names import is_readable
 
 Kind = Literal["zip", "tar", "gzip", "bzip2", "xz", "parquet", "npy", "text"]
 
@@ -26,6 +27,9 @@ _IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 """What systems put into folders by themselves."""
 _BLOCK = 512
 """Bytes of a tar block (POSIX.1-2017, pax, "ustar Interchange Format"); two of zeros end an archive."""
+_LONGEST_HEADER = 2**20
+"""Bytes of what a tar says of an entry before it: long names, and pax records."""
+_SAYING_MORE = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +153,7 @@ class _Counted:
             tail = (tail + chunk)[-_BLOCK:]
         return tail
 
-    def _too_large(self) -> Exception:
+    def _too_large(self) -> BadData:
         unpacked = f"{self._packed:,} bytes become more than {self._most:,}"
         if self._most < self._limits.total_bytes:
             return bad("bomb", f"{unpacked}, over {self._limits.ratio} times as many: a decompression bomb.")
@@ -161,9 +165,10 @@ def checked_parts(name: str, limits: Limits) -> tuple[str, ...]:
     shown = name[:200]
     if name.startswith("/") or "\\" in name or (len(name) > 1 and name[1] == ":"):
         raise bad("unsafe_path", "Its path is absolute, or has backslashes.", entry=shown, suggestion="Use relative paths with slashes.")
-    if any(ord(letter) < 32 or ord(letter) == 127 or 0xD800 <= ord(letter) < 0xE000 for letter in name):
-        raise bad("unsafe_path", "Its name has control characters, or is no text.", entry=repr(shown))
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
+    if any(not is_readable(part) for part in parts):
+        detail = "Its name has control characters, such as cannot be seen or turn the text round, or is no text."
+        raise bad("unsafe_path", detail, entry=ascii(shown))
     if ".." in parts:
         raise bad("unsafe_path", "Its path leads out of the archive (`..`).", entry=shown)
     if len(name) > limits.path_length or len(parts) > limits.depth or any(len(part.encode()) > 255 for part in parts):
@@ -189,7 +194,7 @@ def _unzip_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, counted: _Cou
     mode = entry.external_attr >> 16
     kind = stat.S_IFMT(mode)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise bad("not_a_file", f"It is {_kind_name(kind)}; only plain files and folders are taken.", entry=name[:200])
+        raise _not_a_file(_kind_name(kind), name)
     path = counted.place(name)
     if path is None:
         return
@@ -230,16 +235,47 @@ class _Remembering:
         return data
 
 
+class _Header(tarfile.TarInfo):
+    """An entry's header, where tarfile believes too much: it ends at a damaged one in silence, and reads what goes before an entry however long it is."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Raises BadData besides."""
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == _BLOCK and any(buf):
+                raise _no_tar(error) from error
+            raise
+        if header.type in _SAYING_MORE and header.size > _LONGEST_HEADER:
+            raise bad("bomb", f"What stands before an entry is longer than {_LONGEST_HEADER:,} bytes.", entry=header.name[:200])
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise _not_a_file("a sparse file", header.name)
+        return header
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        # tarfile's own reads the map of holes, which is as long as the archive, in quadratic time
+        raise _not_a_file("a sparse file", self.name)
+
+
+def _not_a_file(kind: str, name: str) -> BadData:
+    return bad("not_a_file", f"It is {kind}; only plain files and folders are taken.", entry=name[:200])
+
+
+def _no_tar(error: tarfile.TarError) -> BadData:
+    detail = f"This is no archive and no table, or a broken tar: {error}."
+    return bad("broken_archive", detail, suggestion="Send a zip or tar of files, an npz, a CSV or a Parquet table.")
+
+
 def _untar(source: BinaryIO, counted: _Counted) -> None:
     stream = _Remembering(source)
     try:
-        with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|", errorlevel=2) as archive:
+        with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|", errorlevel=2, tarinfo=_Header) as archive:
             for entry in _members(archive):
                 _untar_entry(archive, entry, counted)
         counted.drain(cast("BinaryIO", stream))
     except tarfile.TarError as error:
-        detail = f"This is no archive and no table, or a broken tar: {error}."
-        raise bad("broken_archive", detail, suggestion="Send a zip or tar of files, an npz, a CSV or a Parquet table.") from error
+        raise _no_tar(error) from error
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise bad("broken_archive", f"It cannot be unpacked: {error}.", suggestion="Make it again, and send it again.") from error
     except (ValueError, OverflowError, RecursionError) as error:
@@ -256,8 +292,7 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _untar_entry(archive: tarfile.TarFile, entry: tarfile.TarInfo, counted: _Counted) -> None:
     if not (entry.isreg() or entry.isdir()) or entry.issparse():
-        kind = "a link" if entry.islnk() or entry.issym() else "a device, a pipe or the like"
-        raise bad("not_a_file", f"It is {kind}; only plain files and folders are taken.", entry=entry.name[:200])
+        raise _not_a_file("a link" if entry.islnk() or entry.issym() else "a device, a pipe or the like", entry.name)
     path = counted.place(entry.name)
     if entry.size < 0:
         raise bad("lying_size", "Its size is negative.", entry=entry.name[:200])

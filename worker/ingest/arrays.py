@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
 
 from service.spec.content import Content, Split
 from worker.ingest.flaws import Flaws, bad
+from worker.ingest.names import is_readable
 from worker.ingest.reading import MAX_CLASSES
 
 Array = np.ndarray[Any, Any]
@@ -29,12 +31,15 @@ def read_arrays(folder: Path) -> dict[str, Array]:
             continue
         name = path.relative_to(folder).as_posix().removesuffix(".npy")
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError, SyntaxError) as error:
+            with np.errstate(over="raise"):  # of sizes, which it would only warn of
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError, SyntaxError, ArithmeticError, TokenError) as error:
             detail = f"It is no plain array: {str(error)[:200]}"
             raise bad("broken_array", detail, entry=name, suggestion="Save arrays of numbers by numpy.savez.") from error
         if not isinstance(array, np.ndarray) or array.dtype.hasobject:
             raise bad("broken_array", "It holds Python objects, which are not read.", entry=name, suggestion="Save arrays of numbers.")
+        if 0 in array.shape[1:]:
+            raise bad("samples", f"It is {list(array.shape)}: rows without a number.", entry=name, suggestion="Leave it out.")
         arrays[name] = array
     return arrays
 
@@ -75,6 +80,8 @@ def names_of(arrays: Mapping[str, Array]) -> tuple[dict[Split, tuple[str, ...]],
         return found, None
     if arrays[names].dtype.kind != "U" or arrays[names].ndim != 1:
         raise bad("class_names", "It has to be one list of words.", entry=names, suggestion="Save numpy.array(['cat', 'dog']).")
+    if (hidden := next((str(each) for each in arrays[names] if not is_readable(str(each))), None)) is not None:
+        raise bad("class_names", f"A name has characters that do not show: {hidden[:50]!a}.", entry=names, suggestion="Rename that class.")
     return found, tuple(str(each) for each in arrays[names])
 
 
@@ -166,7 +173,7 @@ def inspect_arrays(folder: Path, flaws: Flaws) -> Content:
 
 
 def _check(split: Split, samples: Array, labels: Array, train: Array) -> None:
-    if not 2 <= samples.ndim <= MAX_DIMENSIONS or samples.dtype.kind not in "uifb" or 0 in samples.shape[1:]:
+    if not 2 <= samples.ndim <= MAX_DIMENSIONS or samples.dtype.kind not in "uifb":
         detail = f"Samples are {samples.dtype} {list(samples.shape)}; they have to be numbers [N, ...]."
         raise bad("samples", detail, entry=split, suggestion="Save bytes [N, height, width], or float32 of any shape.")
     if not len(samples):

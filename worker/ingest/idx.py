@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import math
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from service.spec.content import Content, Split
+from worker.ingest.archives import Limits
 from worker.ingest.arrays import spread
 from worker.ingest.flaws import Flaws, bad
 
 PARTS: dict[Split, str] = {"train": "train", "test": "t10k"}
 MAX_BYTES = 8 * 2**30
+MAX_DIMENSIONS = 8
 
 
 class NotIdx(ValueError):
@@ -34,21 +38,27 @@ def idx_folder(top: Path) -> Path:
 def read(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The bytes of an IDX file, which may lie gzipped beside. Raises NotIdx, FileNotFoundError, OSError."""
     zipped = path.with_name(f"{path.name}.gz")
-    if path.exists():
-        data = path.read_bytes()
-    else:
-        try:
-            with gzip.open(zipped) as file:
-                data = file.read(MAX_BYTES)
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise NotIdx(f"{zipped} cannot be unpacked: {error}") from error
+    data = path.read_bytes() if path.exists() else _unpacked(zipped)
     dimensions = data[3] if len(data) > 3 and data[:3] == b"\0\0\x08" else 0
-    if not dimensions or len(data) < 4 + 4 * dimensions:
+    if not 0 < dimensions <= MAX_DIMENSIONS or len(data) < 4 + 4 * dimensions:
         raise NotIdx(f"{path.name} is no IDX file of bytes")
-    shape = np.frombuffer(data, ">i4", count=dimensions, offset=4)
-    if (shape < 0).any() or len(data) != 4 + 4 * dimensions + int(np.prod(shape, dtype=np.int64)):
-        raise NotIdx(f"{path.name} is no whole IDX file: its sizes are {shape.tolist()}, and it has {len(data):,} bytes")
+    shape = np.frombuffer(data, ">i4", count=dimensions, offset=4).tolist()
+    if min(shape) < 0 or len(data) != 4 + 4 * dimensions + math.prod(shape):
+        raise NotIdx(f"{path.name} is no whole IDX file: its sizes are {shape}, and it has {len(data):,} bytes")
     return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def _unpacked(path: Path) -> bytes:
+    limits = Limits()
+    most = min(MAX_BYTES, max(limits.ratio_from_bytes, limits.ratio * path.stat().st_size))
+    try:
+        with gzip.open(path) as file:
+            data = file.read(most + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise NotIdx(f"{path.name} cannot be unpacked: {error}") from error
+    if len(data) > most:
+        raise NotIdx(f"{path.name} becomes more than {most:,} bytes: a decompression bomb")
+    return data
 
 
 def inspect_idx(top: Path, flaws: Flaws) -> Content:

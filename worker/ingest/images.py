@@ -157,22 +157,17 @@ def below(path: Path, folder: Path) -> str:
 
 @dataclass
 class _Seen:
-    """What the images have in common, and sums over the training pixels."""
+    """What the images have in common, and how often the training pixels have each value, [channel, value]."""
 
     modes: set[str] = field(default_factory=set)
     sizes: set[tuple[int, int]] = field(default_factory=set)
-    pixels: int = 0
-    sums: Any = 0
-    squares: Any = 0
+    values: Any = field(default_factory=lambda: np.zeros((3, 256), np.int64))
 
     def add(self, image: Image.Image, *, trains: bool) -> None:
         self.modes.add(image.mode)
         self.sizes.add((image.height, image.width))
         if trains:
-            values = np.asarray(image.convert("RGB"), dtype=np.uint8).reshape(-1, 3).astype(np.float64) / 255
-            self.pixels += len(values)
-            self.sums = self.sums + values.sum(0)
-            self.squares = self.squares + (values**2).sum(0)
+            self.values += np.array(image.convert("RGB").histogram()).reshape(3, 256)
 
 
 def looked_at(
@@ -189,10 +184,11 @@ def looked_at(
             )
     channels = 1 if seen.modes == {"L"} else 3
     size = next(iter(seen.sizes)) if len(seen.sizes) == 1 else (None, None)
-    if not seen.pixels:
+    if not seen.values.any():
         return (channels, *size), (), ()
-    mean = seen.sums / seen.pixels
-    std = np.sqrt(np.maximum(seen.squares / seen.pixels - mean**2, 0))
+    shares, levels = seen.values / seen.values.sum(1, keepdims=True), np.arange(256) / 255
+    mean = shares @ levels
+    std = np.sqrt(np.maximum(shares @ levels**2 - mean**2, 0))
     return (channels, *size), _rounded(mean[:channels]), _rounded(std[:channels])
 
 

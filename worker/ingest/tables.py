@@ -14,10 +14,11 @@ import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
 from service.spec.content import Column, Content, Split
-from worker.ingest.archives import kind_of
+from worker.ingest.archives import Limits, kind_of
 from worker.ingest.flaws import Flaws, bad
 from worker.ingest.images import SPLITS
 from worker.ingest.labels import SPLIT_COLUMNS
+from worker.ingest.names import is_readable
 from worker.ingest.reading import BLOCK_BYTES, ENDINGS, MISSING
 
 MAX_COLUMNS = 10_000
@@ -33,8 +34,9 @@ def read_table(path: Path) -> pa.Table:
     name = path.name
     try:
         if kind == "parquet":
-            described = pq.read_schema(path)
-            _check_columns(described.names, name)
+            described = pq.read_metadata(path)
+            _check_columns(described.schema.to_arrow_schema().names, name)
+            _check_rows(described, path)
             return pq.read_table(path)
         if kind != "text":
             raise bad("unknown_format", f"This is a {kind} file, and no table.", entry=name, suggestion="Send CSV or Parquet.")
@@ -88,9 +90,22 @@ def _check_columns(names: Sequence[str], entry: str) -> None:
     for name in names:
         if not name.strip():
             raise bad("unnamed_column", "A column has no name.", entry=entry, suggestion="Give every column a name.")
+        if not is_readable(name):
+            detail = f"The name of a column has characters that do not show: {name[:50]!a}."
+            raise bad("unsafe_name", detail, entry=entry, suggestion="Rename it.")
         if name in seen:
             raise bad("duplicate_column", f"Two columns are called {name}.", entry=entry, suggestion="Rename one.")
         seen.add(name)
+
+
+def _check_rows(described: pq.FileMetaData, path: Path) -> None:
+    """A column of one value takes no bytes in Parquet, however many rows it has; in memory each row takes its own. Raises BadData."""
+    limits, size = Limits(), path.stat().st_size
+    groups = (described.row_group(at) for at in range(described.num_row_groups))
+    values = sum(group.column(at).num_values for group in groups for at in range(group.num_columns))
+    if values > max(limits.ratio_from_bytes, limits.ratio * size):
+        detail = f"{size:,} bytes become {values:,} values: a decompression bomb."
+        raise bad("bomb", detail, entry=path.name, suggestion="Send columns that differ, or fewer rows.")
 
 
 def label_table(top: Path) -> Path:

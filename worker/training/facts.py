@@ -15,7 +15,8 @@ from typing_extensions import TypedDict  # pydantic's own need; it takes the sta
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 """What the store, which counts in doubles, holds exactly."""
-Metrics = Annotated[dict[Annotated[str, Field(max_length=100)], float], Field(max_length=200)]
+Metrics = Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.@-]*$", max_length=100)], float], Field(max_length=200)]
+"""By names that stand in a log, a table and an address as they are."""
 
 
 class CheckpointFile(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
@@ -15,9 +16,24 @@ from rich.text import Text
 
 from service.client.words import until
 
-err = Console(stderr=True, soft_wrap=not sys.stderr.isatty(), markup=False, highlight=False)
+_STEERING = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def written_out(text: str) -> str:
+    """A text whose commands to a terminal, and turns of the direction of writing, are letters: names are others' to choose, and so are the words of errors."""
+    return _STEERING.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+class _Terminal(Console):
+    """Prints texts, and does not do what they say."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(written_out(each) if isinstance(each, str) else each for each in objects), **options)
+
+
+err = _Terminal(stderr=True, soft_wrap=not sys.stderr.isatty(), markup=False, highlight=False)
 """On a terminal a long sentence is wrapped between words; a file gets it as one line."""
-out = Console(soft_wrap=True, markup=False, highlight=False)
+out = _Terminal(soft_wrap=True, markup=False, highlight=False)
 
 GAP, LEAST, LEAST_WRAPPED = 2, 6, 22
 """Spaces between columns, and what is left of one that gives."""
@@ -32,6 +48,11 @@ STYLES = {
     "ready": "green",
     "invalid": "red",
 }
+
+
+def show_text(text: str, *, end: str = "\n") -> None:
+    """A text on stdout; for a file or a program as it is."""
+    print(written_out(text) if out.is_terminal else text, end=end, flush=True)
 
 
 def show_json(value: Any) -> None:
@@ -62,7 +83,7 @@ def aligned(
 
     With `wrap` what does not fit goes on in the next line, instead of being cut.
     """
-    shown = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    shown = [[cell if isinstance(cell, Text) else Text(written_out(str(cell))) for cell in row] for row in rows]
     widths = {name: max([_width(name), *(row[at].cell_len for row in shown)]) for at, name in enumerate(columns)}
     too_wide = sum(widths.values()) + GAP * (len(columns) - 1) - width
     for name in reversed(give):
@@ -111,7 +132,7 @@ def fitting(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
 def paragraph(text: str, *, indent: int = 0) -> None:
     """Words on stdout, wrapped between them on a terminal."""
     if out.is_terminal:
-        out.print(Padding(text, (0, 0, 0, indent)), soft_wrap=False)
+        out.print(Padding(written_out(text), (0, 0, 0, indent)), soft_wrap=False)
     else:
         print(" " * indent + text)
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from service.client.cli.app import JobId, Panel, app, command, hint, note
-from service.client.cli.printing import fitting, json_line, out, show_json, show_table
+from service.client.cli.printing import fitting, json_line, out, show_json, show_table, show_text
 from service.client.cli.session import connect, said
 from service.client.words import ago, blocks_of, number, size, spark
 
@@ -157,7 +157,7 @@ def predict(
                 continue
             for at in range(len(predicted["outputs"])):
                 which = "" if len(predicted["outputs"]) == 1 else f", sample {at}"
-                print(f"{file}{which}: {_answer(predicted, at)}")
+                show_text(f"{file}{which}: {_answer(predicted, at)}")
 
 
 def _answer(predicted: Mapping[str, Any], at: int) -> str:

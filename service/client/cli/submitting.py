@@ -13,7 +13,7 @@ from service.client.cli.app import JobId, Panel, app, command, hint
 from service.client.cli.completing import dataset_names, example_names
 from service.client.cli.files import STDIN, changed, places, read_spec
 from service.client.cli.following import ENDS, followed
-from service.client.cli.printing import err, out, show_faults, show_json, show_table, show_warnings, summary
+from service.client.cli.printing import err, out, show_faults, show_json, show_table, show_text, show_warnings, summary
 from service.client.cli.session import connect, said
 from service.client.cli.spec import show_layers
 from service.client.errors import NotFound, Rejected
@@ -142,7 +142,7 @@ def submit(file: SpecFile, follow: Follow = False, set: Set = None, name: Name =
             hint(("Watch it", f"trainyard watch {job['id']}"), ("Its page", f"trainyard open {job['id']}"))
             return
         ended = followed(client, job["id"])
-    show_json(ended) if said.as_json else print(summary(ended))
+    show_json(ended) if said.as_json else show_text(summary(ended))
     if ended["state"] == "succeeded":
         hint(("Take it home", f"trainyard download {job['id']}"))
     raise typer.Exit(ENDS[ended["state"]])

@@ -28,6 +28,7 @@ from service.client.cli.printing import (
     progress_of,
     show_json,
     show_table,
+    show_text,
     summary,
 )
 from service.client.cli.printing import state as coloured
@@ -111,7 +112,7 @@ def wait(
     if said.as_json:
         show_json(jobs if len(jobs) > 1 else jobs[0])
     else:
-        print(*map(summary, jobs), sep="\n")
+        show_text("\n".join(map(summary, jobs)))
     raise typer.Exit(max(ENDS[job["state"]] for job in jobs))
 
 
@@ -134,7 +135,7 @@ def watch(
             raise typer.Exit(ENDS[client.get(job_id)["state"]])
         else:
             job = followed(client, job_id)
-            print(summary(job))
+            show_text(summary(job))
             raise typer.Exit(ENDS[job["state"]])
 
 
@@ -213,7 +214,7 @@ def logs(job_id: JobId, tail: Tail = None) -> None:
     """A job's log. --json prints a list of its lines."""
     with connect() as client:
         text = client.logs(job_id, tail=tail)
-    show_json(text.splitlines()) if said.as_json else print(text, end="")
+    show_json(text.splitlines()) if said.as_json else show_text(text, end="")
 
 
 @command(app, "trainyard queue", panel=Panel.WATCH)

@@ -37,6 +37,17 @@ BARE = {("api",), ("worker",), ("rebuild",), ("gc",), ("backup",), ("restore",)}
 PROCESSES = BARE | {("up",), ("demo",)}
 
 
+STEERING = "\x1b]0;taken over\x07\x1b[2J\x9b31mcat\u202egod"
+PRINTING = f"""
+from service.client.cli.printing import err, out, paragraph, show_table, show_text
+show_text({STEERING!r})
+out.print({STEERING!r})
+err.print({STEERING!r})
+paragraph({STEERING!r})
+show_table(["class"], [[{STEERING!r}]])
+"""
+
+
 @pytest.fixture(scope="module")
 def helped(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], tuple[int, list[str]]]:
     """The help of each."""
@@ -86,6 +97,19 @@ def test_what_is_typed_wrongly(tmp_path: Path):
         assert code == 2, asked
         assert "No such option: --nonsense" in "\n".join(lines), asked
         assert [line for line in lines if len(line) > COLUMNS] == [], asked
+
+
+def test_what_others_wrote_steers_no_terminal(tmp_path: Path):
+    """Names, errors and what code printed are shown as letters; a file gets them as they are."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": str(COLUMNS)}
+    with in_terminal([sys.executable, "-c", PRINTING], environment=environment, cwd=tmp_path) as terminal:
+        assert terminal.ended() == 0
+    command = [sys.executable, "-c", PRINTING.partition("out.print")[0]]
+    written = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert terminal.seen.count(r"\x1b]0;taken over\x07\x1b[2J\x9b31mcat\u202egod") == 5
+    assert not any(letter in terminal.raw.decode() for letter in ("\x1b]", "\x1b[2J", "\x07", "\x9b", "\u202e"))
+    assert written.stdout == f"{STEERING}\n"
 
 
 def test_no_color_means_none(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def test_it_is_refused_by_name_and_nothing_leaves_the_folder(name: str, tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"upload", "in"}
     assert {path.name for path in (tmp_path / "in").iterdir()} == {"it"}
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+    assert not hasattr(builtins, "trainyard_unpickled")
 
 
 def test_entries_are_counted(tmp_path: Path):
