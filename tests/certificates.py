@@ -73,14 +73,14 @@ def terminated(port: int, signed: Signed, *, clients: Path | None = None) -> Ite
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             behind = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                await asyncio.gather(_pump(reader, behind[1]), _pump(behind[0], writer))
+            finally:
+                behind[1].transport.abort()
         except ConnectionRefusedError:
-            writer.close()
-            return
-        try:
-            await asyncio.gather(_pump(reader, behind[1]), _pump(behind[0], writer))
-        finally:
+            pass  # it has ended
+        finally:  # also where this ends while it connects
             writer.transport.abort()
-            behind[1].transport.abort()
 
     async def serve() -> None:
         server = await asyncio.start_server(relay, "127.0.0.1", front, ssl=context)

@@ -9,6 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from service.api.auth import Door, public
+from service.api.shortcuts import Shortcuts
 from service.main import build
 from service.settings import ApiSettings
 
@@ -19,8 +20,8 @@ def whole_app() -> FastAPI:
 
 
 def routes_of(app: FastAPI) -> Sequence[RouteContext]:
-    """Those of routers that were included, too."""
-    return list(iter_route_contexts(app.routes))
+    """Those of routers that were included, too; shortcuts stand for routes that are among them, and are asked by their addresses."""
+    return [route for route in iter_route_contexts(app.routes) if not isinstance(route.route, Shortcuts)]
 
 
 def doors(route: RouteContext) -> list[Door | None]:

@@ -110,8 +110,6 @@ def furnished(app: FastAPI, stores: Stores) -> World:
     access = Access(
         store=stores.access, audit=stores.audit, accounts=stores.accounts, artifacts=artifacts, now=lambda: datetime.now(tz=UTC)
     )
-    # requests come from many event loops here, which no connection outlives: jobs are taken in by threads
-    access = Access(store=stores.access, audit=stores.audit, artifacts=artifacts, now=lambda: datetime.now(tz=UTC))
     # requests come from many event loops here, which no connection outlives: jobs are taken in, and asked after, by threads' own clients
     intake = MemoryIntake(stores.jobs)  # type: ignore[arg-type]  # it asks for nothing but `submit`
     app.state.stamps, app.state.remembered = MemoryStamps(stores.jobs), Remembered()

@@ -212,7 +212,7 @@ def epochs_for(stack: Stack, seconds: float) -> int:
     job = stack.client.wait(stack.client.submit(spec(0, 20))["id"], timeout=300)
     told = [datetime.fromisoformat(event["at"]) for event in stack.client.past_events(job["id"]) if event["type"] == "epoch"]
     each = (told[-1] - told[0]).total_seconds() / (len(told) - 1)
-    return max(20, int(1.3 * (seconds + 10) / each))
+    return max(20, int(1.1 * (seconds + 10) / each))
 
 
 def measure(stack: Stack, *, seconds: float, rate: float) -> dict[str, Any]:

@@ -226,6 +226,7 @@ def test_nothing_is_limited_where_nothing_is_said(world: World) -> None:
         keyring=nothing,
         access=nothing,
         recorder=nothing,
+        stamps=nothing,
         monitor=world.stores.monitor,
         preflight_load=nothing,
     )
