@@ -87,6 +87,8 @@ def terminated(port: int, signed: Signed, *, clients: Path | None = None) -> Ite
         ready.set()
         await asyncio.to_thread(stop.wait)
         server.close()
+        for _ in range(10):  # who came last is let in first: what ends before it begins closes nothing
+            await asyncio.sleep(0)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="tls")
     thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -42,7 +43,7 @@ class Lines:
         async with asyncio.timeout(self._seconds), self._opening:
             if (line := self.now()) is not None:
                 return line
-            await self.aclose()
+            await self.drop()
             connection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis types half of itself
             await connection.connect()
             self._line = Line(connection)
@@ -57,11 +58,17 @@ class Lines:
         try:
             return await line.ask(command, seconds=self._seconds)
         except (TimeoutError, Hanging) as error:
-            await self.aclose()
+            await self.drop()
             raise StoreUnavailable(f"Redis does not answer within {self._seconds:g} s.") from error
 
+    async def drop(self) -> None:
+        """Let the connection go at once: it hangs, or is of no use any more."""
+        line, self._line = self._line, None
+        if line is not None:
+            await line.drop()
+
     async def aclose(self) -> None:
-        """Let the connection go."""
+        """Let the connection go, with the goodbye that TLS has: an event loop that ended before it would leave the socket behind."""
         line, self._line = self._line, None
         if line is not None:
             await line.aclose()
@@ -103,13 +110,21 @@ class Line:
         if not answer.done():
             self._loop.call_later(LOOK_SECONDS, self._loop.call_soon, _give_up, answer)
 
-    async def aclose(self) -> None:
+    async def drop(self) -> None:
         """Whoever still waits hears that the connection is lost."""
+        await self._end(nowait=True)
+
+    async def aclose(self) -> None:
+        """The same, and the connection is closed when this returns, unless the other side hangs."""
+        with suppress(Hanging):
+            await self._end(nowait=self._loop is not asyncio.get_running_loop())
+
+    async def _end(self, *, nowait: bool) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fail(ConnectionLost("the connection was given up"))
-        await self._connection.disconnect(nowait=True)
+        await self._connection.disconnect(nowait=nowait)
 
     async def _send(self) -> None:
         try:

@@ -7,30 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as Hanging
 
 from service.access.rates import LENT_US, Grant, Policy
 from service.adapters.redis_line import Lines
 from service.adapters.redis_scripts import Scripts
-from service.jobs.errors import StoreUnavailable
 
 
 class RedisRates:
     """The Rates port. Where its connection breaks, a thread asks once more: what the lost answer gave is lost, which is never too much."""
 
     def __init__(self, url: str, scripts: Scripts, *, seconds: float) -> None:
-        self._lines, self._scripts, self._seconds = Lines(url, seconds=seconds), scripts, seconds
+        self._lines, self._scripts = Lines(url, seconds=seconds), scripts
 
     async def take(self, who: str, policy: Policy, *, process: str, back: int, wanted: int) -> Grant:
         """Tokens, as service.access.rates.Bucket gives them. Raises StoreUnavailable."""
         limits = (policy.lent_to_one, policy.lent_to_all, LENT_US)
         args = (who, process, policy.interval_us, policy.burst, back, wanted, *limits)
         try:
-            line = self._lines.now() or await self._lines.open()
-            answer = await line.ask(self._scripts.command("rate_take", *args), seconds=self._seconds)
-        except (TimeoutError, Hanging) as error:
-            await self._lines.aclose()
-            raise StoreUnavailable(f"Redis does not answer within {self._seconds:g} s.") from error
+            answer = await self._lines.ask(self._scripts.command("rate_take", *args))
         except RedisError:  # the connection broke, or the script is not there
             answer = await asyncio.to_thread(self._scripts.call, "rate_take", *args)
         return _grant(answer)
