@@ -87,8 +87,12 @@ def terminated(port: int, signed: Signed, *, clients: Path | None = None) -> Ite
         ready.set()
         await asyncio.to_thread(stop.wait)
         server.close()
-        for _ in range(10):  # who came last is let in first: what ends before it begins closes nothing
-            await asyncio.sleep(0)
+        for _ in range(500):
+            if not server._active_count:  # type: ignore[attr-defined]  # before Python 3.12 wait_closed waits for nobody
+                break
+            await asyncio.sleep(0.01)  # who is cut off before they have begun closes nothing
+            for other in asyncio.all_tasks() - {asyncio.current_task()}:
+                other.cancel()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="tls")
     thread.start()
