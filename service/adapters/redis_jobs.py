@@ -95,7 +95,7 @@ def connect(
 class RedisJobs:
     """The JobStore. `quota`: of projects that have none of their own."""
 
-    def __init__(self, scripts: Scripts, *, quota: Quota) -> None:
+    def __init__(self, scripts: Scripts, *, quota: Quota = NO_QUOTA) -> None:
         self._scripts, self._quota = scripts, quota.model_dump_json()
         self._client: redis.Redis = scripts.client
         self._finished: dict[str, dict[str, Job]] = {}
