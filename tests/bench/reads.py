@@ -247,6 +247,7 @@ def measure(stack: Stack, *, seconds: float, rate: float) -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "still_training_at_the_end": busy,
     }
+    print(json.dumps(told), file=sys.stderr, flush=True)  # the jobs take some minutes more
     learnt = weights(stack, disturbed)
     return told | {"weights": learnt, "undisturbed": expected, "equal_weights": learnt == expected}
 
