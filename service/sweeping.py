@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from service.access.audit import AuditLog
 from service.access.ports import Accounts, Safekeeping
@@ -18,7 +15,7 @@ from service.jobs.errors import JobNotFound
 from service.jobs.job import Job
 from service.jobs.layout import events_key, logs_key, metrics_key, record_key, steps_key
 from service.jobs.ports import ArtifactStore, Disposal, Doorbell, FactLog, Housekeeping, JobStore
-from service.jobs.steps import Step
+from service.jobs.rows import json_lines
 from service.killpoints import KillPoint, passing
 from service.safekeeping import save_access, save_audit
 
@@ -85,21 +82,15 @@ class Sweeper:
 
     def _save_tail(self, job: Job) -> None:
         place = (job.project, job.id)
-        rows = self.facts.metrics(*place)
+        rows = self.facts.lines(*place, "rows")
         if rows is None:  # it was saved before, and the tail has expired since
             return
         if rows:
-            self.artifacts.put_bytes(metrics_key(*place), json_lines(rows), content_type="application/jsonl")
-        if steps := self.facts.steps(*place):
-            self.artifacts.put_bytes(steps_key(*place), json_lines(steps), content_type="application/jsonl")
+            self.artifacts.put_bytes(metrics_key(*place), rows, content_type="application/jsonl")
+        if steps := self.facts.lines(*place, "steps"):
+            self.artifacts.put_bytes(steps_key(*place), steps, content_type="application/jsonl")
         if job.is_terminal:
             events = self.facts.events(*place, after=0, limit=100_000) or ()
             self.artifacts.put_bytes(events_key(*place), json_lines(events), content_type="application/jsonl")
             logs = "".join(f"{line}\n" for line in self.facts.logs(*place) or ())
             self.artifacts.put_bytes(logs_key(*place), logs.encode(), content_type="text/plain; charset=utf-8")
-
-
-def json_lines(rows: Iterable[Mapping[str, Any] | Step]) -> bytes:
-    """One JSON object, or list, a line."""
-    encode = json.JSONEncoder().encode
-    return "".join(encode(row) + "\n" for row in rows).encode()

@@ -37,7 +37,7 @@ from service.background import Repeating
 from service.jobs.errors import SpecRejected, Unavailable
 from service.jobs.job import Device, Job
 from service.jobs.layout import artifacts_prefix
-from service.jobs.ports import Claim, FactLog, Report, WorkerBeat
+from service.jobs.ports import Claim, FactLog, Report, TailPart, WorkerBeat
 from service.jobs.state import JobState
 from service.jobs.steps import Steps
 from service.settings import SettingsFault
@@ -109,9 +109,13 @@ class Told:
         """As the FactLog's."""
         return self.facts.steps(project, job_id, after=after)
 
-    def logs(self, project: str, job_id: str) -> Sequence[str] | None:
+    def lines(self, project: str, job_id: str, part: TailPart, *, after: int = -1) -> bytes | None:
         """As the FactLog's."""
-        return self.facts.logs(project, job_id)
+        return self.facts.lines(project, job_id, part, after=after)
+
+    def logs(self, project: str, job_id: str, *, last: int | None = None) -> Sequence[str] | None:
+        """As the FactLog's."""
+        return self.facts.logs(project, job_id, last=last)
 
 
 class Soon:

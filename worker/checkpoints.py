@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from worker.training.facts import CheckpointFile, CheckpointWritten, Fact
 
 NICENESS = 10
 """Training goes first where both want a core; with less than that a busy machine would leave a stopped job's last checkpoint waiting."""
+APART_SECONDS = 1.0
+"""From the beginning of one write to that of the next: a checkpoint costs an upload of five files, and an epoch may take milliseconds."""
 
 
 class WriterLost(Exception):
@@ -42,14 +45,17 @@ class CheckpointWriter:
 
     Training never waits for it. Where writing is slower than training, the newest snapshot takes the place of the one that waits; the newest of
     all is always written, and `finish` waits for it. So a stop's checkpoint and the best weights, which every later snapshot holds, are never lost.
+    The same goes for snapshots that come less than `apart_seconds` after the last one that is written.
     """
 
-    def __init__(self, folder: Path, *, tell: Callable[[Fact], None]) -> None:
-        self._folder, self._tell = folder, tell
+    def __init__(self, folder: Path, *, tell: Callable[[Fact], None], apart_seconds: float = APART_SECONDS) -> None:
+        self._folder, self._tell, self._apart = folder, tell, apart_seconds
         self._buffers: list[Buffer] = []
         self._spare = [0, 1]
         self._waiting: _Held | None = None
         self._writing: _Held | None = None
+        self._began = 0.0
+        self._is_resting = self._is_hurried = False
         self._newest: int | None = None
         self._fault: OSError | WriterLost | None = None
         self._changed = threading.Condition()
@@ -101,12 +107,14 @@ class CheckpointWriter:
         with self._changed:
             self._waiting = _Held(buffer=buffer, fields=fields)
             self._newest = taken.step
-            if self._writing is None:
+            if self._writing is None and not self._is_resting:
                 self._write_waiting()
 
     def finish(self) -> None:
-        """Wait until the newest snapshot is written and told. Raises what kept it from that."""
+        """Wait until the newest snapshot is written and told, without a rest before it. Raises what kept it from that."""
         with self._changed:
+            self._is_hurried = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._fault is not None or (self._waiting is None and self._writing is None))
             self._raise_fault()
 
@@ -117,6 +125,7 @@ class CheckpointWriter:
     def _write_waiting(self) -> None:
         self._writing, self._waiting = self._waiting, None
         if self._writing is not None:
+            self._began = time.monotonic()
             with suppress(BrokenPipeError):  # `_listen` says so
                 self._channel.send(self._writing)
 
@@ -137,10 +146,18 @@ class CheckpointWriter:
                     self._fault = answer
                 elif written is not None:
                     self._spare.append(written.buffer)
+                    self._writing = None
+                    self._rest()
                     self._write_waiting()
                 self._changed.notify_all()
             if isinstance(answer, WriterLost):
                 return
+
+    def _rest(self) -> None:
+        """Until the next write may begin, or `finish` wants it to."""
+        self._is_resting = True
+        self._changed.wait_for(lambda: self._is_hurried, self._began + self._apart - time.monotonic())
+        self._is_resting = False
 
     def _told(self, written: _Held, files: list[CheckpointFile]) -> None:
         passing(KillPoint.CHECKPOINT_WRITTEN)

@@ -32,6 +32,7 @@ from service.startup import NotReady, await_parts
 from worker.brought import BroughtShelf
 from worker.datasets import DatasetShelf
 from worker.folders import AttemptFolders
+from worker.giving_up import give_up_alone
 from worker.gpus import Gauges, Gpu, GpuPool, visible
 from worker.hearing import Deaf, Hearing
 from worker.keeper import ZygoteKeeper
@@ -196,6 +197,8 @@ def _work(
         Repeating("sweeper", min(BEAT_SECONDS, settings.sweep_seconds), tidy).start(),
         Repeating("hearing", min(BEAT_SECONDS, settings.deaf_seconds / 4), listen).start(),
     ]
+    alone = partial(give_up_alone, draining, stores.workers.workers, seconds=settings.lease_seconds)
+    threading.Thread(target=alone, name="giving-up", daemon=True).start()
     signals.worker_shutting_down.connect(lambda **_: draining.set(), weak=False)
     log.info("worker %s: %d slot(s) on %s", arguments.name, arguments.slots, arguments.device)
     worker = app.Worker(

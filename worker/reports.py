@@ -51,7 +51,7 @@ class Reporter:
         self._first_step = 0
 
     def tell(self, fact: Fact) -> None:
-        """Take a fact in; urgent ones (a phase, an epoch, a result) go out at once."""
+        """Take a fact in; urgent ones (a phase, a result) go out at once, and an epoch unless another did just before."""
         match fact:
             case TrainingStarted():
                 self._started, self._first_step = time.monotonic(), fact.start_step
@@ -74,7 +74,7 @@ class Reporter:
                     best=fact.best,
                     events=[event("epoch", f"epoch {fact.epoch}: {shown}", latest)],
                 )
-                self._add(report, f"epoch {fact.epoch}: {shown}")
+                self._add(report, f"epoch {fact.epoch}: {shown}", force=False)
             case Stopped():
                 self._add(Report(progress=self._at(fact.epoch, fact.step)), f"stopped after step {fact.step}")
             case LogLine():
@@ -117,11 +117,11 @@ class Reporter:
         """Whether the store has not taken everything yet."""
         return bool(self._waiting)
 
-    def _add(self, report: Report, line: str | None = None) -> None:
+    def _add(self, report: Report, line: str | None = None, *, force: bool = True) -> None:
         with self._lock:
             self._waiting.append(replace(report, logs=[*self._lines, *report.logs, *([line] if line else [])]))
             self._lines = []
-            self.flush(force=True)
+            self.flush(force=force)
 
     def _at(self, epoch: int, step: int) -> dict[str, Any]:
         steps = self._progress.get("steps", 0)  # custom code may tell of a step before its start

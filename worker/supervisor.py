@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from service.jobs.errors import Fenced, PreflightBusy, StoreUnavailable
 from service.jobs.job import CheckpointPointer, Job
 from service.jobs.ports import AttemptStore, Claim, Disposal, FactLog, Flags, Outcome, Report
+from service.jobs.rows import json_lines
 from service.jobs.state import JobState, Phase, Reason
 from service.jobs.steps import STEP_COLUMNS, Step
 from service.killpoints import KillPoint, passing
 from service.spec.checking import is_custom, needed, verdict
 from service.spec.training import Training
 from service.spec.verdict import Verdict
-from service.sweeping import json_lines
 from worker.backlog import Backlog
 from worker.contained_trainer import WRITTEN_BYTES, ContainedTrainer, NotContained
 from worker.folders import AttemptFolders
@@ -353,8 +353,8 @@ class _Attempt:
         check_results(folder)
         self.reporter.put(Report(phase=Phase.UPLOADING, logs=["uploading"]))
         self.reporter.flush(force=True)
-        metrics, steps, logs, record = self._patiently(lambda: self._told_so_far(job))
-        (folder / "metrics.jsonl").write_bytes(json_lines(metrics))
+        rows, steps, logs, record = self._patiently(lambda: self._told_so_far(job))
+        (folder / "metrics.jsonl").write_bytes(rows)
         (folder / "steps.jsonl").write_bytes(json_lines(dict(zip(STEP_COLUMNS, step, strict=True)) for step in steps))
         (folder / "logs.txt").write_text("".join(f"{line}\n" for line in logs))
         (folder / "job.json").write_text(record.model_dump_json(indent=2, exclude={"notify"}) + "\n")
@@ -363,9 +363,14 @@ class _Attempt:
             self.uploader.artifacts(self.claim, folder)
         passing(KillPoint.ARTIFACTS_MANIFEST_PUT)
 
-    def _told_so_far(self, job: Job) -> tuple[Sequence[Mapping[str, Any]], Sequence[Step], Sequence[str], Job]:
+    def _told_so_far(self, job: Job) -> tuple[bytes, Sequence[Step], Sequence[str], Job]:
         place, facts = (job.project, job.id), self.around.facts
-        return facts.metrics(*place) or (), facts.steps(*place) or (), facts.logs(*place) or (), self.around.sources.jobs.find(*place)
+        return (
+            facts.lines(*place, "rows") or b"",
+            facts.steps(*place) or (),
+            facts.logs(*place) or (),
+            self.around.sources.jobs.find(*place),
+        )
 
     def _ended_by(self, fact: Failed) -> Outcome:
         """How the attempt ends. Where another spec may help the next one, it is stored before the job is given back."""

@@ -128,7 +128,7 @@ def start_command(
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
-        env=_environment(os.environ),
+        env=environment(os.environ),
         start_new_session=True,  # Ctrl-C in a terminal is the worker's to answer, and `kill` has one group to end
     )
 
@@ -184,7 +184,7 @@ def _tried(way: _Way) -> str | None:
     command = _wrapped([sys.executable, "-I", "-S", "-c", ""], way=way, limits=Limits(), readable=(), writable=None)
     try:
         trial = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_SECONDS, env=_environment({}), check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_SECONDS, env=environment({}), check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
@@ -247,8 +247,8 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100  # not resolve(): what a link is called outside it is called inside
 
 
-def _environment(outside: Mapping[str, str]) -> dict[str, str]:
-    """All that contained code finds. Given to bubblewrap itself: `--clearenv` would leave the worker's own readable in /proc/1/environ."""
+def environment(outside: Mapping[str, str]) -> dict[str, str]:
+    """All that contained code finds, and no secret. Given to bubblewrap itself: `--clearenv` would leave the worker's own readable in /proc/1/environ."""
     return {name: value for name, value in outside.items() if name.startswith(_THREADS)} | {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": outside.get("LANG", "C.UTF-8"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import threading
@@ -51,7 +52,13 @@ class InspectingChildren:
         else:
             program = "import worker.contained as contained; contained.main()"
             command = [sys.executable, "-P", "-c", program, "inspect", limits.to_json(), str(upload), str(scratch)]
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                env=bubblewrap.environment(os.environ),
+            )
         answer = _answer(child, alive, every=self._alive_seconds)
         if child.returncode == DISK_FULL:
             raise Unavailable("The disk of the API's machine has no room to unpack an upload; it is looked at again later.")

@@ -1,9 +1,14 @@
-"""The Predictor port: trained models in warm child processes, custom ones contained and apart. Torch itself never comes in here."""
+"""The Predictor port: trained models in warm child processes, custom ones apart. Torch itself never comes in here.
+
+Custom code is contained, or not run. So is what reads the images and tables that people send, where this machine can; elsewhere it has at least
+nothing of this process's environment.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -115,14 +120,19 @@ class PredictingChildren:
         return child
 
     def _start(self, folder: Path, *, is_custom: bool) -> _Started:
-        limits, pipe = bubblewrap.Limits(), subprocess.PIPE
-        if is_custom and not self._trusts_code:
-            if (reason := bubblewrap.unavailable()) is not None:
-                raise Unpredictable(f"The model's code cannot be contained here, so it is not run. {reason}")
-            process = bubblewrap.start("predict", limits=limits, readable=[folder], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        else:
+        pipe, trusted = subprocess.PIPE, is_custom and self._trusts_code
+        reason = bubblewrap.unavailable()
+        if is_custom and not trusted and reason is not None:
+            raise Unpredictable(f"The model's code cannot be contained here, so it is not run. {reason}")
+        if trusted or reason is not None:
             command = [sys.executable, "-P", "-c", "import worker.predicting as predicting; predicting.main()"]
-            process = subprocess.Popen(command, start_new_session=True, stdin=pipe, stdout=pipe)
+            environment = None if trusted else bubblewrap.environment(os.environ)
+            process = subprocess.Popen(command, start_new_session=True, stdin=pipe, stdout=pipe, env=environment)
+        else:
+            readable, stderr = (folder, subprocess.DEVNULL) if is_custom else (self._folder, None)
+            self._folder.chmod(0o755)
+            limits = bubblewrap.Limits()
+            process = bubblewrap.start("predict", limits=limits, readable=[readable], stdin=pipe, stdout=pipe, stderr=stderr)
         return _Started(process, Answers(process))
 
     def _asked(self, child: _Started, asked: dict[str, Any]) -> dict[str, Any]:

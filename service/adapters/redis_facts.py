@@ -12,7 +12,8 @@ from service.adapters.redis_records import own, pack, step_texts
 from service.adapters.redis_scripts import Scripts
 from service.adapters.stores import finite, from_ms, rfc3339
 from service.jobs.errors import Fenced, JobNotFound
-from service.jobs.ports import Claim, Report
+from service.jobs.ports import Claim, Report, TailPart
+from service.jobs.rows import json_list
 from service.jobs.steps import Steps
 
 
@@ -37,24 +38,24 @@ class RedisFacts:
 
     def metrics(self, project: str, job_id: str, *, after: int = -1) -> Sequence[Mapping[str, Any]] | None:
         """One row per finished epoch, those with a greater step, oldest first; None once the live tail is gone."""
-        rows = self._after(project, job_id, after, "rows")
-        return None if rows is None else from_json(b"[" + rows + b"]")
+        rows = self.lines(project, job_id, "rows", after=after)
+        return None if rows is None else from_json(json_list(rows))
 
     def steps(self, project: str, job_id: str, *, after: int = -1) -> Steps | None:
         """Logged steps with a greater number, oldest first; None once the live tail is gone."""
-        rows = self._after(project, job_id, after, "steps")
+        rows = self.lines(project, job_id, "steps", after=after)
         return None if rows is None else Steps.parse(rows)
 
-    def _after(self, project: str, job_id: str, after: int, part: str) -> bytes | None:
-        """The rows of a part as text, with commas between them."""
+    def lines(self, project: str, job_id: str, part: TailPart, *, after: int = -1) -> bytes | None:
+        """What `metrics` or `steps` answers as its JSON, a row on each line: nobody reads what is only passed on."""
         rows: bytes | int | None = self._scripts.call("after", job_id, project, after, part)
         if rows is None:
             raise JobNotFound(job_id)
         return rows if isinstance(rows, bytes) else None
 
-    def logs(self, project: str, job_id: str) -> Sequence[str] | None:
-        """Log lines, oldest first; None once the live tail is gone."""
-        lines: Sequence[str] | None = self._tail(project, job_id, "logs")
+    def logs(self, project: str, job_id: str, *, last: int | None = None) -> Sequence[str] | None:
+        """Log lines, oldest first, of them the `last` so many; None once the live tail is gone."""
+        lines: Sequence[str] | None = self._tail(project, job_id, "logs", last or 0)
         return lines
 
     def _tail(self, project: str, job_id: str, part: str, *which: int) -> Any:

@@ -90,7 +90,7 @@ async def put_dataset(
     use_cases.check_name(name)
     told = int(request.headers.get("content-length") or 0)
     _check_size(told, services.upload_bytes)
-    await run_in_threadpool(use_cases.check_room, told, project=project, services=services)
+    await run_in_threadpool(use_cases.check_room, told, project=project, name=name, services=services)
     try:
         with services.spool.file() as path:
             received = await _received(request, path, limit=services.upload_bytes)

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 MOST_BYTES = 32 * 2**20
-LARGEST = 2**20
+LARGEST = 4 * 2**20
 """Bytes of an answer; a larger one is made anew each time."""
 OVERHEAD = 1024
 """Bytes that an answer takes besides its body, roughly."""

@@ -213,10 +213,13 @@ def _told(job: Job, services: Services, *, known: str | None = None) -> Response
 async def _job_asked(request: Request, chosen: Chosen) -> Response:
     _, project, services, _ = await asked(request, chosen)
     state, known, job_id = request.app.state, request.headers.get("if-none-match"), chosen["job_id"]
+
+    def make(known: str | None = None) -> Response:
+        return _told(services.jobs.find(project, job_id), services, known=known)
+
     stamp = await state.stamps.of(project, job_id)
     if stamp.state is JobState.QUEUED:  # when it starts goes by others, too
-        return await run_in_threadpool(lambda: _told(services.jobs.find(project, job_id), services, known=known))
-    make = lambda: _told(services.jobs.find(project, job_id), services)  # noqa: E731  # named for the line's length
+        return await run_in_threadpool(make, known)
     told: Response = await state.remembered.answer(("job", project, job_id), stamp.text, make)
     etag = told.headers["etag"]
     return Response(status_code=304, headers={"ETag": etag}) if known == etag else told

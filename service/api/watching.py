@@ -21,6 +21,7 @@ from service.api.problems import responses
 from service.api.shortcuts import UP, Asked, Shortcut, about_a_job
 from service.api.streams import event_stream
 from service.api.views import EventPage, EventView, MetricRows
+from service.jobs.rows import json_list
 from service.jobs.steps import STEP_COLUMNS
 from service.use_cases import Services
 
@@ -88,8 +89,12 @@ def list_metrics(
     format: Literal["json", "csv"] = "json",
 ) -> Response:
     """A row per finished epoch or per logged step, oldest first, as JSON or (`?format=csv` or `Accept: text/csv`) CSV."""
-    rows = use_cases.curve(use_cases.Named(project, job_id), per=per, after=after, points=points, services=services)
-    if format != "csv" and "text/csv" not in request.headers.get("accept", ""):
+    job, as_json = use_cases.Named(project, job_id), format != "csv" and "text/csv" not in request.headers.get("accept", "")
+    if as_json and per == "epoch" and points is None:  # what is asked all the time while a job trains
+        lines = use_cases.metric_lines(job, after=after, services=services)
+        return compressed(request, b'{"data":' + json_list(lines) + b"}", media_type="application/json")
+    rows = use_cases.curve(job, per=per, after=after, points=points, services=services)
+    if as_json:
         return compressed(request, to_json({"data": rows}), media_type="application/json")
     out = io.StringIO()
     columns = list(dict.fromkeys(name for row in rows for name in row)) or list(STEP_COLUMNS if per == "step" else ())
@@ -104,8 +109,8 @@ def list_metrics(
 )
 def get_logs(job_id: Name, project: Project, services: Used, tail: Annotated[int | None, Query(ge=1, le=LARGEST)] = None) -> Response:
     """The job's log lines."""
-    lines = use_cases.logs(use_cases.Named(project, job_id), services=services)
-    return PlainTextResponse("".join(f"{line}\n" for line in (lines[-tail:] if tail else lines)))
+    lines = use_cases.logs(use_cases.Named(project, job_id), last=tail, services=services)
+    return PlainTextResponse("".join(f"{line}\n" for line in lines))
 
 
 def _events_asked(asked: Asked) -> Response:

@@ -176,7 +176,7 @@ class Checkpoint(Closed):
     of a pause, a drain or a timeout) and the best epoch's weights, which every later one holds.
     """
 
-    every_n_epochs: Count = Field(default=1, description="Save after so many epochs.")
+    every_n_epochs: Count = Field(default=1, description="Save after so many epochs; of what comes within one second, the newest.")
     every_n_steps: Count | None = Field(default=None, description="Save after so many steps, too.")
     monitor: Monitored | None = Field(
         default=None,

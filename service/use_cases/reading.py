@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json
+
 from service.jobs.errors import ArtifactNotFound, JobNotFound, NotFinished
 from service.jobs.estimating import LOOKED_AHEAD, seconds_to_start
 from service.jobs.job import Job
 from service.jobs.layout import artifacts_prefix, events_key, logs_key, metrics_key, steps_key
 from service.jobs.ports import ArtifactStore
+from service.jobs.rows import json_lines, json_list
 from service.jobs.state import JobState
 from service.jobs.steps import Steps
 from service.use_cases.services import Services
@@ -56,10 +59,19 @@ def events(job: Whose, *, after: int, limit: int, services: Services) -> Sequenc
 
 def metrics(job: Whose, *, after: int = -1, services: Services) -> Sequence[Mapping[str, Any]]:
     """One row per finished epoch, those with a greater step, oldest first."""
-    live = services.facts.metrics(job.project, job.id, after=after)
+    rows: Sequence[Mapping[str, Any]] = from_json(json_list(metric_lines(job, after=after, services=services)))
+    return rows
+
+
+def metric_lines(job: Whose, *, after: int = -1, services: Services) -> bytes:
+    """The same as JSON, a row on each line."""
+    live = services.facts.lines(job.project, job.id, "rows", after=after)
     if live is not None:
         return live
-    return [row for row in _stored_lines(job, metrics_key(job.project, job.id), services) if row["step"] > after]
+    key = metrics_key(job.project, job.id)
+    if after < 0:
+        return _stored(job, key, services)
+    return json_lines(row for row in _stored_lines(job, key, services) if row["step"] > after)
 
 
 def steps(job: Whose, *, after: int = -1, services: Services) -> Steps:
@@ -68,10 +80,10 @@ def steps(job: Whose, *, after: int = -1, services: Services) -> Steps:
     return live if live is not None else Steps.parse(_stored(job, steps_key(job.project, job.id), services)).after(after)
 
 
-def logs(job: Whose, *, services: Services) -> Sequence[str]:
-    """Log lines, oldest first."""
-    live = services.facts.logs(job.project, job.id)
-    return live if live is not None else _stored(job, logs_key(job.project, job.id), services).decode().splitlines()
+def logs(job: Whose, *, last: int | None = None, services: Services) -> Sequence[str]:
+    """Log lines, oldest first; of them the `last` so many."""
+    live = services.facts.logs(job.project, job.id, last=last)
+    return live if live is not None else _stored(job, logs_key(job.project, job.id), services).decode().splitlines()[-(last or 0) :]
 
 
 def manifest(job: Job, *, artifacts: ArtifactStore) -> Sequence[Mapping[str, Any]]:

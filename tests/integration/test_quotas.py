@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from service.access.quota import RESERVED, Quota, QuotaExceeded, Usage, of_datas
 from service.adapters import memory, redis_jobs
 from service.adapters.memory import MemoryArtifacts, MemoryDoorbell
 from service.adapters.stores import Stores
-from service.datasets.record import DatasetVersion
+from service.datasets.record import DatasetVersion, key_of
 from service.jobs.errors import StorageUnavailable
 from service.jobs.job import CheckpointPointer
 from service.jobs.layout import artifacts_prefix, checkpoint_prefix
@@ -269,16 +270,45 @@ def test_an_upload_is_counted_once_and_given_back_where_storage_fails(stores: St
     first = take_in("a" * 20)
     assert take_in("a" * 20) == first
     before = [stored.key for stored in artifacts.list("")]
-    for ask in (lambda: take_in("c" * 6), lambda: use_cases.check_room(6, project=RED, services=services)):
+    for ask in (lambda: take_in("c" * 6), lambda: use_cases.check_room(6, project=RED, name="pets", services=services)):
         with pytest.raises(QuotaExceeded):
             ask()
-    use_cases.check_room(5, project=RED, services=services)
+    use_cases.check_room(5, project=RED, name="pets", services=services)
+    use_cases.check_room(20, project=RED, name="pets", services=services)  # what is there already may come again
+    with pytest.raises(QuotaExceeded):
+        use_cases.check_room(20, project=RED, name="cats", services=services)
     assert [stored.key for stored in artifacts.list("")] == before
 
     stores.datasets.remove(first)
     assert stores.accounts.usage(RED).stored_bytes == 20
     stores.sweeper(artifacts=artifacts, doorbell=MemoryDoorbell()).dispose()
     assert stores.accounts.usage(RED).stored_bytes == 0
+
+
+def test_of_the_same_bytes_that_come_twice_at_once_one_copy_stays(stores: Stores, clock: Clock, tmp_path: Path, red: Any) -> None:
+    """Who is slower is answered with what the faster one made, and leaves nothing that nobody counts."""
+    red(stored_bytes=100)
+    path = tmp_path / "upload"
+    path.write_text("a" * 20)
+    earlier = clock.now() - timedelta(seconds=1)
+    faster = DatasetVersion(project=RED, name="pets", version="a" * 64, size=20, created_at=earlier)
+
+    class Slow(MemoryArtifacts):
+        """While it takes a file, the same bytes come by another way."""
+
+        def put_file(self, *args: Any, **kwargs: Any) -> None:
+            super().put_file(*args, **kwargs)
+            super().put_file(key_of(faster, "upload"), path)
+            stores.datasets.put(faster)
+
+    artifacts = Slow()
+    services = services_of(stores, artifacts=artifacts, now=clock.now)
+    received = Received(path=path, size=20, sha256="a" * 64)
+    stored = use_cases.take_in(received, project=RED, name="pets", expected=None, services=services)
+
+    assert stored == faster
+    assert [each.key for each in artifacts.list("")] == [key_of(faster, "upload")]
+    assert stores.accounts.usage(RED).stored_bytes == 20
 
 
 def test_a_jobs_bytes_are_counted_as_it_saves_and_to_the_byte_once_it_has_ended(stores: Stores, new_job: NewJob, red: Any) -> None:

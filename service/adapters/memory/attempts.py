@@ -10,7 +10,8 @@ from service.access.quota import of_job
 from service.adapters.memory.shelf import Attempt, Shelf, Tail, told
 from service.adapters.stores import exactness, failure, finite, newer_spec, reason_of, to_ms
 from service.jobs.job import NEWER_SPEC, Best, CheckpointPointer, Device, Job, Progress, Transition
-from service.jobs.ports import Claim, Flags, Outcome, Report
+from service.jobs.ports import Claim, Flags, Outcome, Report, TailPart
+from service.jobs.rows import json_lines
 from service.jobs.state import JobState, Phase, Reason
 from service.jobs.steps import Steps
 from service.spec.job import SPEC_VERSION
@@ -176,10 +177,15 @@ class MemoryFacts:
         tail = self._tail(project, job_id)
         return None if tail is None else Steps.of(tail.steps).after(after)
 
-    def logs(self, project: str, job_id: str) -> Sequence[str] | None:
-        """Log lines, oldest first; None once the live tail is gone."""
+    def lines(self, project: str, job_id: str, part: TailPart, *, after: int = -1) -> bytes | None:
+        """What `metrics` or `steps` answers as its JSON, a row on each line."""
+        found = self.metrics(project, job_id, after=after) if part == "rows" else self.steps(project, job_id, after=after)
+        return None if found is None else json_lines(found)
+
+    def logs(self, project: str, job_id: str, *, last: int | None = None) -> Sequence[str] | None:
+        """Log lines, oldest first, of them the `last` so many; None once the live tail is gone."""
         tail = self._tail(project, job_id)
-        return None if tail is None else list(tail.logs)
+        return None if tail is None else list(tail.logs)[-(last or 0) :]
 
     def _tail(self, project: str, job_id: str) -> Tail | None:
         with self._shelf.lock:

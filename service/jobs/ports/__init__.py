@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.jobs.ports.artifacts import ArtifactStore, Stored
-from service.jobs.ports.attempts import AttemptStore, Claim, FactLog, Flags, Outcome, Report
+from service.jobs.ports.attempts import AttemptStore, Claim, FactLog, Flags, Outcome, Report, TailPart
 from service.jobs.ports.changes import Changes, Watch
 from service.jobs.ports.children import Fetch, Predictor, Preflight, PreflightLoad, Question
 from service.jobs.ports.housekeeping import Disposal, Housekeeping, IdempotencyKey, Rebuilding
@@ -49,6 +49,7 @@ __all__ = [
     "Standing",
     "Stored",
     "Submitted",
+    "TailPart",
     "Watch",
     "Worked",
     "WorkerBeat",

@@ -86,6 +86,10 @@ class Report:
     """Why the weights are no longer those of the spec as submitted."""
 
 
+TailPart = Literal["rows", "steps"]
+"""Rows of finished epochs, or logged steps."""
+
+
 class FactLog(Protocol):
     """The live tail of what attempts reported. After the end it is read from storage."""
 
@@ -101,5 +105,8 @@ class FactLog(Protocol):
     def steps(self, project: str, job_id: str, *, after: int = -1) -> Steps | None:
         """Logged steps with a greater number, oldest first; None once the live tail is gone."""
 
-    def logs(self, project: str, job_id: str) -> Sequence[str] | None:
-        """Log lines, oldest first; None once the live tail is gone."""
+    def lines(self, project: str, job_id: str, part: TailPart, *, after: int = -1) -> bytes | None:
+        """What `metrics` or `steps` answers as its JSON, a row on each line: nobody reads what is only passed on."""
+
+    def logs(self, project: str, job_id: str, *, last: int | None = None) -> Sequence[str] | None:
+        """Log lines, oldest first, of them the `last` so many; None once the live tail is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from service.adapters.celery_doorbell import CeleryDoorbell, celery_app
 from service.client.errors import Unreachable
 from tests.e2e.faults.history import look, violations
 from tests.e2e.faults.house import House, Part, moments
-from tests.e2e.faults.proxy import LoseReply, Pass
+from tests.e2e.faults.proxy import LoseReply, Pass, Refuse
 from tests.e2e.stack import until
 
 LEASE_SECONDS = 2
@@ -172,6 +173,30 @@ def _claimed_at(log: Path, job: str) -> int:
     lease = re.search(rb"ty:leases\r\n\$\d+\r\n\d+\r\n\$\d+\r\n" + job.encode(), log.read_bytes())
     assert lease is not None
     return lease.start()
+
+
+def test_a_worker_that_is_told_to_end_does_not_wait_for_valkey_for_ever(
+    house: House, workers: list[Part], steady: dict[str, Any], undisturbed: bytes
+):
+    """Not longer than a lease; then it is gone, with its trainer, and another worker takes the job as soon as there is a Valkey again."""
+    with workers[0].frozen(), workers[1].frozen():
+        third = house.worker("three").start()
+        job = house.client.submit(steady)["id"]
+        house.until_event(job, "checkpoint")
+        tree = third.tree()
+
+        house.to_valkey.set(Refuse())
+        house.to_valkey.cut()
+        assert third.process is not None
+        third.signal(signal.SIGTERM)
+        assert third.process.wait(LEASE_SECONDS + 20) == 1
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in tree), seconds=10)
+
+        house.to_valkey.set(Pass())
+    ended = house.client.wait(job, timeout=60)
+
+    assert (ended["state"], ended["attempt"]) == ("succeeded", 2)
+    assert house.weights(ended) == undisturbed
 
 
 def test_a_valkey_that_hangs_holds_nobody_up_for_long(house: House, quick: dict[str, Any]):

@@ -91,6 +91,27 @@ def test_while_the_disk_is_slow_the_newest_overtakes(
     assert set(load_file(Path(last.directory) / "best.safetensors")["w"].tolist()) == {5.0}
 
 
+def test_the_newest_of_those_that_come_too_soon_is_written_at_the_end(tmp_path: Path, told: queue.Queue[CheckpointWritten]):
+    """The first is written at once; after it none, until the time has come or training ends."""
+    with CheckpointWriter(tmp_path / "checkpoints", tell=told.put, apart_seconds=3600) as writer:
+        for step in range(1, 9):
+            writer.save(taken(step))
+        first = told.get(timeout=10)
+        writer.save(taken(9))
+        writer.finish()
+
+    assert (first.step, told.get_nowait().step, told.empty()) == (1, 9, True)
+
+
+def test_a_rest_ends_by_itself(tmp_path: Path, told: queue.Queue[CheckpointWritten]):
+    """Nobody has to save again for it."""
+    with CheckpointWriter(tmp_path / "checkpoints", tell=told.put, apart_seconds=0.2) as writer:
+        writer.save(taken(1))
+        assert told.get(timeout=10).step == 1
+        writer.save(taken(2))
+        assert told.get(timeout=10).step == 2
+
+
 def test_a_stop_right_after_a_checkpoint_writes_no_second(writer: CheckpointWriter, told: queue.Queue[CheckpointWritten]):
     """Both are of the same step."""
     writer.save(taken(3))
