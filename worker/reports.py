@@ -51,7 +51,7 @@ class Reporter:
         self._first_step = 0
 
     def tell(self, fact: Fact) -> None:
-        """Take a fact in; urgent ones (a phase, a result) go out at once, and an epoch unless another did just before."""
+        """Take a fact in; urgent ones (a phase, a result) go out at once, an epoch within `REPORT_SECONDS`."""
         match fact:
             case TrainingStarted():
                 self._started, self._first_step = time.monotonic(), fact.start_step

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.adapters import answers, predicting_child
+from service.adapters import answers, bubblewrap, predicting_child
 from service.adapters.answers import Answers
 from service.adapters.predicting_child import PredictingChildren
 from service.jobs.errors import Unpredictable
@@ -72,3 +72,22 @@ def test_a_model_that_reads_no_question_is_ended(tmp_path: Path, monkeypatch: py
         with pytest.raises(Unpredictable, match="too long"):
             children.predict("job", lambda: iter(()), Question(kind="inputs", data=["x" * 2**20]), is_custom=True)
         children.close()
+
+
+@pytest.mark.parametrize("reason", [None, "no namespaces here"])
+def test_what_reads_the_samples_that_people_send_knows_no_secret(reason: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is contained where the machine can do that, and has nothing of the API's environment in any case."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-from-samples")
+    monkeypatch.setattr(bubblewrap, "unavailable", lambda: reason)
+    children = PredictingChildren(tmp_path, trusts_code=False)
+    started = children._starter.submit(children._start, tmp_path, is_custom=False).result()
+    with started.process:
+        environment = Path(f"/proc/{started.process.pid}/environ").read_bytes()
+        ready = started.answers.next(90)
+        bubblewrap.kill(started.process)
+        assert started.answers.next(90) == b""
+    children.close()
+
+    assert ready == b'{"ready": true}\n'
+    assert b"hidden-from-samples" not in environment
+    assert ("bwrap" in started.process.args) is (reason is None)
