@@ -87,6 +87,22 @@ class Trained:
         return {"directory": written[-1].directory, "epoch": written[-1].epoch, "step": written[-1].step}
 
 
+def until_idle(pid: int) -> None:
+    """Until a process has used no processor for a second: a trainer that warms up says nowhere that it is warm."""
+    deadline, pause, spent = time.monotonic() + PATIENCE_SECONDS, threading.Event(), -1
+    while (now := _ticks(pid)) != spent:
+        if time.monotonic() > deadline:
+            raise Failed(f"process {pid} is never idle")
+        spent = now
+        pause.wait(1)
+
+
+def _ticks(pid: int) -> int:
+    """Of processor time, proc(5)."""
+    utime, stime = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return int(utime) + int(stime)
+
+
 class Ground:
     """A machine under test, for as long as it is entered."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from tests.gpu.ground import PATIENCE_SECONDS, Failed, Ground, Trained
+from tests.gpu.ground import PATIENCE_SECONDS, Failed, Ground, Trained, until_idle
 from tests.gpu.table import table
 from worker.training.plan import why_not_compiled
 
@@ -72,10 +72,11 @@ def devices(ground: Ground) -> Rows:
     code = "import sys, worker.main; from worker.gpus import visible; import os; print(len(visible(os.environ)), 'torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     holds(told == [str(len(ground.gpus)), "False"], f"the parent saw {told}")
+    ground.train(CNN | {"epochs": 1})  # decodes the data
+    until_idle(ground.keeper._spares[ground.gpus[0].id].pid)  # to look at a spare, and to end one, is what is wanted
     warm = ground.train(CNN | {"epochs": 1})
     holds(ground.rehearsed or warm.environment["device_name"] is not None, "the job did not run on a GPU")
-    spares = ground.keeper._spares  # to end one is what is wanted
-    spare = spares.pop(ground.gpus[0].id)
+    spare = ground.keeper._spares.pop(ground.gpus[0].id)
     spare.kill()
     spare.close()
     cold = ground.train(CNN | {"epochs": 1})
