@@ -27,6 +27,7 @@ from service.adapters.predicting_child import PredictingChildren
 from service.adapters.preflight_child import PreflightChildren, contained_child
 from service.adapters.redis_jobs import connect
 from service.adapters.s3_artifacts import S3Artifacts
+from service.adapters.s3_links import S3Links
 from service.adapters.spool import Spool
 from service.adapters.stores import Stores
 from service.adapters.webhooks import HttpPost, Lookout, Names
@@ -172,6 +173,7 @@ def build(settings: ApiSettings) -> Api:
         requests=stores.requests,
         facts=stores.facts,
         artifacts=artifacts,
+        links=S3Links(settings, settings.s3_public_endpoint_url) if settings.s3_public_endpoint_url else None,
         preflight=preflight,
         workers=stores.workers,
         datasets=stores.datasets,

@@ -135,6 +135,8 @@ class ApiSettings(StoreSettings):
     """Specs that are checked at the same time; each child holds torch, some 400 MB."""
     datasets_dir: Path | None = Field(default=None, validation_alias=AliasChoices("TRAINYARD_DATASETS_DIR"))
     """Data of the operator's, as the workers see them too."""
+    s3_public_endpoint_url: str | None = Field(default=None, validation_alias=AliasChoices("S3_PUBLIC_ENDPOINT_URL"))
+    """Where users reach storage themselves: files then have a `download_url` there, too."""
     spool_dir: Path = Field(
         default=Path(tempfile.gettempdir()) / f"trainyard-{os.getuid()}", validation_alias=AliasChoices("TRAINYARD_SPOOL_DIR")
     )
@@ -169,6 +171,13 @@ class ApiSettings(StoreSettings):
     """Addresses and networks, by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed; of all others they are not."""
     require_api_key: bool = Field(default=False, validation_alias=AliasChoices("TRAINYARD_REQUIRE_API_KEY"))
     """Let nobody in without a key; where there is none, the API makes the first and prints it."""
+
+    @field_validator("s3_public_endpoint_url")
+    @classmethod
+    def _reached(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#]+/?", value):
+            raise ValueError("it is http://HOST:PORT or https://HOST, as users reach storage, without a path")
+        return value
 
     @field_validator("rate_limit")
     @classmethod

@@ -70,6 +70,7 @@ def services_of(stores: Stores, **others: Any) -> Services:
     """The use cases on these stores; `others` take the place of stand-ins."""
     standing_in = {
         "artifacts": MemoryArtifacts(),
+        "links": None,
         "preflight": NoPreflight(),
         "local_data": NoLocalData(),
         "inspector": NoInspector(),

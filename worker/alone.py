@@ -280,6 +280,7 @@ def _alone(settings: WorkerSettings, folder: Path, voice: Voice) -> Iterator[Alo
             requests=stores.requests,
             facts=stores.facts,
             artifacts=artifacts,
+            links=None,
             preflight=preflight,
             workers=stores.workers,
             datasets=stores.datasets,

@@ -36,32 +36,37 @@ NOT_KNOWN = ("NotImplemented", "MethodNotAllowed", "MalformedXML", "MissingConte
 _TRANSFER = TransferConfig(multipart_threshold=64 * 2**20, multipart_chunksize=64 * 2**20, max_concurrency=4)
 
 
+def client_of(settings: StoreSettings, endpoint_url: str | None) -> S3Client:
+    """Who speaks to storage, or signs for it, at this address."""
+    checksums = cast("Literal['when_required', 'when_supported']", settings.s3_checksums)
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=settings.aws_region,
+        aws_access_key_id=settings.aws_access_key_id.get_secret_value() if settings.aws_access_key_id else None,
+        aws_secret_access_key=settings.aws_secret_access_key.get_secret_value() if settings.aws_secret_access_key else None,
+        aws_session_token=settings.aws_session_token.get_secret_value() if settings.aws_session_token else None,
+        verify=str(settings.s3_ca_file) if settings.s3_ca_file else None,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": settings.s3_addressing, "payload_signing_enabled": not travels_safely(endpoint_url)},
+            request_checksum_calculation=checksums,
+            response_checksum_validation=checksums,
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=3,
+            read_timeout=60,
+            max_pool_connections=16,
+        ),
+    )
+
+
 class S3Artifacts:
     """Files by key in one bucket: the ArtifactStore port."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self._bucket, self._region = settings.s3_bucket, settings.aws_region
         self._where = settings.s3_endpoint_url or "AWS"
-        checksums = cast("Literal['when_required', 'when_supported']", settings.s3_checksums)
-        self._client: S3Client = boto3.client(
-            "s3",
-            endpoint_url=settings.s3_endpoint_url,
-            region_name=settings.aws_region,
-            aws_access_key_id=settings.aws_access_key_id.get_secret_value() if settings.aws_access_key_id else None,
-            aws_secret_access_key=settings.aws_secret_access_key.get_secret_value() if settings.aws_secret_access_key else None,
-            aws_session_token=settings.aws_session_token.get_secret_value() if settings.aws_session_token else None,
-            verify=str(settings.s3_ca_file) if settings.s3_ca_file else None,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": settings.s3_addressing, "payload_signing_enabled": not travels_safely(settings.s3_endpoint_url)},
-                request_checksum_calculation=checksums,
-                response_checksum_validation=checksums,
-                retries={"mode": "standard", "max_attempts": 3},
-                connect_timeout=3,
-                read_timeout=60,
-                max_pool_connections=16,
-            ),
-        )
+        self._client = client_of(settings, settings.s3_endpoint_url)
 
         # botocore has no setting for more than SO_KEEPALIVE; every connection is made with this list
         self._client._endpoint.http_session._socket_options.extend(SOCKET_OPTIONS)  # type: ignore[attr-defined]  # noqa: SLF001  # see above

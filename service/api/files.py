@@ -20,6 +20,7 @@ from service.api.ranges import Unsatisfiable, parse_range
 from service.api.shortcuts import Asked, Shortcut, about_a_job
 from service.api.streams import zipped
 from service.api.views import ArtifactPage, ArtifactView, CheckpointFile, CheckpointPage, CheckpointView
+from service.use_cases import Services
 
 router = APIRouter(prefix="/v1", responses=responses(401, 403, 422, 503))
 
@@ -36,9 +37,12 @@ AT_ONCE = 64 * 1024
 )
 def list_artifacts(job_id: Name, project: Project, services: Used) -> Response:
     """The files of an ended job, with sizes and SHA-256."""
-    files = use_cases.manifest(services.jobs.find(project, job_id), artifacts=services.artifacts)
-    here = f"/v1/jobs/{job_id}/artifacts"
-    return written(ArtifactPage(data=[ArtifactView(**file, url=f"{here}/{quote(file['path'])}") for file in files]))
+    job, here = services.jobs.find(project, job_id), f"/v1/jobs/{job_id}/artifacts"
+    found = [
+        ArtifactView(**file, url=f"{here}/{quote(file['path'])}", download_url=use_cases.artifact_url(job, file, services=services))
+        for file in use_cases.manifest(job, artifacts=services.artifacts)
+    ]
+    return written(ArtifactPage(data=found))
 
 
 @router.get(
@@ -91,10 +95,10 @@ def get_artifact(
 def list_checkpoints(job_id: Name, project: Project, services: Used) -> CheckpointPage:
     """The checkpoints that are kept, the newest first: while the job runs, and afterwards."""
     found = use_cases.checkpoints(services.jobs.find(project, job_id), services=services)
-    return CheckpointPage(data=[_checkpoint(job_id, kept) for kept in found])
+    return CheckpointPage(data=[_checkpoint(job_id, kept, services) for kept in found])
 
 
-def _checkpoint(job_id: str, kept: use_cases.Kept) -> CheckpointView:
+def _checkpoint(job_id: str, kept: use_cases.Kept, services: Services) -> CheckpointView:
     step, here = kept.pointer.step, f"/v1/jobs/{job_id}/checkpoints/{kept.pointer.step}"
     return CheckpointView(
         step=step,
@@ -103,7 +107,12 @@ def _checkpoint(job_id: str, kept: use_cases.Kept) -> CheckpointView:
         created_at=kept.created_at,
         size=sum(file["size"] for file in kept.files),
         best=kept.best,
-        files=[CheckpointFile(**file, url=f"{here}/{quote(file['path'])}") for file in kept.files],
+        files=[
+            CheckpointFile(
+                **file, url=f"{here}/{quote(file['path'])}", download_url=use_cases.checkpoint_url(kept, file, services=services)
+            )
+            for file in kept.files
+        ],
     )
 
 
@@ -129,8 +138,7 @@ def get_checkpoint_file(
     def read(start: int, end: int | None) -> Iterator[bytes]:
         return use_cases.read_checkpoint(kept, path, start=start, end=end, artifacts=services.artifacts)
 
-    kind = "application/json" if path.endswith(".json") else "application/octet-stream"
-    return _file(file, read, kind=kind, range=range, known=if_none_match)
+    return _file(file, read, kind=use_cases.content_type(path), range=range, known=if_none_match)
 
 
 def _file(
@@ -186,11 +194,15 @@ def _manifest_asked(asked: Asked) -> Response:
     return list_artifacts(project=asked.project, services=asked.services, **asked.chosen)
 
 
+def _turn_of_links(services: Services) -> int | None:
+    return services.links.turn if services.links is not None else None
+
+
 def _artifact_asked(asked: Asked) -> Response:
     return get_artifact(project=asked.project, services=asked.services, range=asked.request.headers.get("range"), **asked.chosen)
 
 
 SHORTCUTS = (
-    Shortcut("/v1/jobs/{job_id}/artifacts", about_a_job(_manifest_asked)),
+    Shortcut("/v1/jobs/{job_id}/artifacts", about_a_job(_manifest_asked, while_same=_turn_of_links)),
     Shortcut("/v1/jobs/{job_id}/artifacts/{path:path}", about_a_job(_artifact_asked), but_for=frozenset({b"if-none-match"})),
 )

@@ -6,7 +6,7 @@ Each stands for a route that has the same address and says all about it. What a 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -110,14 +110,24 @@ async def asked(request: Request, chosen: Chosen) -> Asked:
     return Asked(request, (await reading(request)).project, request.app.state.services, chosen)
 
 
-def about_a_job(make: Callable[[Asked], Response]) -> Answer:
-    """The way to an answer that tells nothing but what the stamp of its `job_id` stands for, and is the same to everybody in the project."""
+def about_a_job(make: Callable[[Asked], Response], *, while_same: Callable[[Services], Hashable] = lambda _: None) -> Answer:
+    """The way to an answer that tells nothing but what the stamp of its `job_id` stands for, and is the same to everybody in the project.
+
+    What else it goes by is `while_same`.
+    """
 
     async def answer(request: Request, chosen: Chosen) -> Response:
         who = await asked(request, chosen)
         state = request.app.state
         stamp = await state.stamps.of(who.project, chosen["job_id"])
-        of = (request.scope["route"].path, who.project, takes_gzip(request), request.headers.get("range"), *chosen.items())
+        of = (
+            request.scope["route"].path,
+            who.project,
+            takes_gzip(request),
+            request.headers.get("range"),
+            while_same(who.services),
+            *chosen.items(),
+        )
         found: Response = await state.remembered.answer(of, stamp.text, partial(make, who))
         return found
 

@@ -103,6 +103,8 @@ class ArtifactView(BaseModel):
     sha256: str
     content_type: str
     url: str
+    download_url: str | None = None
+    """Straight from storage, for some minutes, for whoever has it; where the operator lets users reach storage."""
     export: Exported | None = None
     """How far it is from the trained model, where it is another form of that."""
 
@@ -114,6 +116,8 @@ class CheckpointFile(BaseModel):
     size: int
     sha256: str
     url: str
+    download_url: str | None = None
+    """As an artifact's."""
 
 
 class CheckpointView(BaseModel):

@@ -2,7 +2,7 @@
 
 from service.tidying import usage
 from service.use_cases.asking import cancel, delete, pause, resume
-from service.use_cases.checkpoints import Kept, checkpoint_file, checkpoints, read_checkpoint
+from service.use_cases.checkpoints import Kept, checkpoint_file, checkpoint_url, checkpoints, content_type, read_checkpoint
 from service.use_cases.curves import curve
 from service.use_cases.datasets import (
     Received,
@@ -22,6 +22,7 @@ from service.use_cases.reading import (
     Named,
     Whose,
     artifact,
+    artifact_url,
     estimated_start,
     events,
     is_expected,
@@ -44,11 +45,14 @@ __all__ = [
     "Whose",
     "all_datasets",
     "artifact",
+    "artifact_url",
     "cancel",
     "check_name",
     "check_room",
     "checkpoint_file",
+    "checkpoint_url",
     "checkpoints",
+    "content_type",
     "curve",
     "delete",
     "deliveries",

@@ -52,6 +52,18 @@ def read_checkpoint(kept: Kept, path: str, *, start: int, end: int | None, artif
     return artifacts.open(kept.pointer.prefix + path, start=start, end=end)
 
 
+def checkpoint_url(kept: Kept, file: Mapping[str, Any], *, services: Services) -> str | None:
+    """Where the file lies in storage, for whoever is given it; None where users do not reach storage."""
+    if services.links is None:
+        return None
+    return services.links.to(kept.pointer.prefix + file["path"], content_type=content_type(file["path"]))
+
+
+def content_type(path: str) -> str:
+    """What a file of a checkpoint is."""
+    return "application/json" if path.endswith(".json") else "application/octet-stream"
+
+
 def _kept(job: Job, pointer: CheckpointPointer, artifacts: ArtifactStore) -> Kept | None:
     try:
         manifest = json.loads(b"".join(artifacts.open(pointer.prefix + "manifest.json")))

@@ -116,6 +116,13 @@ def read_artifact(job: Job, path: str, *, start: int, end: int | None, artifacts
     return artifacts.open(artifacts_prefix(job.project, job.id, job.token) + path, start=start, end=end)
 
 
+def artifact_url(job: Job, file: Mapping[str, Any], *, services: Services) -> str | None:
+    """Where an artifact lies in storage, for whoever is given it; None where users do not reach storage."""
+    if services.links is None:
+        return None
+    return services.links.to(artifacts_prefix(job.project, job.id, job.token) + file["path"], content_type=file["content_type"])
+
+
 def _stored_lines(job: Whose, key: str, services: Services) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in _stored(job, key, services).splitlines()]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from service.access.ports import Accounts
 from service.datasets.ports import DatasetStore, Inspector, LocalData, Spool
 from service.jobs.job import Device
-from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Predictor, Preflight, Requests, WorkerRegistry
+from service.jobs.ports import ArtifactStore, FactLog, Intake, JobStore, Links, Predictor, Preflight, Requests, WorkerRegistry
 from service.use_cases.judging import Judgements
 from service.use_cases.outlooks import Outlooks
 from service.webhooks.ports import Outbox, Reach, Secrets
@@ -32,6 +32,8 @@ class Services:
     requests: Requests
     facts: FactLog
     artifacts: ArtifactStore
+    links: Links | None
+    """None where users do not reach storage themselves."""
     preflight: Preflight
     workers: WorkerRegistry
     accounts: Accounts

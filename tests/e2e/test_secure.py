@@ -1,12 +1,19 @@
-"""A job's journey with TLS to Redis and to storage, told by settings only."""
+"""Roads to the stores, told by settings only: TLS to Redis and to storage, and a way to storage that users go themselves."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from secrets import token_hex
 
+import httpx2
+import pytest
+
+from service.client.errors import Refused
+from service.client.sdk import Client
 from tests.certificates import Authority, terminated
 from tests.e2e.stack import running_stack
-from tests.servers import guarded_valkey, running_s3
+from tests.servers import S3Server, guarded_valkey, running_s3
 
 
 def test_a_job_trains_with_tls_to_both(small: dict[str, object], tmp_path: Path) -> None:
@@ -40,3 +47,23 @@ def test_a_job_trains_with_tls_to_both(small: dict[str, object], tmp_path: Path)
             assert (tmp_path / "home" / "model.safetensors").exists()
             assert stack.client.ready()["status"] == "ok"
             assert stack.client.ready()["parts"]["broker"] == "ok"
+
+
+def test_files_can_be_taken_from_storage_itself(valkey_url: str, s3: S3Server, small: dict[str, object], tmp_path: Path) -> None:
+    """Under the name that users know it by, without a key to anything; to be told where, one needs the service's."""
+    settings = {
+        "S3_PUBLIC_ENDPOINT_URL": s3.endpoint_url.replace("127.0.0.1", "localhost"),
+        "TRAINYARD_API_KEY": f"ty_{token_hex(16)}",
+    }
+    with running_stack(tmp_path, redis_url=valkey_url, s3=s3.environment(), **settings) as stack:
+        stack.start_worker()
+        job = stack.client.wait(stack.client.submit(small | {"epochs": 2})["id"], timeout=60)
+        listed = [stack.client.artifacts(job["id"]), stack.client.artifacts(job["id"]), stack.client.checkpoints(job["id"])[0]["files"]]
+
+        for file in (file for files in listed for file in files):
+            answer = httpx2.get(file["download_url"], trust_env=False)
+            assert (answer.status_code, hashlib.sha256(answer.content).hexdigest()) == (200, file["sha256"]), file["path"]
+            assert answer.headers["content-disposition"].startswith("attachment"), file["path"]
+        assert len(listed[0]) > 10
+        with Client(stack.client.url, "ty_wrong") as stranger, pytest.raises(Refused):
+            stranger.artifacts(job["id"])

@@ -27,7 +27,7 @@ NOT_RUN = {
     "docs/howto/backup.md": 2,  # a data folder of one's own; everything lost
     "docs/gpu.md": 1,  # a GPU
     "docs/howto/gpu.md": 3,  # a GPU
-    "docs/howto/more-machines.md": 5,  # addresses of one's own; other hosts; a file of Redis
+    "docs/howto/more-machines.md": 6,  # addresses of one's own; other hosts; a file of Redis; a storage that users reach
     "docs/howto/monitor.md": 1,  # a monitor's own settings
     "docs/howto/teams.md": 2,  # it would lock, and limit, the others' service
     "docs/howto/upgrade.md": 1,  # a container engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.jobs.ports.artifacts import ArtifactStore, Stored
+from service.jobs.ports.artifacts import ArtifactStore, Links, Stored
 from service.jobs.ports.attempts import AttemptStore, Claim, FactLog, Flags, Outcome, Report, TailPart
 from service.jobs.ports.changes import Changes, Watch
 from service.jobs.ports.children import Fetch, Predictor, Preflight, PreflightLoad, Question
@@ -32,6 +32,7 @@ __all__ = [
     "Intake",
     "JobStore",
     "Line",
+    "Links",
     "Monitor",
     "Outcome",
     "Outlook",

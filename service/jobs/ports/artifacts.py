@@ -17,6 +17,17 @@ class Stored:
     etag: str
 
 
+class Links(Protocol):
+    """Addresses in storage itself, for who has no key to it."""
+
+    def to(self, key: str, *, content_type: str) -> str:
+        """One that hands out this object to whoever has it, as a file to keep, for some minutes."""
+
+    @property
+    def turn(self) -> int:
+        """A number that changes before addresses that were made under it are over: until then they may be given again."""
+
+
 class ArtifactStore(Protocol):
     """Files by key. Every method raises StorageUnavailable where storage does not answer; a write is whole or not there."""
 
