@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -139,6 +140,24 @@ def _readiness(checks: Mapping[str, Callable[[], None]], services: Services) -> 
     return ready, parts
 
 
+RATE_HEADERS = {
+    "RateLimit": {
+        "description": 'What is left of the asker\'s rate (draft-ietf-httpapi-ratelimit-headers): `"key";r=1990;t=1`, r requests, all of them there'
+        " again in t seconds. Not sent where no rate is set.",
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {
+        "description": 'The rate itself: `"key";q=2000;w=2`, q requests at once, which come back within w seconds.',
+        "schema": {"type": "string"},
+    },
+}
+
+
+def _with_rate(response: Mapping[str, Any]) -> dict[str, Any]:
+    named = {name: {"$ref": f"#/components/headers/{name}"} for name in RATE_HEADERS}
+    return {**response, "headers": {**response.get("headers", {}), **named}}
+
+
 def _add_problem_schema(app: FastAPI) -> None:
     generate = app.openapi
 
@@ -151,6 +170,7 @@ def _add_problem_schema(app: FastAPI) -> None:
         schema["components"]["securitySchemes"] = {
             "key": {"type": "http", "scheme": "bearer", "description": "Where the service has a key."}
         }
+        schema["components"]["headers"] = RATE_HEADERS
         for path, operations in schema["paths"].items():
             for method, operation in operations.items():
                 # what is looked at before a route is chosen: Host, the size of the head; where something changes, the page it is asked from
@@ -159,6 +179,9 @@ def _add_problem_schema(app: FastAPI) -> None:
                     operation["responses"].setdefault(str(status), described[status])
                 if path.startswith("/v1/"):
                     operation["security"] = [{"key": []}]
+                    for status, response in operation["responses"].items():
+                        if status.startswith("2") or status == "429":
+                            operation["responses"][status] = _with_rate(response)
         return schema
 
     app.openapi = with_problem  # type: ignore[method-assign]  # FastAPI's own way to add to the schema
