@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from service.adapters import redis_jobs
-from service.adapters.stores import Stores
+from service.adapters.stores import UNREACHABLE_SECONDS, Stores
 from service.jobs.errors import DeliveryNotFound, JobNotFound
 from service.jobs.job import Endpoint, Job
 from service.jobs.ports import Report
@@ -244,6 +244,21 @@ def test_an_endpoint_that_nobody_answered_at_is_asked_one_at_a_time(stores: Stor
     stores.outbox.settle(alone, attempted(clock, 500), AGAIN)
 
     assert [take(stores) is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_after_an_hour_it_is_asked_as_others_are(stores: Stores, new_job: NewJob, clock: Clock) -> None:
+    for _ in range(6):
+        ended(stores, new_job(notify=told(HERE)))
+    taken = take(stores)
+    assert taken is not None
+    stores.outbox.settle(taken, attempted(clock, None), AGAIN)
+    clock.pass_by(UNREACHABLE_SECONDS - 1)
+    one_at_a_time = [take(stores) is not None for _ in range(2)]
+
+    clock.pass_by(2)
+
+    assert one_at_a_time == [True, False]
+    assert [take(stores) is not None for _ in range(3)] == [True, True, False]
 
 
 def test_a_job_that_moves_for_ever_is_told_of_no_more_but_its_end(stores: Stores, new_job: NewJob) -> None:

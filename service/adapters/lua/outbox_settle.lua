@@ -15,7 +15,11 @@ redis.call('RPUSH', key .. ':attempts', attempt)
 redis.call('LTRIM', key .. ':attempts', -ATTEMPTS_KEPT, -1)
 redis.call('HINCRBY', key, 'tries', 1)
 local unreachable = 'ty:unreachable:' .. project .. '|' .. origin
-if ARGV[9] == '1' then redis.call('DEL', unreachable) else redis.call('SET', unreachable, '', 'EX', UNREACHABLE_SECONDS) end
+if ARGV[9] == '1' then
+  redis.call('DEL', unreachable)
+else
+  redis.call('SET', unreachable, whole(now + 1000 * UNREACHABLE_SECONDS), 'EX', UNREACHABLE_SECONDS)
+end
 
 if kind == 'again' then
   redis.call('HSET', key, 'next', whole(now + pause), 'lease', '')

@@ -32,8 +32,8 @@ local function has_room(project, origin)
   for _, each in ipairs(project.sending) do
     if each:sub(1, #origin + 1) == origin .. ' ' then under_way = under_way + 1 end
   end
-  local unreachable = redis.call('EXISTS', 'ty:unreachable:' .. project.name .. '|' .. origin) == 1
-  return under_way < (unreachable and to_unreachable or to_endpoint)
+  local until_then = tonumber(redis.call('GET', 'ty:unreachable:' .. project.name .. '|' .. origin) or 0) or 0
+  return under_way < (until_then > now and to_unreachable or to_endpoint)
 end
 
 for _, project in ipairs(projects) do

@@ -56,7 +56,7 @@
 --   ty:outbox:{project}            zset    origins (scheme, host, port) of the project's endpoints, likewise
 --   ty:outbox:{project}|{origin}   zset    deliveries to it, by the ms when due; of one that is being sent, when its lease ends
 --   ty:sending:{project}           zset    {origin} {delivery} of those that are being sent, by the end of the lease
---   ty:unreachable:{project}|{origin}  string  nobody answered there at last
+--   ty:unreachable:{project}|{origin}  string  nobody answered there at last: until when (ms) that counts
 --   ty:webhook_secret:{project}    hash    what its webhooks are signed with: current, previous, and until when that one signs, too
 --   ty:history                     stream  every transition, checkpoint, flag and deletion of every job, capped
 --   ty:changed                     channel the id of a job that changed
