@@ -1,6 +1,6 @@
 """Unpacks an archive into a fresh folder: plain files only, every byte counted as it comes, whatever the archive says of itself.
 
-`extractall` of Python's tarfile and its filters are not used: they were got round again and again (CVE-2025-4517, CVE-2025-4330, CVE-2025-4138).
+Python's tarfile is not used: its `extractall` was got round again and again (CVE-2025-4517, CVE-2025-4330, CVE-2025-4138); `tars` says what else.
 """
 
 from __future__ import annotations
@@ -9,27 +9,21 @@ import bz2
 import gzip
 import lzma
 import stat
-import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Literal, Self, cast
+from typing import BinaryIO, Literal, Protocol, cast
 
 from worker.ingest.flaws import BadData, bad
 from worker.ingest.names import is_readable
+from worker.ingest.tars import BLOCK, Entry, Tar, not_a_file
 
 Kind = Literal["zip", "tar", "gzip", "bzip2", "xz", "parquet", "npy", "text"]
 
 _CHUNK = 2**20
 _IGNORED = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 """What systems put into folders by themselves."""
-_BLOCK = 512
-"""Bytes of a tar block (POSIX.1-2017, pax, "ustar Interchange Format"); two of zeros end an archive."""
-_LONGEST_HEADER = 2**20
-"""Bytes of what a tar says of an entry before it: long names, and pax records."""
-_SAYING_MORE = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +42,7 @@ class Limits:
 def kind_of(path: Path) -> Kind:
     """What a file is, by its first bytes; its name proves nothing."""
     with path.open("rb") as file:
-        head = file.read(_BLOCK)
+        head = file.read(BLOCK)
     marks: tuple[tuple[bytes, Kind], ...] = (
         (b"PK\x03\x04", "zip"),
         (b"PK\x05\x06", "zip"),
@@ -87,6 +81,13 @@ def _opened(file: BinaryIO, kind: Kind) -> BinaryIO:
     raise bad("unknown_format", "This is no archive.", suggestion="Send a zip or tar of files, an npz, a CSV or a Parquet table.")
 
 
+class Readable(Protocol):
+    """What the bytes of an entry are read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Some; none at the end."""
+
+
 class _Counted:
     """Writes entries, and stops at the first limit."""
 
@@ -117,7 +118,7 @@ class _Counted:
         except (FileExistsError, NotADirectoryError) as error:
             raise bad("duplicate_entry", "A file stands where this entry needs a folder.", entry=name) from error
 
-    def write(self, name: str, path: Path, source: IO[bytes], size: int) -> None:
+    def write(self, name: str, path: Path, source: Readable, size: int) -> None:
         """The bytes of an entry, exactly as many as it says."""
         left = size
         try:
@@ -125,11 +126,9 @@ class _Counted:
             with path.open("xb") as out:
                 while chunk := source.read(min(_CHUNK, left + 1)):
                     left -= len(chunk)
-                    self._total += len(chunk)
                     if left < 0:
                         raise bad("lying_size", f"It is larger than the {size:,} bytes that the archive says.", entry=name)
-                    if self._total > self._most:
-                        raise self._too_large()
+                    self.count(len(chunk))
                     out.write(chunk)
         except FileExistsError as error:
             raise bad("duplicate_entry", "Another entry has this name, or a part of it.", entry=name) from error
@@ -143,15 +142,18 @@ class _Counted:
                 suggestion="Send it again.",
             )
 
-    def drain(self, source: BinaryIO) -> bytes:
-        """What follows the last entry, counted; its last block."""
-        tail = b""
+    def count(self, size: int) -> None:
+        """So many bytes more came out of it."""
+        self._total += size
+        if self._total > self._most:
+            raise self._too_large()
+
+    def end(self, source: BinaryIO) -> None:
+        """What follows a tar's end mark: zeros, up to the size of its last record, and nothing else."""
         while chunk := source.read(_CHUNK):
-            self._total += len(chunk)
-            if self._total > self._most:
-                raise self._too_large()
-            tail = (tail + chunk)[-_BLOCK:]
-        return tail
+            self.count(len(chunk))
+            if chunk.count(0) < len(chunk):
+                raise bad("broken_archive", "Something follows the end of the tar.", suggestion="Send one archive.")
 
     def _too_large(self) -> BadData:
         unpacked = f"{self._packed:,} bytes become more than {self._most:,}"
@@ -194,7 +196,7 @@ def _unzip_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, counted: _Cou
     mode = entry.external_attr >> 16
     kind = stat.S_IFMT(mode)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise _not_a_file(_kind_name(kind), name)
+        raise not_a_file(_kind_name(kind), name)
     path = counted.place(name)
     if path is None:
         return
@@ -223,86 +225,24 @@ def _kind_name(kind: int) -> str:
     return names.get(kind, "of an unknown kind")
 
 
-class _Remembering:
-    """A stream that is read once, and remembers whether its last block was of zeros."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source, self.tail = source, b""
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._source.read(size)
-        self.tail = (self.tail + data)[-_BLOCK:]
-        return data
-
-
-class _Header(tarfile.TarInfo):
-    """An entry's header, where tarfile believes too much: it ends at a damaged one in silence, and reads what goes before an entry however long it is."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Raises BadData besides."""
-        try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if len(buf) == _BLOCK and any(buf):
-                raise _no_tar(error) from error
-            raise
-        if header.type in _SAYING_MORE and header.size > _LONGEST_HEADER:
-            raise bad("bomb", f"What stands before an entry is longer than {_LONGEST_HEADER:,} bytes.", entry=header.name[:200])
-        if header.type == tarfile.GNUTYPE_SPARSE:
-            raise _not_a_file("a sparse file", header.name)
-        return header
-
-    def _proc_gnusparse_10(self, *_: object) -> None:
-        # tarfile's own reads the map of holes, which is as long as the archive, in quadratic time
-        raise _not_a_file("a sparse file", self.name)
-
-
-def _not_a_file(kind: str, name: str) -> BadData:
-    return bad("not_a_file", f"It is {kind}; only plain files and folders are taken.", entry=name[:200])
-
-
-def _no_tar(error: tarfile.TarError) -> BadData:
-    detail = f"This is no archive and no table, or a broken tar: {error}."
-    return bad("broken_archive", detail, suggestion="Send a zip or tar of files, an npz, a CSV or a Parquet table.")
-
-
 def _untar(source: BinaryIO, counted: _Counted) -> None:
-    stream = _Remembering(source)
+    tar = Tar(source, weigh=counted.count)
     try:
-        with tarfile.open(fileobj=cast("BinaryIO", stream), mode="r|", errorlevel=2, tarinfo=_Header) as archive:
-            for entry in _members(archive):
-                _untar_entry(archive, entry, counted)
-        counted.drain(cast("BinaryIO", stream))
-    except tarfile.TarError as error:
-        raise _no_tar(error) from error
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        for entry in tar.entries():
+            _untar_entry(tar, entry, counted)
+        counted.end(source)
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the machine's, and not the archive's
         raise bad("broken_archive", f"It cannot be unpacked: {error}.", suggestion="Make it again, and send it again.") from error
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise bad("broken_archive", f"The tar has a header that makes no sense: {error}.") from error
-    if stream.tail.strip(b"\0") or len(stream.tail) < _BLOCK:
-        raise bad("truncated", "The tar has no end mark: it was cut off.", suggestion="Send it again.")
 
 
-def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    while (entry := archive.next()) is not None:
-        archive.members.clear()  # type: ignore[attr-defined]  # a million entries need not be remembered
-        yield entry
-
-
-def _untar_entry(archive: tarfile.TarFile, entry: tarfile.TarInfo, counted: _Counted) -> None:
-    if not (entry.isreg() or entry.isdir()) or entry.issparse():
-        raise _not_a_file("a link" if entry.islnk() or entry.issym() else "a device, a pipe or the like", entry.name)
+def _untar_entry(tar: Tar, entry: Entry, counted: _Counted) -> None:
     path = counted.place(entry.name)
-    if entry.size < 0:
-        raise bad("lying_size", "Its size is negative.", entry=entry.name[:200])
     counted.expect(entry.size)
     if path is None:
         return
-    if entry.isdir():
+    if entry.kind == "folder":
         counted.folder(entry.name, path)
-        return
-    source = archive.extractfile(entry)
-    if source is None:
-        raise bad("not_a_file", "It holds no bytes.", entry=entry.name[:200])
-    counted.write(entry.name, path, source, entry.size)
+    else:
+        counted.write(entry.name, path, tar, entry.size)
