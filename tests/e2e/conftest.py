@@ -11,11 +11,16 @@ from tests.e2e.stack import Stack, running_stack
 from tests.servers import S3Server
 
 
+@pytest.fixture(scope="module", autouse=True)
+def empty(valkey_url: str) -> None:
+    """No file finds what another left: one key would lock all of them."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+
+
 @pytest.fixture(scope="module")
 def service(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An API for a whole file."""
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
     with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment()) as running:
         yield running
 

@@ -12,7 +12,6 @@ from threading import Event
 from time import monotonic
 
 import pytest
-import redis
 from safetensors.torch import load_file
 
 from tests.corpus.interrupted import INTERRUPTED
@@ -27,8 +26,6 @@ SEED = int(os.environ.get("TRAINYARD_RESUME_SEED", random.randrange(10**6)))
 @pytest.fixture(scope="module")
 def worked(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An API and one worker for the whole file."""
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
     with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment()) as running:
         running.start_worker()
         yield running

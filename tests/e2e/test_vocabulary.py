@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 from safetensors.torch import load_file
 
 from service.adapters import bubblewrap
@@ -37,8 +36,6 @@ SOME = (
 @pytest.fixture(scope="module")
 def worked(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An API and one worker for the whole file."""
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
     settings = {"TRAINYARD_DATASETS_DIR": str(MNIST)} if MNIST.exists() else {}
     with running_stack(tmp_path_factory.mktemp("stack"), redis_url=valkey_url, s3=s3.environment(), **settings) as running:
         running.start_worker()

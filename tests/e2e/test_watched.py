@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.stack import Stack, running_stack, until
@@ -21,8 +20,6 @@ KEY, TOKEN = "the-key-of-this-test", "the-token-of-monitors"
 @pytest.fixture(scope="module")
 def watched(valkey_url: str, s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An API and a worker that log JSON, on an empty store."""
-    with redis.Redis.from_url(valkey_url) as client:
-        client.flushall()
     settings = {"TRAINYARD_API_KEY": KEY, "TRAINYARD_METRICS_TOKEN": TOKEN, "TRAINYARD_LOG_FORMAT": "json"}
     with running_stack(tmp_path_factory.mktemp("watched"), redis_url=valkey_url, s3=s3.environment(), **settings) as running:
         running.start_worker()
