@@ -91,6 +91,9 @@ def in_terminal(command: list[str], *, environment: Mapping[str, str], cwd: Path
     plain = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
 
     def take_the_terminal() -> None:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # a shell ignores it for what it runs in the background, and all below that inherits it
         os.setsid()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
