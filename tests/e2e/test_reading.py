@@ -195,6 +195,7 @@ def test_a_running_job_shows_its_checkpoints(
 
 def test_the_queue_and_its_workers_are_told(http: httpx2.Client, stack: Stack, small: dict[str, Any]) -> None:
     """What waits and in which order, who works; and afterwards what the worker was at."""
+    stack.dismiss()  # the last test's worker would take them as soon as it is heard of
     later, sooner = (stack.client.submit(small | {"name": str(of), "resources": {"priority": of}}) for of in (0, 5))
 
     on_cpu, on_gpu = stack.client.queue()
