@@ -191,13 +191,14 @@ def _work(
             last_resort.daemon = True
             last_resort.start()
 
+    signal.signal(signal.SIGTERM, lambda *_: draining.set())  # from the first beat on, until Celery's own handler stands
     slots.beat()
     repeating = [
         *([Repeating("gauges", GAUGED_SECONDS, gauges.look).start()] if gpus else []),
         Repeating("sweeper", min(BEAT_SECONDS, settings.sweep_seconds), tidy).start(),
         Repeating("hearing", min(BEAT_SECONDS, settings.deaf_seconds / 4), listen).start(),
     ]
-    alone = partial(give_up_alone, draining, stores.workers.workers, seconds=settings.lease_seconds)
+    alone = partial(give_up_alone, draining, stores.workers.workers, is_busy=lambda: slots.is_busy, seconds=settings.lease_seconds)
     threading.Thread(target=alone, name="giving-up", daemon=True).start()
     signals.worker_shutting_down.connect(lambda **_: draining.set(), weak=False)
     log.info("worker %s: %d slot(s) on %s", arguments.name, arguments.slots, arguments.device)
@@ -210,8 +211,8 @@ def _work(
         without_heartbeat=True,
         quiet=True,
     )
-    signal.signal(signal.SIGTERM, lambda *_: draining.set())  # until Celery's own handler stands
-    worker.start()
+    if not draining.is_set():
+        worker.start()
     draining.set()
     for each in repeating:
         each.stop()

@@ -59,6 +59,11 @@ class Slots:
         return self._free > 0
 
     @property
+    def is_busy(self) -> bool:
+        """Whether any attempt goes on here."""
+        return bool(self._jobs)
+
+    @property
     def _free(self) -> int:
         """Slots that could take a job; one whose GPU another slot's job has is none."""
         if self._draining.is_set():
