@@ -114,7 +114,12 @@ def test_rows_of_epochs_come_after_a_step_and_thinned(http: httpx2.Client, stack
 
 def test_a_trained_jobs_steps_are_the_same_live_and_taken_home(stack: Stack, small: dict[str, Any], tmp_path: Path) -> None:
     """Over the attempts of a job that was paused: each step once, in order; the artifact has what the API tells."""
-    body = small | {"epochs": 40, "dataloader": {"batch_size": 4}, "training": {"log_every_n_steps": 3}, "checkpoint": {"every_n_steps": 7}}
+    body = small | {
+        "epochs": 200,
+        "dataloader": {"batch_size": 4},
+        "training": {"log_every_n_steps": 3},
+        "checkpoint": {"every_n_steps": 7},
+    }
     stack.have_worker()
     job = stack.client.submit(body)
     stack.until_event(job["id"], "epoch")
@@ -129,12 +134,12 @@ def test_a_trained_jobs_steps_are_the_same_live_and_taken_home(stack: Stack, sma
     assert (paused["state"], ended["state"]) == ("paused", "succeeded")
     assert 0 < len(before) < len(steps)
     assert steps[: len(before)] == before
-    assert [row["step"] for row in steps] == list(range(3, 50 * 40 + 1, 3))
+    assert [row["step"] for row in steps] == list(range(3, 50 * 200 + 1, 3))
     assert [row["epoch"] for row in steps] == [-(-row["step"] // 50) for row in steps]
     stack.client.download(job["id"], tmp_path)
     assert [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()] == steps
     means = [row["train_loss"] for row in stack.client.metrics(job["id"])]
-    by_epoch = [[row["train_loss"] for row in steps if row["epoch"] == epoch] for epoch in range(1, 41)]
+    by_epoch = [[row["train_loss"] for row in steps if row["epoch"] == epoch] for epoch in range(1, 201)]
     assert [sum(each) / len(each) for each in by_epoch] == pytest.approx(means, rel=0.5)
 
 
