@@ -51,8 +51,9 @@ def show_gpus(ids: Sequence[str] | None) -> None:
 def warm_up(device: torch.device) -> None:
     """Make what a first step on the device would make: on CUDA a context, and the handles of its libraries. Draws nothing."""
     _name_workspace()
-    weights = torch.ones(1, 1, 8, 8, device=device, requires_grad=True)
-    (torch.conv2d(weights, weights[..., :3, :3]) @ weights[..., :6, :6]).sum().backward()  # type: ignore[no-untyped-call]  # torch ships it untyped
+    image = torch.ones(1, 1, 8, 8, device=device, requires_grad=True)
+    seen = torch.conv2d(image, image[..., :3, :3])
+    torch.autograd.backward((seen @ seen).sum())
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
