@@ -230,13 +230,18 @@ def test_projects_and_endpoints_take_turns(stores: Stores, new_job: NewJob, cloc
     assert max(under_way.count(each) for each in under_way) == 2
 
 
-def test_an_endpoint_that_nobody_answered_at_is_asked_one_at_a_time(stores: Stores, new_job: NewJob, clock: Clock) -> None:
-    """Until it answers again, whatever it says."""
+def nobody_answers(stores: Stores, new_job: NewJob, clock: Clock) -> None:
+    """Six deliveries to one endpoint, of which the first was sent in vain."""
     for _ in range(6):
         ended(stores, new_job(notify=told(HERE)))
     taken = take(stores)
     assert taken is not None
     stores.outbox.settle(taken, attempted(clock, None), AGAIN)
+
+
+def test_an_endpoint_that_nobody_answered_at_is_asked_one_at_a_time(stores: Stores, new_job: NewJob, clock: Clock) -> None:
+    """Until it answers again, whatever it says."""
+    nobody_answers(stores, new_job, clock)
 
     alone = take(stores)
     assert alone is not None
@@ -247,11 +252,7 @@ def test_an_endpoint_that_nobody_answered_at_is_asked_one_at_a_time(stores: Stor
 
 
 def test_after_an_hour_it_is_asked_as_others_are(stores: Stores, new_job: NewJob, clock: Clock) -> None:
-    for _ in range(6):
-        ended(stores, new_job(notify=told(HERE)))
-    taken = take(stores)
-    assert taken is not None
-    stores.outbox.settle(taken, attempted(clock, None), AGAIN)
+    nobody_answers(stores, new_job, clock)
     clock.pass_by(UNREACHABLE_SECONDS - 1)
     one_at_a_time = [take(stores) is not None for _ in range(2)]
 
